@@ -1,0 +1,141 @@
+"""Every algorithm, as one literal dict. Looking at it imports no JAX; `load` imports the one that is wanted."""
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from forethought.agents.presets import MBPO_PRESETS, SAC_PRESETS, TABULAR_PRESETS, Preset
+from forethought.errors import UsageError, nearest
+from forethought.types import Box, Discrete, EnvSpec, Space
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One algorithm: where it stands, what it is, and which spaces it takes."""
+
+    module: str
+    agent: str
+    config: str
+    use: str
+    summary: str
+    paper: str
+    obs: type[Box] | type[Discrete]
+    action: type[Box] | type[Discrete]
+    presets: dict[str, Preset] = field(default_factory=dict)
+
+    def load(self) -> tuple[type, type]:
+        """The classes of agent and config; this imports JAX."""
+        module = importlib.import_module(self.module)
+        return getattr(module, self.agent), getattr(module, self.config)
+
+    def misfit(self, spec: EnvSpec) -> str | None:
+        """Why the algorithm cannot take this environment; None where it can."""
+        if not isinstance(spec.obs, self.obs) or not isinstance(spec.action, self.action):
+            return (
+                f"it takes {_kind(self.obs)} observations and {_kind(self.action)} actions, "
+                f"{spec.id} has {_describe(spec.obs)} and {_describe(spec.action)}"
+            )
+        if isinstance(spec.obs, Box) and len(spec.obs.shape) != 1:
+            return f"it takes vectors, the observations of {spec.id} are images of shape {spec.obs.shape}"
+        return None
+
+
+ALGORITHMS: dict[str, Entry] = {
+    "dyna-q": Entry(
+        module="forethought.agents.dyna.dyna_q",
+        agent="DynaQ",
+        config="DynaQConfig",
+        use="source of data",
+        summary="Q table; planning repeats what a model of counts remembers",
+        paper="Sutton 1990",
+        obs=Discrete,
+        action=Discrete,
+        presets=TABULAR_PRESETS,
+    ),
+    "dyna-q-plus": Entry(
+        module="forethought.agents.dyna.dyna_q",
+        agent="DynaQ",
+        config="DynaQPlusConfig",
+        use="source of data",
+        summary="Dyna-Q with a bonus for what was not tried for long: follows a changing world",
+        paper="Sutton 1990",
+        obs=Discrete,
+        action=Discrete,
+        presets=TABULAR_PRESETS,
+    ),
+    "prioritized-sweeping": Entry(
+        module="forethought.agents.dyna.sweeping",
+        agent="PrioritizedSweeping",
+        config="SweepingConfig",
+        use="source of data",
+        summary="Q table; full backups through the model where the values are most wrong",
+        paper="Moore & Atkeson 1993",
+        obs=Discrete,
+        action=Discrete,
+        presets=TABULAR_PRESETS,
+    ),
+    "sac": Entry(
+        module="forethought.agents.free.sac",
+        agent="SAC",
+        config="SACConfig",
+        use="none (baseline)",
+        summary="soft actor-critic: twin critics, entropy with a learned weight",
+        paper="Haarnoja et al. 2018",
+        obs=Box,
+        action=Box,
+        presets=SAC_PRESETS,
+    ),
+    "mbpo": Entry(
+        module="forethought.agents.dyna.mbpo",
+        agent="MBPO",
+        config="MBPOConfig",
+        use="source of data",
+        summary="SAC on short rollouts of a probabilistic ensemble that branch off real states",
+        paper="Janner et al. 2019",
+        obs=Box,
+        action=Box,
+        presets=MBPO_PRESETS,
+    ),
+}
+
+
+def find(name: str) -> Entry:
+    """The entry of that name; raises `UsageError` with the nearest names."""
+    if name not in ALGORITHMS:
+        raise UsageError(f"there is no algorithm {name!r}; {nearest(name, ALGORITHMS)}")
+    return ALGORITHMS[name]
+
+
+def require_fit(name: str, spec: EnvSpec) -> None:
+    """Raise `UsageError`, naming the algorithms that can, where ``name`` cannot take this environment."""
+    misfit = find(name).misfit(spec)
+    if misfit is None:
+        return
+    able = [other for other, entry in ALGORITHMS.items() if entry.misfit(spec) is None]
+    way_out = f"use {' or '.join(able)}" if able else "no algorithm here takes it yet"
+    raise UsageError(f"{name} cannot learn {spec.id}: {misfit}; {way_out}")
+
+
+def find_preset(name: str, preset: str | None, env_id: str) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
+    """The preset asked for, else the one made for this environment: name, settings by dotted name, env_kwargs.
+
+    ``"none"`` asks for the plain defaults. Raises `UsageError` for an unknown preset, with the nearest names.
+    """
+    presets = find(name).presets
+    if preset == "none":
+        return None, {}, {}
+    if preset is None:
+        preset = next((key for key, p in presets.items() if p.env == env_id), None)
+        if preset is None:
+            return None, {}, {}
+    if preset not in presets:
+        raise UsageError(f"{name} has no preset {preset!r}; {nearest(preset, [*presets, 'none'])}")
+    return preset, dict(presets[preset].settings), dict(presets[preset].env_kwargs)
+
+
+def _kind(space: type[Box] | type[Discrete]) -> str:
+    return "vector" if space is Box else "discrete"
+
+
+def _describe(space: Space) -> str:
+    return f"Box{space.shape}" if isinstance(space, Box) else f"Discrete({space.n})"

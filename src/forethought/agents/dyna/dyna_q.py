@@ -1,0 +1,117 @@
+"""Dyna-Q and Dyna-Q+ (Sutton 1990; Sutton & Barto 2018, sections 8.2 and 8.3): a table learns from life and memory."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from forethought.agents.base import Phase
+from forethought.agents.dyna.tables import epsilon_greedy, q_learning
+from forethought.models.tabular import TabularModel
+from forethought.replay import ring
+from forethought.types import Discrete, EnvSpec, Info, Key
+
+
+@dataclass(frozen=True)
+class DynaQConfig:
+    """Dyna-Q. Defaults are those of the maze of Sutton & Barto, example 8.1."""
+
+    step_size: float = 0.1
+    """Share of the temporal difference that enters the table."""
+    discount: float = 0.95
+    """Factor per step on the value of what follows."""
+    epsilon: float = 0.1
+    """Chance of a uniformly random action while learning."""
+    planning_steps: int = 50
+    """Updates from the model after each real step; 0 is plain Q-learning."""
+    kappa: float = 0.0
+    """Bonus ``kappa sqrt(steps since the pair was tried)`` in planning; above 0 is Dyna-Q+ (book: 1e-4 to 1e-3)."""
+    model_decay: float = 1.0
+    """Factor on older counts of a pair at each visit: 1 the empirical distribution, 0 only the last outcome."""
+    outcomes: int = 8
+    """Distinct outcomes that the model keeps per state and action."""
+
+
+@dataclass(frozen=True)
+class DynaQPlusConfig(DynaQConfig):
+    """Dyna-Q+: as Dyna-Q, and curious about what it has not tried for long."""
+
+    kappa: float = 1e-4
+    """Bonus ``kappa sqrt(steps since the pair was tried)`` in planning (figures 8.4 and 8.5 use about 1e-4)."""
+    model_decay: float = 0.0
+    """Factor on older counts of a pair at each visit; 0, only the last outcome counts, suits a changing world."""
+
+
+class DynaQState(NamedTuple):
+    """Everything that changes."""
+
+    q: Float[Array, "s a"]
+    model: TabularModel
+    last_tried: Int[Array, "s a"]  # the step at which a pair was last tried for real
+
+
+class DynaQ:
+    """The agent; see `DynaQConfig` for its settings and `forethought.agents.base.Agent` for its methods.
+
+    With ``kappa > 0`` planning may also choose actions that were never tried in states that were visited; until they
+    are tried the model says that they lead back to the state with reward 0 (book, footnote to section 8.3).
+    """
+
+    random_steps = 0
+    replay_capacity = 1024  # only the newest rows are read
+
+    def __init__(self, config: DynaQConfig, spec: EnvSpec):
+        assert isinstance(spec.obs, Discrete)
+        assert isinstance(spec.action, Discrete)
+        self.config, self.spec = config, spec
+        self.n_states, self.n_actions = spec.obs.n, spec.action.n
+
+    def init(self, *, key: Key) -> DynaQState:
+        """Zeros: the table knows nothing."""
+        shape = self.n_states, self.n_actions
+        model = TabularModel(*shape, outcomes=self.config.outcomes, decay=self.config.model_decay)
+        return DynaQState(jnp.zeros(shape), model, jnp.zeros(shape, jnp.int32))
+
+    def init_actor(self, n: int) -> tuple[()]:
+        """The policy is memoryless."""
+        return ()
+
+    def act(self, state: DynaQState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
+        """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
+        return epsilon_greedy(state.q, obs, self.config.epsilon if explore else 0.0, key=key), carry
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One phase: the transition of each step, then ``planning_steps`` updates from the model."""
+        return (Phase("update", 1, self.update, updates=1 + self.config.planning_steps),)
+
+    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
+        """None."""
+        return []
+
+    def update(self, state: DynaQState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[DynaQState, Info]:
+        """Learn from the transition of this step, remember it, then plan."""
+        t = ring.row(replay, step - 1)
+        q = q_learning(state.q, t, self.config.step_size, self.config.discount)
+        model = state.model.learn(t)
+        last_tried = state.last_tried.at[t.obs, t.action].set(step)
+
+        def plan(q: Array, key: Key) -> tuple[Array, None]:
+            key_pair, key_outcome = jax.random.split(key)
+            s, a = self._imagined_pair(model, key=key_pair)
+            dream = model.sample_outcome(s, a, key=key_outcome)
+            bonus = self.config.kappa * jnp.sqrt((step - last_tried[s, a]).astype(jnp.float32))
+            dream = dream._replace(reward=dream.reward + bonus)
+            return q_learning(q, dream, self.config.step_size, self.config.discount), None
+
+        q, _ = jax.lax.scan(plan, q, jax.random.split(key, self.config.planning_steps))
+        info = {"q_max": jnp.max(q), "pairs_visited": model.n_pairs.astype(jnp.float32)}
+        return DynaQState(q, model, last_tried), info
+
+    def _imagined_pair(self, model: TabularModel, *, key: Key) -> tuple[Array, Array]:
+        """What planning tries: a visited pair, and in Dyna-Q+ any action of a visited state."""
+        if self.config.kappa == 0:
+            return model.sample_pair(key=key)
+        key_state, key_action = jax.random.split(key)
+        return model.sample_state(key=key_state), jax.random.randint(key_action, (), 0, self.n_actions)

@@ -1,0 +1,189 @@
+"""MBPO, model-based policy optimization (Janner et al. 2019, arXiv 1906.08253).
+
+An ensemble is fitted to the real transitions; short rollouts of the current policy branch off real states; SAC learns
+from the imagined transitions, many updates per real step.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from forethought.agents.base import Phase
+from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, SACState
+from forethought.imagine import branched_rollouts
+from forethought.models.ensemble import Ensemble, EnsembleBelief
+from forethought.models.fit import FitConfig, FitState, fit
+from forethought.models.fit import init as init_fit
+from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
+from forethought.replay import ring
+from forethought.types import EnvSpec, Info, Key, Transition
+
+
+@dataclass(frozen=True)
+class RolloutSchedule:
+    """Length of the imagined rollouts: ``first`` until step ``start``, ``last`` from ``end``, linear between."""
+
+    start: int = 20_000
+    """Environment steps until which rollouts have the first length."""
+    end: int = 150_000
+    """Environment steps from which they have the last length."""
+    first: int = 1
+    """Length at the start."""
+    last: int = 1
+    """Length at the end."""
+
+    def length(self, step: Int[Array, ""]) -> Int[Array, ""]:
+        """Steps per rollout, rounded down (official code, ``_set_rollout_length``)."""
+        along = jnp.clip((step - self.start) / max(self.end - self.start, 1), 0.0, 1.0)
+        return (self.first + along * (self.last - self.first)).astype(jnp.int32)
+
+
+@dataclass(frozen=True)
+class MBPOConfig:
+    """MBPO. Defaults are what the official configurations (``examples/config/*/0.py``) have in common."""
+
+    updates_per_step: int = 20
+    """Policy updates per environment step (20 in most official configurations)."""
+    real_ratio: float = 0.05
+    """Share of real transitions in each policy batch."""
+    model_every: int = 250
+    """Environment steps between two fits of the model; each is followed by rollouts."""
+    rollouts_per_step: int = 400
+    """Rollouts per environment step, made together after each fit: 100,000 every 250 steps."""
+    retain: int = 1
+    """Epochs whose imagined transitions are kept."""
+    epoch_steps: int = 1000
+    """Environment steps per epoch, which ``retain`` counts in."""
+    schedule: RolloutSchedule = field(default_factory=RolloutSchedule)
+    """Length of the rollouts over the run."""
+    random_steps: int = 5000
+    """Environment steps with random actions before the first fit (official ``n_initial_exploration_steps``)."""
+    members: int = 7
+    """Networks in the ensemble."""
+    elites: int = 5
+    """Members with the least hold-out error, used for the rollouts."""
+    model_hidden: tuple[int, ...] = (200, 200, 200, 200)
+    """Widths of the hidden layers of each member."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """How the ensemble is fitted."""
+    sac: ActorCriticConfig = field(default_factory=ActorCriticConfig)
+    """How the policy learns."""
+    replay_capacity: int = 1_000_000
+    """Real transitions kept."""
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts made after each fit."""
+        return self.rollouts_per_step * self.model_every
+
+    @property
+    def imagined_capacity(self) -> int:
+        """Imagined transitions kept when rollouts have reached their greatest length."""
+        longest = max(self.schedule.first, self.schedule.last)
+        return self.rollouts_per_step * self.epoch_steps * self.retain * longest
+
+
+class MBPOState(NamedTuple):
+    """Everything that changes."""
+
+    sac: SACState
+    model: FitState
+    imagined: ring.Ring
+
+
+class MBPO:
+    """The agent; see `MBPOConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
+
+    def __init__(self, config: MBPOConfig, spec: EnvSpec):
+        self.config, self.spec = config, spec
+        self.sac = ActorCritic(config.sac, spec)
+        self.termination = known_termination(spec.id)
+        self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
+        self.n_real = int(config.sac.batch_size * config.real_ratio)
+
+    def init(self, *, key: Key) -> MBPOState:
+        """Fresh policy and model, nothing imagined yet."""
+        key_sac, key_model = jax.random.split(key)
+        n_obs, n_action, c = self.sac.n_obs, self.sac.n_action, self.config
+        model = Ensemble(
+            n_obs,
+            n_action,
+            key=key_model,
+            members=c.members,
+            elites=c.elites,
+            hidden=c.model_hidden,
+            termination=self.termination,
+        )
+        obs, action, no = jnp.zeros(n_obs), jnp.zeros(n_action), jnp.array(False)
+        imagined = ring.create(Transition(obs, action, jnp.array(0.0), obs, no, no), c.imagined_capacity)
+        return MBPOState(self.sac.init(key=key_sac), init_fit(model, c.fit), imagined)
+
+    def init_actor(self, n: int) -> tuple[()]:
+        """The policy is memoryless."""
+        return ()
+
+    def act(self, state: MBPOState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
+        """Sampled while exploring; else the squashed mean."""
+        actor = state.sac.actor
+        return (self.sac.policy(actor, obs, key=key) if explore else self.sac.best(actor, obs)), carry
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Fit and imagine every ``model_every`` steps, improve the policy after each step."""
+        c, start = self.config, self.config.random_steps
+        return (
+            Phase("fit_model", c.model_every, self.fit_model, start=start, kind="model"),
+            Phase("rollout", c.model_every, self.rollout, start=start, kind="model"),
+            Phase("update", 1, self.update, updates=c.updates_per_step, start=start),
+        )
+
+    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
+        """A known termination function that the data contradict."""
+        share = max(metrics.get("termination_disagreement", [0.0]))
+        if share <= TOLERATED_DISAGREEMENT:
+            return []
+        return [
+            f"the termination function known for {self.spec.id} contradicts {share:.1%} of the real transitions; "
+            "if the environment was changed, register it under a name of its own and termination will be learned"
+        ]
+
+    def fit_model(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
+        """Fit the ensemble to all real transitions, and check the termination function against them."""
+        model, info = fit(state.model, replay, self.config.fit, key=key)
+        if self.termination is not None:
+            info["termination_disagreement"] = disagreement(self.termination, replay)
+        return state._replace(model=model), info
+
+    def rollout(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
+        """Branch rollouts off real states; the ring holds ``retain`` epochs of rollouts of the present length."""
+        key_start, key_rollout = jax.random.split(key)
+        c = self.config
+        length = c.schedule.length(step)
+        imagined = ring.resize(state.imagined, c.rollouts_per_step * c.epoch_steps * c.retain * length)
+        start = ring.sample(replay, c.rollouts, key=key_start).obs
+        imagined, added = branched_rollouts(
+            state.model.model.predictor(),
+            lambda obs, key: self.sac.policy(state.sac.actor, obs, key=key),
+            EnsembleBelief(start),
+            length,
+            imagined,
+            key=key_rollout,
+        )
+        info = {"rollout_length": length.astype(jnp.float32), "rollout_steps": added}
+        return state._replace(imagined=imagined), info
+
+    def update(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
+        """``updates_per_step`` steps of SAC, each on ``real_ratio`` real and otherwise imagined transitions."""
+        n_real, n = self.n_real, self.config.sac.batch_size
+
+        def body(sac: SACState, key: Key) -> tuple[SACState, Info]:
+            key_real, key_imagined, key_learn = jax.random.split(key, 3)
+            real = ring.sample(replay, n_real, key=key_real)
+            imagined = ring.sample(state.imagined, n - n_real, key=key_imagined)
+            batch = jax.tree.map(lambda r, i: jnp.concatenate([r, i]), real, imagined)
+            return self.sac.learn(sac, batch, key=key_learn)
+
+        sac, infos = jax.lax.scan(body, state.sac, jax.random.split(key, self.config.updates_per_step))
+        return state._replace(sac=sac), jax.tree.map(lambda x: x[-1], infos)

@@ -1,0 +1,221 @@
+"""Soft actor-critic (Haarnoja et al. 2018, arXiv 1812.05905): off-policy, maximum entropy, no model of the world.
+
+The baseline for every claim of sample efficiency, and the policy learner inside MBPO.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from forethought.agents.base import Phase
+from forethought.nets.heads import tanh_gaussian_sample
+from forethought.nets.mlp import MLP
+from forethought.replay import ring
+from forethought.types import Box, EnvSpec, Info, Key, Transition
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of the authors' code
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig:
+    """How actor and critics learn. Defaults are those of arXiv 1812.05905, table 1."""
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers of actor and critics."""
+    learning_rate: float = 3e-4
+    """Adam step size of actor, critics and temperature."""
+    discount: float = 0.99
+    """Factor per step on the value of what follows."""
+    tau: float = 5e-3
+    """Share of the online critic that enters the target critic at each update."""
+    batch_size: int = 256
+    """Transitions per update."""
+    temperature: float | None = None
+    """A fixed weight of the entropy; None: learned so that the entropy meets its target."""
+    target_entropy: float | None = None
+    """Entropy that the temperature aims at, in nats; None: minus the number of action dimensions."""
+
+
+@dataclass(frozen=True)
+class SACConfig(ActorCriticConfig):
+    """Soft actor-critic. Defaults are those of arXiv 1812.05905, table 1, unless a field says otherwise."""
+
+    updates_per_step: int = 1
+    """Gradient steps per environment step."""
+    random_steps: int = 1000
+    """Environment steps with uniformly random actions before the policy acts (the authors' code: 1000 to 10000)."""
+    replay_capacity: int = 1_000_000
+    """Transitions kept."""
+
+
+class Actor(eqx.Module):
+    """Mean and log standard deviation of a Gaussian that tanh squashes into the action box."""
+
+    net: MLP
+
+    def __init__(self, n_obs: int, n_action: int, hidden: tuple[int, ...], *, key: Key):
+        self.net = MLP((n_obs, *hidden, 2 * n_action), jax.nn.relu, key=key)
+
+    def __call__(self, obs: Float[Array, " o"]) -> tuple[Float[Array, " a"], Float[Array, " a"]]:
+        """Unbatched."""
+        mean, log_std = jnp.split(self.net(obs), 2)
+        return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
+
+
+class Critic(eqx.Module):
+    """Action value ``Q(obs, action)``."""
+
+    net: MLP
+
+    def __init__(self, n_obs: int, n_action: int, hidden: tuple[int, ...], *, key: Key):
+        self.net = MLP((n_obs + n_action, *hidden, 1), jax.nn.relu, key=key)
+
+    def __call__(self, obs: Float[Array, " o"], action: Float[Array, " a"]) -> Float[Array, ""]:
+        """Unbatched."""
+        return self.net(jnp.concatenate([obs, action]))[0]
+
+
+class SACState(NamedTuple):
+    """Everything that changes. The critics are two networks stacked on a leading axis."""
+
+    actor: Actor
+    critics: Critic
+    targets: Critic
+    log_alpha: Float[Array, ""]
+    actor_opt: optax.OptState
+    critic_opt: optax.OptState
+    alpha_opt: optax.OptState
+
+
+def q_values(critics: Critic, obs: Float[Array, "b o"], action: Float[Array, "b a"]) -> Float[Array, "2 b"]:
+    """Both critics on a batch."""
+    return jax.vmap(lambda critic: jax.vmap(critic)(obs, action))(critics)
+
+
+def soft_target(
+    reward: Float[Array, " b"],
+    terminated: Array,
+    q_next: Float[Array, "2 b"],
+    log_prob: Float[Array, " b"],
+    alpha: Float[Array, ""],
+    discount: float,
+) -> Float[Array, " b"]:
+    """``y = r + gamma (1 - terminated) (min_i Q_i(s', a') - alpha log pi(a'|s'))``, equation 5 of the paper.
+
+    ``truncated`` does not appear: a time limit ends the watching, not the world. No gradient flows through it.
+    """
+    value = jnp.min(q_next, axis=0) - alpha * log_prob
+    return jax.lax.stop_gradient(reward + discount * jnp.where(terminated, 0.0, value))
+
+
+class ActorCritic:
+    """The learner: SAC on batches, wherever they come from. `SAC` feeds it real ones, MBPO mostly imagined ones."""
+
+    def __init__(self, config: ActorCriticConfig, spec: EnvSpec):
+        assert isinstance(spec.obs, Box)
+        assert isinstance(spec.action, Box)
+        self.config = config
+        self.n_obs, self.n_action = spec.obs.shape[0], spec.action.shape[0]
+        self.optimizer = optax.adam(config.learning_rate)
+        self.target_entropy = -float(self.n_action) if config.target_entropy is None else config.target_entropy
+
+    def init(self, *, key: Key) -> SACState:
+        """Fresh networks; the target critics are copies, not aliases."""
+        key_actor, key_critics = jax.random.split(key)
+        sizes = self.n_obs, self.n_action, self.config.hidden
+        actor = Actor(*sizes, key=key_actor)
+        critics = jax.vmap(lambda k: Critic(*sizes, key=k))(jax.random.split(key_critics))
+        targets = jax.tree.map(jnp.copy, critics)
+        alpha = 1.0 if self.config.temperature is None else self.config.temperature
+        log_alpha = jnp.log(jnp.asarray(alpha, jnp.float32))
+        init = self.optimizer.init
+        return SACState(actor, critics, targets, log_alpha, init(actor), init(critics), init(log_alpha))
+
+    def policy(self, actor: Actor, obs: Float[Array, "n o"], *, key: Key) -> Float[Array, "n a"]:
+        """Draw an action for each observation."""
+        return tanh_gaussian_sample(*jax.vmap(actor)(obs), key=key)[0]
+
+    def best(self, actor: Actor, obs: Float[Array, "n o"]) -> Float[Array, "n a"]:
+        """The squashed mean for each observation."""
+        return jnp.tanh(jax.vmap(actor)(obs)[0])
+
+    def learn(self, state: SACState, batch: Transition, *, key: Key) -> tuple[SACState, Info]:
+        """One gradient step of critics, actor and temperature, in this order, and of the target critics."""
+        key_target, key_actor = jax.random.split(key)
+        alpha = jnp.exp(state.log_alpha)
+        next_action, next_log_prob = tanh_gaussian_sample(*jax.vmap(state.actor)(batch.next_obs), key=key_target)
+        q_next = q_values(state.targets, batch.next_obs, next_action)
+        target = soft_target(batch.reward, batch.terminated, q_next, next_log_prob, alpha, self.config.discount)
+
+        def critic_loss(critics: Critic) -> tuple[Array, Array]:
+            q = q_values(critics, batch.obs, batch.action)
+            return 0.5 * jnp.sum(jnp.mean((q - target) ** 2, axis=1)), q
+
+        (loss_q, q), grads = jax.value_and_grad(critic_loss, has_aux=True)(state.critics)
+        critics, critic_opt = self._descend(grads, state.critic_opt, state.critics)
+
+        def actor_loss(actor: Actor) -> tuple[Array, Array]:
+            action, log_prob = tanh_gaussian_sample(*jax.vmap(actor)(batch.obs), key=key_actor)
+            q_min = jnp.min(q_values(critics, batch.obs, action), axis=0)
+            return jnp.mean(alpha * log_prob - q_min), log_prob
+
+        (loss_pi, log_prob), grads = jax.value_and_grad(actor_loss, has_aux=True)(state.actor)
+        actor, actor_opt = self._descend(grads, state.actor_opt, state.actor)
+        entropy = -jnp.mean(log_prob)
+        log_alpha, alpha_opt = state.log_alpha, state.alpha_opt
+        if self.config.temperature is None:
+            log_alpha, alpha_opt = self._descend(alpha * (entropy - self.target_entropy), alpha_opt, log_alpha)
+        targets = optax.incremental_update(critics, state.targets, self.config.tau)
+        info = {"critic_loss": loss_q, "actor_loss": loss_pi, "q": jnp.mean(q), "alpha": alpha, "entropy": entropy}
+        return SACState(actor, critics, targets, log_alpha, actor_opt, critic_opt, alpha_opt), info
+
+    def _descend(self, grads, opt_state, params):
+        updates, opt_state = self.optimizer.update(grads, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+
+class SAC:
+    """The agent; see `SACConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
+
+    def __init__(self, config: SACConfig, spec: EnvSpec):
+        self.config, self.spec = config, spec
+        self.learner = ActorCritic(config, spec)
+        self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
+
+    def init(self, *, key: Key) -> SACState:
+        """Fresh networks."""
+        return self.learner.init(key=key)
+
+    def init_actor(self, n: int) -> tuple[()]:
+        """The policy is memoryless."""
+        return ()
+
+    def act(self, state: SACState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
+        """Sampled while exploring; else the squashed mean."""
+        learner = self.learner
+        return (learner.policy(state.actor, obs, key=key) if explore else learner.best(state.actor, obs)), carry
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One phase: ``updates_per_step`` updates on real transitions after each step."""
+        n = self.config.updates_per_step
+        return (Phase("update", 1, self.update, updates=n, start=self.random_steps),)
+
+    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
+        """None."""
+        return []
+
+    def update(self, state: SACState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SACState, Info]:
+        """``updates_per_step`` gradient steps, each on a fresh batch from the replay."""
+
+        def body(state: SACState, key: Key) -> tuple[SACState, Info]:
+            key_batch, key_learn = jax.random.split(key)
+            batch = ring.sample(replay, self.config.batch_size, key=key_batch)
+            return self.learner.learn(state, batch, key=key_learn)
+
+        state, infos = jax.lax.scan(body, state, jax.random.split(key, self.config.updates_per_step))
+        return state, jax.tree.map(lambda x: x[-1], infos)

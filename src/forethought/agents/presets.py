@@ -1,0 +1,84 @@
+"""Settings per environment, with their sources. Plain data: nothing is imported to look at it.
+
+"official" is the code of the authors of MBPO, ``github.com/jannerm/mbpo``, ``examples/config/<task>/0.py``.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings by dotted name that replace an algorithm's defaults, chosen by themselves where ``env`` is trained."""
+
+    env: str
+    source: str
+    settings: dict[str, Any]
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+def _official(env: str, source: str, *, target_entropy: float, rollouts: tuple[int, int, int, int], **more: Any):
+    """MBPO's schedule counts epochs of 1000 steps: (first epoch, last epoch, first length, last length)."""
+    epoch = more.get("epoch_steps", 1000)
+    env_kwargs = more.pop("env_kwargs", {})
+    start, end, first, last = rollouts
+    schedule = {"start": start * epoch, "end": end * epoch, "first": first, "last": last}
+    return Preset(
+        env,
+        source,
+        {
+            "sac.target_entropy": target_entropy,
+            **{f"schedule.{k}": v for k, v in schedule.items()},
+            **more,
+        },
+        env_kwargs,
+    )
+
+
+MBPO_PRESETS: dict[str, Preset] = {
+    "half-cheetah": _official(
+        "HalfCheetah-v5", "official", target_entropy=-3.0, rollouts=(20, 150, 1, 1), updates_per_step=40
+    ),
+    "hopper": _official("Hopper-v5", "official", target_entropy=-1.0, rollouts=(20, 150, 1, 15)),
+    "walker2d": _official("Walker2d-v5", "official", target_entropy=-3.0, rollouts=(20, 150, 1, 1)),
+    "ant": _official(
+        "Ant-v5",
+        "official; observations without contact forces",
+        target_entropy=-4.0,
+        rollouts=(20, 100, 1, 25),
+        env_kwargs={"include_cfrc_ext_in_observation": False},
+    ),
+    "humanoid": _official(
+        "Humanoid-v5",
+        "official; observations cut to positions and velocities",
+        target_entropy=-2.0,
+        rollouts=(20, 300, 1, 25),
+        retain=5,
+        model_every=1000,
+        model_hidden=(400, 400, 400, 400),
+        env_kwargs={
+            "include_cinert_in_observation": False,
+            "include_cvel_in_observation": False,
+            "include_qfrc_actuator_in_observation": False,
+            "include_cfrc_ext_in_observation": False,
+        },
+    ),
+    "inverted-pendulum": _official(
+        "InvertedPendulum-v5",
+        "official",
+        target_entropy=-0.05,
+        rollouts=(1, 15, 1, 1),
+        updates_per_step=10,
+        random_steps=500,
+        epoch_steps=250,
+    ),
+    "pendulum": Preset(
+        "Pendulum-v1",
+        "no official configuration; between InvertedPendulum's and mbrl-lib's cartpole (conf/overrides/mbpo_cartpole.yaml)",
+        {"random_steps": 500, "epoch_steps": 250, "updates_per_step": 20, "sac.target_entropy": -0.5},
+    ),
+}
+
+SAC_PRESETS: dict[str, Preset] = {}
+
+TABULAR_PRESETS: dict[str, Preset] = {}

@@ -1,0 +1,317 @@
+"""The Python interface: train, resume, load, evaluate, and an agent whose loop the user owns."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from forethought import envs
+from forethought.agents import catalog
+from forethought.agents.base import Agent
+from forethought.envs import SpaceCodec
+from forethought.errors import UsageError
+from forethought.training import checkpoint, memory
+from forethought.training.config import RunConfig, flatten, from_dict, to_dict
+from forethought.training.evaluate import Evaluation, evaluate as play
+from forethought.training.learner import Learner, check_warm_up
+from forethought.training.program import Program
+from forethought.training.progress import Progress, Silent
+from forethought.training.rundir import RunDir
+from forethought.training.trainer import Trainer, make_world
+from forethought.types import EnvSpec
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk and how it ended; ``summary`` is what ``summary.json`` holds."""
+
+    path: Path
+    summary: dict[str, Any]
+
+    @property
+    def final_return(self) -> float:
+        """Mean return of the last evaluation, over seeds and episodes."""
+        return float(np.mean(self.summary["return"]))
+
+
+def train(
+    algorithm: str,
+    env: str,
+    *,
+    steps: int,
+    seed: int = 0,
+    seeds: int = 1,
+    num_envs: int = 1,
+    run: str | Path | None = None,
+    preset: str | None = None,
+    agent: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Run:
+    """Train an algorithm on an environment, and keep everything in a run directory.
+
+    Args:
+        algorithm: a name of `forethought list`.
+        env: a Gymnasium id, ``package.module:Name-v0``, or one of ours.
+        steps: environment steps per seed.
+        seeds: how many seeds to train side by side: ``seed, seed + 1, ...``.
+        num_envs: environments per seed.
+        run: the run directory; it must not exist. Default: ``runs/<algorithm>-<env>-<time>``.
+        preset: settings by name; None takes the one made for this environment, "none" the plain defaults.
+        agent: settings of the agent, nested or by dotted name (``{"fit.max_epochs": 50}``).
+        options: further fields of `forethought.training.config.RunConfig`, such as ``eval_every``.
+
+    Raises:
+        ForethoughtError: with one line that says what is wrong and the way out.
+    """
+    config = configure(
+        algorithm, env, steps=steps, seed=seed, seeds=seeds, num_envs=num_envs, preset=preset, agent=agent, **options
+    )
+    return start_run(config, run, progress or Silent())
+
+
+def configure(
+    algorithm: str, env: str, *, preset: str | None = None, agent: Mapping[str, Any] | None = None, **options: Any
+) -> RunConfig:
+    """A complete `RunConfig`: the preset for this environment, and over it the settings given.
+
+    Raises `UsageError` for unknown names and impossible values.
+    """
+    unknown = [name for name in options if name not in RunConfig.__dataclass_fields__]
+    if unknown:
+        raise UsageError(f"train takes no option {unknown[0]!r}")
+    _, config_class = catalog.find(algorithm).load()
+    preset, settings, env_kwargs = catalog.find_preset(algorithm, preset, env)
+    chosen = from_dict(config_class, {**settings, **flatten(agent or {})})
+    options["env_kwargs"] = {**env_kwargs, **options.get("env_kwargs", {})}
+    options.setdefault("eval_every", max(1, options["steps"] // 20))
+    options.setdefault("log_every", max(1, min(1000, options["steps"] // 100)))
+    config = RunConfig(algorithm=algorithm, env=env, preset=preset, agent=to_dict(chosen), **options)
+    config.validate()
+    return config
+
+
+def start_run(config: RunConfig, path: str | Path | None, progress: Progress) -> Run:
+    """Begin a run from its config."""
+    world = make_world(config)
+    try:
+        agent = build_agent(config, world.spec)
+        check_warm_up(agent, config.steps)
+        plan = memory.plan(Program(agent, config.seed_list, config.num_envs, config.steps))
+        plan.refuse_if_too_large()
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{config.env.split('/')[-1]}-{stamp}"
+        run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.codec)
+    except BaseException:
+        world.close()
+        raise
+    progress.begin(_title(config), [str(plan), device_line(), f"run directory: {run.path}"])
+    trainer = Trainer(config, run, agent, world, progress)
+    return Run(run.path, trainer.run())
+
+
+def resume(path: str | Path, *, steps: int | None = None, progress: Progress | None = None) -> Run:
+    """Go on with a run that was stopped, killed or finished; ``steps`` extends it.
+
+    Raises `CheckpointError` where there is nothing to go on with, `UsageError` where nothing is left to do.
+    """
+    run, progress = RunDir.open(Path(path)), progress or Silent()
+    config, _ = run.read_config()
+    if steps is not None:
+        if steps < config.steps:
+            raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
+        config = dataclasses.replace(config, steps=steps)
+    world = make_world(config)
+    agent = build_agent(config, world.spec)
+    trainer = Trainer(config, run, agent, world, progress)
+    trainer.resume()
+    at = trainer.learner.env_steps
+    if at >= config.steps:
+        raise UsageError(f"the run has finished its {config.steps} steps; extend it with --steps N")
+    if steps is not None:
+        run.extend(steps)
+    progress.begin(_title(config), [f"going on at step {at:,}", device_line(), f"run directory: {run.path}"])
+    return Run(run.path, trainer.run())
+
+
+class Policy:
+    """What a run has learned, ready to act: plain numpy in and out, in the environment's own units.
+
+    One observation gives one action, a batch gives a batch. The policy does not explore.
+    """
+
+    def __init__(self, agent: Agent, codec: SpaceCodec, state: Any, seed: int):
+        self.agent, self.codec, self.state, self.seed = agent, codec, state, seed
+        self._act = jax.jit(agent.act, static_argnames="explore")
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an episode: policies with a memory forget."""
+        self._carry: Any = None
+        self._t = 0
+
+    def __call__(self, obs: Any) -> np.ndarray:
+        """The action for one observation or a batch. Raises `UsageError` for another shape than the run's."""
+        seen = self.codec.obs_to_agent(obs)
+        single = seen.ndim == len(envs.codec.item_shape(self.agent.spec.obs))
+        batch = seen[None] if single else seen
+        begins = self._carry is None
+        if begins:
+            self._carry = self.agent.init_actor(batch.shape[0])
+        first = np.full(batch.shape[0], begins)
+        key = jax.random.fold_in(jax.random.key(self.seed), self._t)
+        action, self._carry = self._act(self.state, self._carry, batch, first, key=key, explore=False)
+        self._t += 1
+        own = self.codec.action_to_env(np.asarray(action))
+        return own[0] if single else own
+
+
+def load(path: str | Path, *, seed: int | None = None) -> Policy:
+    """The policy of a run's newest checkpoint; of its first seed unless another is named.
+
+    The environment is not needed. Raises `CheckpointError` where the directory holds no run or checkpoint.
+    """
+    config, codec, agent, learner, _ = _load_learner(path)
+    chosen = config.seed if seed is None else seed
+    if chosen not in config.seed_list:
+        raise UsageError(f"the run has seeds {config.seed} to {config.seed_list[-1]}, not {seed}")
+    index = config.seed_list.index(chosen)
+    return Policy(agent, codec, jax.tree.map(lambda x: x[index], learner.state), chosen)
+
+
+def evaluate(path: str | Path, *, episodes: int = 100, seed: int = 0) -> Evaluation:
+    """Play episodes with every seed of a run; ``seed`` chooses the episodes."""
+    config, _, _, learner, _ = _load_learner(path)
+
+    def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
+        return learner.program.act(learner.state, carry, obs, first, t, explore=False)
+
+    return play(act, learner.program.init_carry(episodes), config, episodes=episodes, stream=f"judge {seed}")
+
+
+class Live:
+    """An agent in a loop that the user owns: a robot, a simulator that is no Gymnasium environment, a service.
+
+    ``act`` and ``observe`` alternate; observations and actions are plain numpy in the environment's own units.
+    """
+
+    def __init__(self, agent: Agent, codec: SpaceCodec, learner: Learner, run: RunDir, keep: int):
+        self.agent, self.codec, self.learner, self.run, self.keep = agent, codec, learner, run, keep
+        self._obs: np.ndarray | None = None
+        self._action: np.ndarray | None = None
+
+    def act(self, obs: Any) -> np.ndarray:
+        """The action to take now; exploring, and uniformly random in the first ``random_steps``."""
+        self._obs = self.codec.obs_to_agent(obs)[None]
+        self._action = self.learner.act(self._obs)
+        return self.codec.action_to_env(self._action)[0]
+
+    def observe(
+        self, next_obs: Any, reward: float, *, terminated: bool, truncated: bool = False, action: Any = None
+    ) -> None:
+        """What the last action led to; then the agent learns what is due.
+
+        ``next_obs`` is the final observation where the episode ended; then call `act` with the first observation of
+        the next one. ``action`` reports what was really done where that is not what `act` said.
+
+        Raises `UsageError` without a preceding `act`, or for numbers that are not finite: nothing is learned then.
+        """
+        if self._obs is None:
+            raise UsageError("observe was called without an act before it; call act(obs) first")
+        done = self._action if action is None else self.codec.action_from_env(action)[None]
+        seen = self.codec.obs_to_agent(next_obs)[None]
+        if not (np.isfinite(reward) and np.all(np.isfinite(seen)) and np.all(np.isfinite(done))):
+            raise UsageError(f"observe got a number that is not finite (reward {reward}); this step was not learned")
+        flags = np.array([terminated]), np.array([truncated])
+        frames = np.ones(1, np.int32)
+        self.learner.observe(self._obs, done, envs.Step(seen, np.array([reward], np.float32), *flags, seen, frames))
+        self._obs = None
+        self.learner.learn()
+
+    @property
+    def steps(self) -> int:
+        """Steps observed so far."""
+        return self.learner.env_steps
+
+    def save(self) -> Path:
+        """Write a checkpoint; `resume_live` and `load` read it. Raises `TrainingDiverged` rather than keep a NaN."""
+        self.learner.check_finite()
+        host = {"counters": self.learner.counters()}
+        return checkpoint.save(self.run.checkpoints, self.steps, self.learner.tree(), host, keep=self.keep)
+
+
+def start(
+    algorithm: str,
+    observation_space: Any,
+    action_space: Any,
+    *,
+    run: str | Path,
+    steps: int,
+    name: str = "my environment",
+    seed: int = 0,
+    agent: Mapping[str, Any] | None = None,
+) -> Live:
+    """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold."""
+    codec = SpaceCodec.from_spaces(observation_space, action_space)
+    config = configure(algorithm, name, steps=steps, seed=seed, agent=agent)
+    described = RunDir.create(Path(run), config, to_dict(catalog.find(algorithm).load()[1]()), codec)
+    return _live(config, codec, described)
+
+
+def resume_live(path: str | Path) -> Live:
+    """Go on with an ask/tell agent from its newest checkpoint, exactly where `Live.save` left it."""
+    run = RunDir.open(Path(path))
+    config, codec = run.read_config()
+    live = _live(config, codec, run)
+    tree, host, _ = checkpoint.load_latest(run.checkpoints, live.learner.tree, _print_warning)
+    live.learner.restore(tree, host["counters"])
+    return live
+
+
+def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:
+    """The agent that a config describes. Raises `UsageError` where it cannot take the environment."""
+    catalog.require_fit(config.algorithm, spec)
+    agent_class, config_class = catalog.find(config.algorithm).load()
+    return agent_class(from_dict(config_class, config.agent), spec)
+
+
+def device_line() -> str:
+    """The device in use, and a warning when a GPU is there and is not used."""
+    device = jax.devices()[0]
+    line = f"device: {device.platform} ({device.device_kind})"
+    if device.platform == "cpu" and Path("/proc/driver/nvidia/version").exists():
+        line += "; warning: an NVIDIA GPU is there and unused: pip install 'forethought[cuda]'"
+    return line
+
+
+def _live(config: RunConfig, codec: SpaceCodec, run: RunDir) -> Live:
+    spec = codec.spec(config.env)
+    agent = build_agent(config, spec)
+    return Live(agent, codec, Learner(agent, config.seed_list, 1, config.steps), run, config.keep)
+
+
+def _load_learner(path: str | Path) -> tuple[RunConfig, SpaceCodec, Agent, Learner, dict[str, Any]]:
+    run = RunDir.open(Path(path))
+    config, codec = run.read_config()
+    agent = build_agent(config, codec.spec(config.env))
+    learner = Learner(agent, config.seed_list, config.num_envs, config.steps)
+    tree, host, _ = checkpoint.load_latest(run.checkpoints, learner.tree, _print_warning)
+    learner.restore(tree, host["counters"])
+    return config, codec, agent, learner, host
+
+
+def _print_warning(text: str) -> None:
+    warnings.warn(text, stacklevel=3)
+
+
+def _title(config: RunConfig) -> str:
+    seeds = f"seed {config.seed}" if config.seeds == 1 else f"seeds {config.seed} to {config.seed_list[-1]}"
+    preset = f", preset {config.preset}" if config.preset else ""
+    return f"{config.algorithm} on {config.env}, {config.steps:,} steps, {seeds}{preset}"
+

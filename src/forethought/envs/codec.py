@@ -1,0 +1,226 @@
+"""Translation between an environment's own spaces and the agent's view of them.
+
+The agent sees float32 vectors, uint8 images or integers from 0, and acts in [-1, 1] or with integers from 0. A
+`SpaceCodec` is plain data: saved with a policy, it serves without the environment.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from forethought.errors import UsageError
+from forethought.types import Box, Discrete, EnvSpec, Space
+
+_FLOAT_MAX = float(np.finfo(np.float32).max)  # a bound this large is a way of writing "unbounded"
+
+
+@dataclass(frozen=True)
+class SpaceCodec:
+    """Both directions of the translation, for one item or for a batch with any leading axes.
+
+    ``obs_parts`` holds the own shape of each part of the observation: of the whole (``obs_keys`` empty), or of each
+    entry of a Dict in the order of ``obs_keys``. Bounds are those of the flattened action, in the environment's units.
+    """
+
+    obs: Space
+    action: Space
+    obs_keys: tuple[str, ...] = ()
+    obs_parts: tuple[tuple[int, ...], ...] = ()
+    obs_start: int = 0
+    action_shape: tuple[int, ...] = ()
+    action_dtype: str = "float32"
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
+    action_start: int = 0
+
+    @classmethod
+    def from_spaces(cls, observation_space: spaces.Space, action_space: spaces.Space) -> "SpaceCodec":
+        """The codec of a Gymnasium environment; raises `UsageError` for spaces that are not supported."""
+        return cls(**_describe_obs(observation_space), **_describe_action(action_space))
+
+    @classmethod
+    def identity(cls, spec: EnvSpec) -> "SpaceCodec":
+        """The codec of an environment that speaks the agent's units already."""
+        obs_parts = (spec.obs.shape,) if isinstance(spec.obs, Box) else ()
+        if isinstance(spec.action, Discrete):
+            return cls(spec.obs, spec.action, obs_parts=obs_parts, action_dtype="int32")
+        shape, size = spec.action.shape, math.prod(spec.action.shape)
+        low, high = (-1.0,) * size, (1.0,) * size
+        return cls(spec.obs, spec.action, obs_parts=obs_parts, action_shape=shape, action_low=low, action_high=high)
+
+    def obs_to_agent(self, obs: Any) -> np.ndarray:
+        """Copy the environment's observation [..., own shape] into the agent's view [..., ``self.obs.shape``].
+
+        Raises `UsageError` where the observation does not fit the declared space.
+        """
+        if isinstance(self.obs, Discrete):
+            return self._integer_obs(obs)
+        if not self.obs_keys:
+            return self._part(obs, self.obs_parts[0], self.obs.shape, "observation")
+        if not isinstance(obs, dict) or set(obs) != set(self.obs_keys):
+            raise UsageError(f"the observation must be a dict with the keys {list(self.obs_keys)}, got {_brief(obs)}")
+        sizes = [(math.prod(shape),) for shape in self.obs_parts]
+        parts = zip(self.obs_keys, self.obs_parts, sizes, strict=True)
+        flat = [self._part(obs[key], own, size, f"observation[{key!r}]") for key, own, size in parts]
+        return np.concatenate(flat, axis=-1)
+
+    def action_to_env(self, action: Any) -> np.ndarray:
+        """Turn the agent's action [..., ``self.action.shape``] into the environment's own [..., own shape].
+
+        -1 and 1 become the bounds exactly; what lies outside is clipped. Raises `UsageError` for a wrong shape.
+        """
+        action = np.asarray(action)
+        if isinstance(self.action, Discrete):
+            return np.asarray(action.astype(np.int64) + self.action_start)
+        leading = self._leading(action.shape, self.action.shape, "action")
+        low, high = np.asarray(self.action_low), np.asarray(self.action_high)
+        unit = np.clip(action.astype(np.float64), -1.0, 1.0)
+        native = np.clip(0.5 * ((1.0 - unit) * low + (1.0 + unit) * high), low, high)
+        if np.dtype(self.action_dtype).kind in "iu":
+            native = np.rint(native)
+        return native.astype(self.action_dtype).reshape(leading + self.action_shape)
+
+    def action_from_env(self, action: Any) -> np.ndarray:
+        """The inverse of `action_to_env`: own units [..., own shape] to the agent's, float32 or int32."""
+        action = np.asarray(action)
+        if isinstance(self.action, Discrete):
+            return np.asarray(action - self.action_start).astype(np.int32)
+        leading = self._leading(action.shape, self.action_shape, "action")
+        low, high = np.asarray(self.action_low), np.asarray(self.action_high)
+        native = action.astype(np.float64).reshape(leading + self.action.shape)
+        unit = (2.0 * native - (low + high)) / (high - low)
+        return np.clip(unit, -1.0, 1.0).astype(np.float32)
+
+    def spec(self, env_id: str) -> EnvSpec:
+        """What an agent may know of an environment of which only the spaces are at hand."""
+        return EnvSpec(env_id, self.obs, self.action, action_low=self.action_low, action_high=self.action_high)
+
+    def to_json(self) -> dict[str, Any]:
+        """A description in JSON values from which `from_json` builds the same codec."""
+        return {**asdict(self), "obs": _space_to_json(self.obs), "action": _space_to_json(self.action)}
+
+    @classmethod
+    def from_json(cls, described: dict[str, Any]) -> "SpaceCodec":
+        """The codec that `to_json` described."""
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in described.items()
+        }
+        obs, action = _space_from_json(fields.pop("obs")), _space_from_json(fields.pop("action"))
+        parts = tuple(tuple(shape) for shape in fields.pop("obs_parts"))
+        return cls(obs, action, obs_parts=parts, **fields)
+
+    def _integer_obs(self, obs: Any) -> np.ndarray:
+        array = np.asarray(obs)
+        if array.dtype.kind not in "iu":
+            raise UsageError(f"the observation must be an integer, got {_brief(obs)}")
+        shifted = np.asarray(array.astype(np.int64) - self.obs_start)
+        assert isinstance(self.obs, Discrete)
+        if shifted.size and not (shifted.min() >= 0 and shifted.max() < self.obs.n):
+            last = self.obs_start + self.obs.n - 1
+            raise UsageError(f"the observation must lie in {self.obs_start}..{last}, got {_brief(obs)}")
+        return np.asarray(shifted, np.int32)
+
+    def _part(self, value: Any, own: tuple[int, ...], target: tuple[int, ...], name: str) -> np.ndarray:
+        assert isinstance(self.obs, Box)
+        try:
+            array = np.asarray(value).astype(self.obs.dtype)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"the {name} must be an array of numbers, got {_brief(value)}") from error
+        return array.reshape(self._leading(array.shape, own, name) + target)
+
+    @staticmethod
+    def _leading(shape: tuple[int, ...], own: tuple[int, ...], name: str) -> tuple[int, ...]:
+        split = len(shape) - len(own)
+        if split < 0 or shape[split:] != own:
+            raise UsageError(f"the {name} must have the shape {own}, or [batch, ...] of it, got {shape}")
+        return shape[:split]
+
+
+def item_shape(space: Space) -> tuple[int, ...]:
+    """The shape of one item of the agent's view of a space; () for integers."""
+    return space.shape if isinstance(space, Box) else ()
+
+
+def observation_bounds(space: spaces.Space) -> tuple[np.ndarray, np.ndarray] | None:
+    """The declared low and high of each dimension of the agent's vector; None where there is nothing to check."""
+    parts = [space[key] for key in sorted(space.spaces)] if isinstance(space, spaces.Dict) else [space]
+    boxes = [part for part in parts if isinstance(part, spaces.Box) and not _is_image(part)]
+    if not boxes:
+        return None
+    low = np.concatenate([np.asarray(box.low, np.float64).ravel() for box in boxes])
+    high = np.concatenate([np.asarray(box.high, np.float64).ravel() for box in boxes])
+    return None if np.isinf(low).all() and np.isinf(high).all() else (low, high)
+
+
+def _describe_obs(space: spaces.Space) -> dict[str, Any]:
+    if isinstance(space, spaces.Discrete):
+        return {"obs": Discrete(int(space.n)), "obs_start": int(space.start)}
+    if isinstance(space, spaces.Box) and _is_image(space):
+        shape = space.shape if len(space.shape) == 3 else (*space.shape, 1)
+        return {"obs": Box(shape, "uint8"), "obs_parts": (space.shape,)}
+    if isinstance(space, spaces.Box):
+        return {"obs": Box((math.prod(space.shape),)), "obs_parts": (space.shape,)}
+    if isinstance(space, spaces.Dict) and all(
+        isinstance(part, spaces.Box) and not _is_image(part) for part in space.values()
+    ):
+        keys = tuple(sorted(space.spaces))
+        shapes = tuple(tuple(space[key].shape or ()) for key in keys)
+        return {"obs": Box((sum(map(math.prod, shapes)),)), "obs_keys": keys, "obs_parts": shapes}
+    raise UsageError(
+        f"the observation space {space} is not supported; supported are Box, Discrete and Dict of Box vectors, "
+        "and gymnasium.wrappers (FlattenObservation, FilterObservation) turn many others into one of these"
+    )
+
+
+def _describe_action(space: spaces.Space) -> dict[str, Any]:
+    if isinstance(space, spaces.Discrete):
+        return {"action": Discrete(int(space.n)), "action_start": int(space.start), "action_dtype": "int64"}
+    if not isinstance(space, spaces.Box):
+        raise UsageError(
+            f"the action space {space} is not supported; supported are Box and Discrete, "
+            "and gymnasium.wrappers.TransformAction turns many others into one of these"
+        )
+    low, high = (np.asarray(bound, np.float64).ravel() for bound in (space.low, space.high))
+    for i, (lower, upper) in enumerate(zip(low, high, strict=True)):
+        if not (abs(lower) < _FLOAT_MAX and abs(upper) < _FLOAT_MAX):  # also true of NaN
+            raise UsageError(
+                f"dimension {i} of the action space {space} has no finite bounds ({lower} to {upper}); declare a "
+                "bounded Box in the environment, or wrap it in gymnasium.wrappers.TransformAction with a bounded one"
+            )
+        if lower >= upper:
+            raise UsageError(
+                f"dimension {i} of the action space {space} leaves no choice (low {lower}, high {upper}); "
+                "declare low < high, or leave the dimension out of the action space"
+            )
+    return {
+        "action": Box((low.size,)),
+        "action_shape": tuple(space.shape),
+        "action_dtype": str(space.dtype),
+        "action_low": tuple(low.tolist()),
+        "action_high": tuple(high.tolist()),
+    }
+
+
+def _is_image(space: spaces.Box) -> bool:
+    return space.dtype == np.uint8 and len(space.shape) in (2, 3)
+
+
+def _space_to_json(space: Space) -> dict[str, Any]:
+    if isinstance(space, Discrete):
+        return {"discrete": space.n}
+    return {"box": list(space.shape), "dtype": space.dtype}
+
+
+def _space_from_json(described: dict[str, Any]) -> Space:
+    if "discrete" in described:
+        return Discrete(described["discrete"])
+    return Box(tuple(described["box"]), described["dtype"])
+
+
+def _brief(value: Any) -> str:
+    """A short description of a value for a message of one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."

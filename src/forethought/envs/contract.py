@@ -1,0 +1,137 @@
+"""What the training loop sees of the world: many environments, each in its slot, stepped together.
+
+Slots are ordered seed by seed: slot ``k * envs_per_seed + j`` belongs to ``seeds[k]``. Whatever happens in a slot
+depends on its own seed, the stream ("train", "eval", ...) and ``j`` alone, so a seed behaves identically whichever
+other seeds run beside it.
+"""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int32
+
+from forethought.envs.codec import SpaceCodec, item_shape
+from forethought.errors import TrainingDiverged, UsageError
+from forethought.types import Box, EnvSpec
+
+EnvState: TypeAlias = dict[str, Any]  # nested dicts and lists with JSON values and numpy arrays at the leaves
+
+
+class Step(NamedTuple):
+    """What one agent step led to in each of ``n`` slots; the arrays may be read-only.
+
+    ``obs`` is what to act on next: the first observation of the new episode where one ended. ``next_obs`` is what the
+    action led to: the final observation where the episode ended, equal to ``obs`` elsewhere. ``reward`` is summed over
+    the action repeat, and ``frames`` counts the environment's own steps, fewer than the repeat where the episode ended
+    inside it. ``terminated`` and ``truncated`` never merge; both may be true.
+    """
+
+    obs: np.ndarray
+    reward: Float32[np.ndarray, " n"]
+    terminated: Bool[np.ndarray, " n"]
+    truncated: Bool[np.ndarray, " n"]
+    next_obs: np.ndarray
+    frames: Int32[np.ndarray, " n"]
+
+
+@runtime_checkable  # for the type checks of the tests
+class VectorEnv(Protocol):
+    """``num_slots`` environments of one kind, restarted by themselves in the step in which an episode ends.
+
+    ``codec`` translates between the agent's view and the environment's own units; it can be saved with a policy.
+    """
+
+    spec: EnvSpec
+    num_slots: int
+    codec: SpaceCodec
+
+    def reset(self) -> np.ndarray:
+        """Begin again from the first episode of every slot, whatever came before; returns the observations [n, ...].
+
+        Raises `EnvironmentFault` where the environment breaks its contract.
+        """
+        ...
+
+    def step(self, action: np.ndarray) -> Step:
+        """Act once in every slot with the agent's actions [n, ...], which lie in [-1, 1] or in ``0 .. n-1``.
+
+        Raises `EnvironmentFault` where the environment breaks its contract, and `TrainingDiverged` where an action is
+        NaN or infinite.
+        """
+        ...
+
+    def get_state(self) -> EnvState:
+        """All that is needed to go on exactly: a dict of numpy arrays."""
+        ...
+
+    def set_state(self, state: EnvState) -> tuple[np.ndarray, list[str]]:
+        """Go back to a state from `get_state`; returns the current observations [n, ...] and warnings in words.
+
+        Raises `CheckpointError` where the state is not one of these slots.
+        """
+        ...
+
+    def render(self) -> np.ndarray | None:
+        """A picture [height, width, 3] (uint8) of slot 0; None unless made with ``render=True``."""
+        ...
+
+    def close(self) -> None:
+        """Release what the environments hold; may be called twice."""
+        ...
+
+
+def slot_seeds(seeds: Sequence[int], envs_per_seed: int) -> list[tuple[int, int]]:
+    """The (seed, j) of every slot, in the order of the slots; raises `UsageError` for impossible numbers."""
+    if len(seeds) == 0 or any(seed < 0 for seed in seeds):
+        raise UsageError(f"seeds {list(seeds)} cannot be used; give at least one seed, none of them negative")
+    if envs_per_seed < 1:
+        raise UsageError(f"envs_per_seed is {envs_per_seed}; use 1 or more")
+    return [(int(seed), j) for seed in seeds for j in range(envs_per_seed)]
+
+
+def derived_entropy(seed: int, stream: str, *path: int) -> np.random.SeedSequence:
+    """The source of every random number of one slot (``path`` = j) or of one episode (``path`` = j, episode)."""
+    # crc32 and not hash(): the latter differs from one Python process to the next.
+    return np.random.SeedSequence([seed, zlib.crc32(stream.encode()), *path])
+
+
+def episode_seed(seed: int, stream: str, j: int, episode: int) -> int:
+    """The number, below 2**31, that seeds the reset of one episode of one slot."""
+    return int(derived_entropy(seed, stream, j, episode).generate_state(1)[0]) & 0x7FFFFFFF
+
+
+def checked_action(spec: EnvSpec, num_slots: int, action: Any) -> np.ndarray:
+    """The agent's actions as float32 or int32 [num_slots, ...].
+
+    Raises `TrainingDiverged` for NaN or infinite actions, `ValueError` for a wrong shape or a number out of range.
+    """
+    if isinstance(spec.action, Box):
+        array = np.asarray(action, np.float32)
+        bad = first_nonfinite(array)
+        if bad is not None:
+            raise TrainingDiverged(
+                f"the policy chose the action {array[bad]} in slot {bad[0]} of {spec.id}; "
+                "a lower learning rate often mends this"
+            )
+    else:
+        array = np.asarray(action).astype(np.int32)
+        if array.size and not (array.min() >= 0 and array.max() < spec.action.n):
+            raise ValueError(f"discrete actions of {spec.id} lie in 0..{spec.action.n - 1}, got {array}")
+    shape = (num_slots, *item_shape(spec.action))
+    if array.shape != shape:
+        raise ValueError(f"{spec.id} in {num_slots} slots takes actions of shape {shape}, got {array.shape}")
+    return array
+
+
+def first_nonfinite(array: np.ndarray) -> tuple[int, ...] | None:
+    """The index of the first NaN or infinity, or None; integers have none."""
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return None
+    return tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+
+
+def agent_steps(frames: int | None, action_repeat: int) -> int | None:
+    """A time limit in agent steps (rounded up), from one in the environment's own steps."""
+    return None if frames is None else -(-frames // action_repeat)

@@ -1,0 +1,268 @@
+"""Any Gymnasium environment as a `VectorEnv`.
+
+An environment's state is never asked for: it is the number of the episode, which seeds its reset, and the actions
+since. Going back to it means to replay them, and the observation reached tells whether the environment is as
+deterministic as that needs.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.error import DependencyNotInstalled
+
+from forethought.envs.codec import SpaceCodec, item_shape, observation_bounds
+from forethought.envs.contract import (
+    EnvState,
+    Step,
+    agent_steps,
+    checked_action,
+    episode_seed,
+    first_nonfinite,
+    slot_seeds,
+)
+from forethought.envs.gym_make import make_gym_env, missing_dependency, one_line
+from forethought.errors import CheckpointError, EnvironmentFault, UsageError
+from forethought.types import EnvSpec
+
+
+class _Arrival(NamedTuple):
+    """What one agent step led to in one slot."""
+
+    obs: np.ndarray
+    reward: float
+    terminated: bool
+    truncated: bool
+    frames: int
+
+
+class _Slot:
+    """One environment, its place in the seeding, and what replays its episode."""
+
+    def __init__(self, env: gymnasium.Env, codec: SpaceCodec, spec: EnvSpec, origin: tuple[int, str, int], index: int):
+        self.env, self.codec, self.spec, self.origin, self.index = env, codec, spec, origin, index
+        self.episode = 0
+        self.actions: list[np.ndarray | np.generic] = []
+
+    def begin(self, episode: int) -> np.ndarray:
+        self.episode, self.actions = episode, []
+        with self._blame():
+            obs, _ = self.env.reset(seed=self.reset_seed())
+        return self._agent_view(obs)
+
+    def step(self, action: np.ndarray | np.generic) -> _Arrival:
+        """Act (in the environment's own units) until the repeat is over or the episode ends."""
+        self.actions.append(action)
+        total, frames, terminated, truncated = 0.0, 0, False, False
+        with self._blame():
+            while frames < self.spec.action_repeat and not (terminated or truncated):
+                # A copy: an environment that clips its action in place must not change what is replayed.
+                obs, reward, terminated, truncated, _ = self.env.step(action.copy())
+                total += float(np.asarray(reward).item())
+                frames += 1
+        return _Arrival(self._agent_view(obs), total, bool(terminated), bool(truncated), frames)
+
+    def replay(self, episode: int, actions: np.ndarray, expected: np.ndarray) -> str | None:
+        """Go back to a stored state; returns what went otherwise than before, or None."""
+        try:
+            obs = self.begin(episode)
+            for action in actions:
+                arrival = self.step(action)
+                obs = arrival.obs
+                if arrival.terminated or arrival.truncated:
+                    return "the episode ended early"
+        except EnvironmentFault as error:
+            return str(error)
+        return None if np.array_equal(obs, expected, equal_nan=True) else "another observation was reached"
+
+    def reset_seed(self) -> int:
+        return episode_seed(*self.origin, self.episode)
+
+    def fault(self, what: str) -> EnvironmentFault:
+        """The error for this moment of this slot, with the way to see it again."""
+        return EnvironmentFault(
+            f"{self.spec.id} {what} at step {len(self.actions)} of episode {self.episode} in slot {self.index}; "
+            f"to see it again: reset(seed={self.reset_seed()}) and the same actions"
+        )
+
+    @contextmanager
+    def _blame(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise self.fault(f"raised {type(error).__name__} ({one_line(error)})") from error
+
+    def _agent_view(self, obs: Any) -> np.ndarray:
+        try:
+            seen = self.codec.obs_to_agent(obs)
+        except UsageError as error:
+            raise self.fault(f"broke its observation space ({error})") from error
+        expected = item_shape(self.codec.obs)
+        if seen.shape != expected:  # the codec also takes batches, an environment may not return one
+            raise self.fault(f"broke its observation space (shape {np.shape(obs)})")
+        return seen
+
+
+class GymVector:
+    """Gymnasium environments side by side in this process; see `VectorEnv` for the contract.
+
+    Raises what `make_gym_env` raises, and `UsageError` for spaces that are not supported.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        *,
+        seeds: Sequence[int],
+        envs_per_seed: int = 1,
+        stream: str = "train",
+        action_repeat: int = 1,
+        env_kwargs: Mapping[str, Any] | None = None,
+        render: bool = False,
+    ):
+        origins = [(seed, stream, j) for seed, j in slot_seeds(seeds, envs_per_seed)]
+        self.num_slots = len(origins)
+        self._envs = [make_gym_env(env_id, env_kwargs, render=render and i == 0) for i in range(self.num_slots)]
+        first = self._envs[0]
+        self.codec = SpaceCodec.from_spaces(first.observation_space, first.action_space)
+        limit = first.spec.max_episode_steps if first.spec is not None else None
+        self.spec = EnvSpec(
+            id=env_id,
+            obs=self.codec.obs,
+            action=self.codec.action,
+            max_episode_steps=agent_steps(limit, action_repeat),
+            action_repeat=action_repeat,
+            action_low=self.codec.action_low,
+            action_high=self.codec.action_high,
+        )
+        self._slots = [
+            _Slot(env, self.codec, self.spec, origin, i)
+            for i, (env, origin) in enumerate(zip(self._envs, origins, strict=True))
+        ]
+        self._bounds = observation_bounds(first.observation_space)
+        self._render = render
+        self._obs: np.ndarray | None = None
+
+    def reset(self) -> np.ndarray:
+        """Begin again from the first episode of every slot; returns the observations [n, ...]."""
+        obs = np.stack([slot.begin(0) for slot in self._slots])
+        self._check_obs(obs)
+        self._obs = obs
+        return obs
+
+    def step(self, action: np.ndarray) -> Step:
+        """Act once in every slot; see `VectorEnv.step`."""
+        native = self.codec.action_to_env(checked_action(self.spec, self.num_slots, action))
+        arrivals = [slot.step(native[i]) for i, slot in enumerate(self._slots)]
+        next_obs = np.stack([arrival.obs for arrival in arrivals])
+        reward = np.array([arrival.reward for arrival in arrivals], np.float32)
+        terminated = np.array([arrival.terminated for arrival in arrivals])
+        truncated = np.array([arrival.truncated for arrival in arrivals])
+        bad = first_nonfinite(reward)
+        if bad is not None:
+            raise self._slots[bad[0]].fault(f"returned the reward {reward[bad]}")
+        self._check_obs(next_obs)
+        ended = np.flatnonzero(terminated | truncated)
+        obs = next_obs
+        if ended.size:
+            obs = next_obs.copy()
+            for i in ended:
+                obs[i] = self._slots[i].begin(self._slots[i].episode + 1)
+            self._check_obs(obs)
+        self._obs = obs
+        frames = np.array([arrival.frames for arrival in arrivals], np.int32)
+        return Step(obs, reward, terminated, truncated, next_obs, frames)
+
+    def get_state(self) -> EnvState:
+        """The episode [n], the seed of its reset [n], the number of actions since [n], those actions end to end, and
+        the observations [n, ...].
+
+        Actions are in the environment's own units. Raises `ValueError` before the first reset.
+        """
+        if self._obs is None:
+            raise ValueError("an environment that was never reset has no state")
+        actions = [action for slot in self._slots for action in slot.actions]
+        empty = self.codec.action_to_env(np.zeros((0, *item_shape(self.codec.action))))
+        return {
+            "episode": np.array([slot.episode for slot in self._slots], np.int64),
+            "reset_seed": self._reset_seeds(),
+            "length": np.array([len(slot.actions) for slot in self._slots], np.int64),
+            "actions": np.stack(actions) if actions else empty,
+            "obs": self._obs.copy(),
+        }
+
+    def set_state(self, state: EnvState) -> tuple[np.ndarray, list[str]]:
+        """Replay every slot's episode; a slot where that leads elsewhere starts a new episode and is warned of."""
+        expected = np.asarray(state["obs"])
+        shape = (self.num_slots, *item_shape(self.codec.obs))
+        if expected.shape != shape:
+            raise CheckpointError(
+                f"the state of {self.spec.id} has observations of shape {expected.shape}, these slots need {shape}; "
+                "make the environment with the seeds and env_kwargs that the state was saved with"
+            )
+        for slot, episode in zip(self._slots, state["episode"], strict=True):
+            slot.episode = int(episode)
+        if not np.array_equal(self._reset_seeds(), state["reset_seed"]):
+            raise CheckpointError(f"the state of {self.spec.id} was saved with other seeds; make it with those")
+        ends = np.cumsum(state["length"])
+        obs, notes = expected.copy(), []
+        for i, slot in enumerate(self._slots):
+            episode = int(state["episode"][i])
+            actions = state["actions"][ends[i] - state["length"][i] : ends[i]]
+            difference = slot.replay(episode, actions, expected[i])
+            if difference is not None:
+                obs[i] = slot.begin(episode + 1)
+                notes.append(
+                    f"slot {i} of {self.spec.id} could not be restored: {difference} when its {len(actions)} actions "
+                    "were replayed, so the environment is not a function of its seed; a new episode starts there"
+                )
+        self._obs = obs
+        return obs, notes
+
+    def render(self) -> np.ndarray | None:
+        """A picture [height, width, 3] of slot 0; None unless made with ``render=True``.
+
+        Raises `UsageError` where drawing needs a package that is missing, `EnvironmentFault` where it fails.
+        """
+        if not self._render:
+            return None
+        try:
+            return np.asarray(self._envs[0].render(), np.uint8)
+        except (DependencyNotInstalled, ImportError) as error:
+            raise missing_dependency(self.spec.id, error) from error
+        except Exception as error:
+            raise EnvironmentFault(
+                f"{self.spec.id} raised {type(error).__name__} while drawing: {one_line(error)}; "
+                "on a machine without a display MuJoCo needs MUJOCO_GL=egl or osmesa"
+            ) from error
+
+    def close(self) -> None:
+        """Close every environment."""
+        for env in self._envs:
+            env.close()
+
+    def _reset_seeds(self) -> np.ndarray:
+        return np.array([slot.reset_seed() for slot in self._slots], np.int64)
+
+    def _check_obs(self, obs: np.ndarray) -> None:
+        bad = first_nonfinite(obs)
+        if bad is not None:
+            raise self._slots[bad[0]].fault(f"returned an observation with {obs[bad]} in dimension {bad[1]}")
+        if self._bounds is None:
+            return
+        low, high = self._bounds
+        slack = 1e-4 * (1.0 + np.abs(obs))
+        outside = (obs < low - slack) | (obs > high + slack)
+        if outside.any():
+            i, dimension = (int(k) for k in np.argwhere(outside)[0])
+            value = obs[i, dimension]
+            bound = f"low {low[dimension]:g}" if value < low[dimension] else f"high {high[dimension]:g}"
+            warnings.warn(
+                f"{self.spec.id} returned {value:g} in dimension {dimension} of the observation, beyond its declared "
+                f"{bound}; training goes on, but the environment's observation_space should be mended",
+                stacklevel=3,
+            )
+            self._bounds = None  # once is enough

@@ -1,0 +1,102 @@
+"""Making one Gymnasium environment, with every way in which that fails turned into a line and a way out."""
+
+import difflib
+import importlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import gymnasium
+from gymnasium.error import DependencyNotInstalled, DeprecatedEnv, UnregisteredEnv
+
+from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra, UsageError, nearest
+
+# Module that is missing -> the word by which messages name it, and the extra that brings it.
+_EXTRAS = {
+    "mujoco": ("mujoco", "mujoco"),
+    "Box2D": ("box2d", "box2d"),
+    "ale_py": ("ale_py", "atari"),
+    "dm_control": ("dm_control", "dmc"),
+    "shimmy": ("shimmy", "dmc"),
+}
+# Namespace of environment ids -> the modules that register them when imported.
+_PLUGINS = {"ALE": ("ale_py",), "dm_control": ("shimmy", "dm_control")}
+
+
+def make_gym_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, render: bool = False) -> gymnasium.Env:
+    """Make one Gymnasium environment, without Gymnasium's own checker and its warnings.
+
+    ``env_kwargs`` go to ``gymnasium.make``, so that ``max_episode_steps`` is one of them. Raises `UsageError` for an
+    unknown id or unsuitable arguments, `MissingExtra` for a dependency that an extra brings, and `EnvironmentFault`
+    where the environment's own constructor fails.
+    """
+    _import_plugins(env_id)
+    kwargs = dict(env_kwargs or {})
+    if render:  # only then: a simple environment need not know the argument
+        kwargs["render_mode"] = "rgb_array"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"gymnasium\.")
+            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+    except (UnregisteredEnv, DeprecatedEnv) as error:
+        raise UsageError(f"there is no environment {env_id!r}; {_known(env_id)}") from error
+    except (DependencyNotInstalled, ImportError) as error:
+        raise missing_dependency(env_id, error) from error
+    except gymnasium.error.Error as error:
+        raise UsageError(f"{env_id!r} cannot be made: {one_line(error)}") from error
+    except Exception as error:
+        if isinstance(error, TypeError) and kwargs:
+            raise UsageError(f"{env_id} does not take env_kwargs {kwargs}: {one_line(error)}") from error
+        raise EnvironmentFault(
+            f"{env_id} raised {type(error).__name__} while it was made: {one_line(error)}; "
+            "the same happens in gymnasium.make"
+        ) from error
+
+
+def missing_dependency(env_id: str, error: Exception) -> ForethoughtError:
+    """The error to raise where an environment needs a package that is not there."""
+    text = one_line(error)
+    for module, (word, extra) in _EXTRAS.items():
+        # "mujoco" is also a word of other complaints, hence the look at whether the module itself is missing.
+        if word in text.lower() and importlib.util.find_spec(module) is None:
+            return MissingExtra(env_id, extra)
+    module, colon, _ = env_id.partition(":")
+    if colon and module not in sys.modules:
+        return UsageError(
+            f"{env_id}: the module {module!r} cannot be imported ({text}); install it, or put its folder on "
+            "PYTHONPATH (PYTHONPATH=. for the current folder)"
+        )
+    if "pygame" in text.lower():
+        return UsageError(f"{env_id} needs pygame to draw: pip install 'gymnasium[classic-control]'")
+    return UsageError(f"{env_id} needs something that is not installed: {text}")
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an exception without line breaks."""
+    return " ".join(str(error).split())
+
+
+def _import_plugins(env_id: str) -> None:
+    """Import the packages that register ids of this namespace; Gymnasium itself does not look for them."""
+    namespace = env_id.partition("/")[0]
+    for module in _PLUGINS.get(namespace, ()):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise MissingExtra(env_id, _EXTRAS[module][1]) from error
+    # Atari's older ids (PongNoFrameskip-v4) have no namespace.
+    if env_id not in gymnasium.registry and importlib.util.find_spec("ale_py") is not None:
+        with suppress(ImportError):
+            importlib.import_module("ale_py")
+
+
+def _known(env_id: str) -> str:
+    """Words on which ids come near; the whole registry would not fit on a line."""
+    name = env_id.rpartition(":")[2]
+    close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.5)
+    if close:
+        return nearest(name, close)
+    return "gymnasium.pprint_registry() lists the known ones, and 'package.module:Name-v0' imports your own"

@@ -1,0 +1,56 @@
+"""Errors that a user can mend. Each message is one line: what is wrong, then the way out.
+
+The command line prints the message without a traceback and ends with ``exit_code``.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ForethoughtError(Exception):
+    """Base of every error raised on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(ForethoughtError):
+    """The request itself cannot be served: an unknown name, a bad value, spaces that do not fit."""
+
+    exit_code = 2
+
+
+class EnvironmentFault(ForethoughtError):
+    """The environment broke its contract: NaN, a wrong shape, an exception in the middle of an episode."""
+
+    exit_code = 3
+
+
+class CheckpointError(ForethoughtError):
+    """A run directory or a checkpoint cannot be read or written."""
+
+    exit_code = 4
+
+
+class TrainingDiverged(ForethoughtError):
+    """A loss or a parameter became NaN or infinite."""
+
+    exit_code = 5
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is not installed; the message carries the ``pip`` line that brings it."""
+
+    def __init__(self, what: str, extra: str):
+        super().__init__(f"{what} needs an extra that is not installed: pip install 'forethought[{extra}]'")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known names are close to ``name``; all of them when none is close.
+
+    Returns a phrase to append to an error message, such as ``did you mean 'sac'?``.
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "known: " + ", ".join(known)

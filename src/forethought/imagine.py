@@ -1,0 +1,89 @@
+"""The one place that runs a model forward: a policy lives in a believed world.
+
+`imagine` keeps whole trajectories; `branched_rollouts` writes them to a ring as they come, so its memory does not
+grow with their length, and that length may be decided inside ``jit``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from forethought.models.base import Belief, WorldModel
+from forethought.replay import ring
+from forethought.types import Key, PyTree, Transition
+
+Policy: TypeAlias = Callable[[PyTree, Key], PyTree]  # (features [n, ...], key) -> actions [n, ...]
+
+
+class Imagined(NamedTuple):
+    """Imagined steps; ``transition`` holds features in place of observations and is never truncated.
+
+    ``alive`` is False for every step that begins after the world has terminated: such steps are to be ignored.
+    """
+
+    transition: Transition
+    alive: Bool[Array, "*h n"]
+
+
+def advance(
+    model: WorldModel[Belief], policy: Policy, belief: Belief, alive: Bool[Array, " n"], *, key: Key
+) -> tuple[Belief, Bool[Array, " n"], Imagined]:
+    """One imagined step of n particles: next belief, who is still alive after it, and what happened."""
+    key_policy, key_model = jax.random.split(key)
+    features = model.features(belief)
+    action = policy(features, key_policy)
+    belief, outcome = model.step(belief, action, key=key_model)
+    ended = outcome.continues < 0.5
+    next_features = model.features(belief)
+    happened = Transition(features, action, outcome.reward, next_features, ended, jnp.zeros_like(ended))
+    return belief, alive & ~ended, Imagined(happened, alive)
+
+
+def imagine(
+    model: WorldModel[Belief], policy: Policy, belief: Belief, horizon: int, *, key: Key
+) -> tuple[Belief, Imagined]:
+    """Let the policy act for ``horizon`` steps from a batch of n beliefs; leaves get axes [horizon, n]."""
+
+    def step(carry: tuple[Belief, Array], key: Key) -> tuple[tuple[Belief, Array], Imagined]:
+        belief, alive, imagined = advance(model, policy, *carry, key=key)
+        return (belief, alive), imagined
+
+    n = jax.tree.leaves(belief)[0].shape[0]
+    start = belief, jnp.ones(n, bool)
+    (belief, _), imagined = jax.lax.scan(step, start, jax.random.split(key, horizon))
+    return belief, imagined
+
+
+def branched_rollouts(
+    model: WorldModel[Belief],
+    policy: Policy,
+    belief: Belief,
+    length: Int[Array, ""],
+    into: ring.Ring,
+    *,
+    key: Key,
+) -> tuple[ring.Ring, Float[Array, ""]]:
+    """Add the rollouts of ``length`` steps that branch off n real states to a ring (MBPO, algorithm 2).
+
+    A rollout stops where its world terminates, and where the model's prediction is not finite; what would come after
+    is not stored. Returns the ring and the number of transitions added per rollout.
+    """
+
+    def step(i: Array, carry: tuple[Belief, Array, ring.Ring, Array]) -> tuple[Belief, Array, ring.Ring, Array]:
+        belief, alive, into, added = carry
+        belief, alive, imagined = advance(model, policy, belief, alive, key=jax.random.fold_in(key, i))
+        sound = _finite(imagined.transition)
+        keep = imagined.alive & sound
+        return belief, alive & sound, ring.add_where(into, imagined.transition, keep), added + jnp.sum(keep)
+
+    n = jax.tree.leaves(belief)[0].shape[0]
+    start = belief, jnp.ones(n, bool), into, jnp.array(0)
+    _, _, into, added = jax.lax.fori_loop(0, length, step, start)
+    return into, added / n
+
+
+def _finite(t: Transition) -> Bool[Array, " n"]:
+    return jnp.isfinite(t.reward) & jnp.all(jnp.isfinite(t.next_obs), axis=-1)

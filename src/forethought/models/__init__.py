@@ -1,0 +1,1 @@
+"""What is believed of the world: models that can be stepped in imagination."""

@@ -1,0 +1,178 @@
+"""The probabilistic ensemble of PETS (Chua et al. 2018, arXiv 1805.12114) and MBPO: a model of vector observations.
+
+Each member maps a normalised (obs, action) to the mean and log-variance of the normalised (reward, obs change), and to
+the logit of termination where no termination function is given. Particles are grouped by member, so that a step is one
+batched matrix product per layer and no weights are gathered per particle.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from forethought.models.normalizer import Normalizer, identity
+from forethought.models.termination import Termination
+from forethought.nets.mlp import MLP, truncated_normal
+from forethought.types import Key, Outcome
+
+# Initial soft bounds of the log-variance (official code of PETS); both are learned.
+MAX_LOGVAR, MIN_LOGVAR = 0.5, -10.0
+
+
+class EnsembleBelief(NamedTuple):
+    """A fully observed world: the belief is the observation. The member of a particle is its place in the batch."""
+
+    obs: Float[Array, "n o"]
+
+
+class Prediction(NamedTuple):
+    """What one member (or a stack of them) says of (reward, obs change), in normalised units."""
+
+    mean: Float[Array, "*b y"]
+    logvar: Float[Array, "*b y"]
+    end_logit: Float[Array, "*b"]
+
+
+class Turn(NamedTuple):
+    """Which group hands its particle to which member, per column of the grouped batch."""
+
+    to_members: Int[Array, "m g"]
+    back: Int[Array, "m g"]
+
+
+Propagation: TypeAlias = Callable[[int, int, Key], Turn]
+
+
+def ts1(n_members: int, n_group: int, key: Key) -> Turn:
+    """TS1: every particle meets a member drawn afresh at each step.
+
+    Particle (m, g) goes to member (m + r_g) mod M with r_g uniform: uniform and independent over time for each
+    particle, stratified over the particles of a column, and always the same number of particles per member.
+    """
+    turn = jax.random.randint(key, (n_group,), 0, n_members)
+    rows = jnp.arange(n_members)[:, None]
+    return Turn((rows - turn) % n_members, (rows + turn) % n_members)
+
+
+def ts_inf(n_members: int, n_group: int, key: Key) -> Turn:
+    """TS-infinity: a particle keeps its member for good."""
+    rows = jnp.broadcast_to(jnp.arange(n_members)[:, None], (n_members, n_group))
+    return Turn(rows, rows)
+
+
+class Ensemble(eqx.Module):
+    """Stacked members with what is needed to use them as a world model.
+
+    Attributes:
+        members: MLPs with a leading axis of members on every leaf.
+        max_logvar, min_logvar: learned soft bounds, shared by the members.
+        inputs, outputs: statistics of the training data.
+        elites: indices of the members that `predictor` keeps, best first.
+        termination: known function (obs, action, next_obs) -> terminated, or None where it is learned.
+        propagation: how particles meet members; see `ts1` and `ts_inf`.
+    """
+
+    members: MLP
+    max_logvar: Float[Array, " y"]
+    min_logvar: Float[Array, " y"]
+    inputs: Normalizer
+    outputs: Normalizer
+    elites: Int[Array, " e"]
+    termination: Termination | None = eqx.field(static=True)
+    propagation: Propagation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        n_obs: int,
+        n_action: int,
+        *,
+        key: Key,
+        members: int = 7,
+        elites: int = 5,
+        hidden: tuple[int, ...] = (200, 200, 200, 200),
+        termination: Termination | None = None,
+        propagation: Propagation = ts1,
+    ):
+        n_y = n_obs + 1
+        sizes = (n_obs + n_action, *hidden, 2 * n_y + 1)
+        keys = jax.random.split(key, members)
+        self.members = jax.vmap(lambda k: MLP(sizes, jax.nn.silu, key=k, init=truncated_normal))(keys)
+        self.max_logvar, self.min_logvar = jnp.full(n_y, MAX_LOGVAR), jnp.full(n_y, MIN_LOGVAR)
+        self.inputs, self.outputs = identity(n_obs + n_action), identity(n_y)
+        self.elites = jnp.arange(elites)
+        self.termination, self.propagation = termination, propagation
+
+    @property
+    def n_members(self) -> int:
+        """Members that `step` uses."""
+        return self.members.layers[0].bias.shape[0]
+
+    def predictor(self) -> "Ensemble":
+        """The ensemble of the elites alone: what imagination should use."""
+        members = jax.tree.map(lambda x: x[self.elites], self.members)
+        kept = jnp.arange(self.elites.shape[0])
+        return eqx.tree_at(lambda e: (e.members, e.elites), self, (members, kept))
+
+    def predict(self, x: Float[Array, "m g i"]) -> Prediction:
+        """Each member on its own group of normalised inputs.
+
+        The log-variance is bounded softly, ``max - softplus(max - l)`` and then ``min + softplus(l - min)``
+        (PETS, appendix A.1).
+        """
+        out = jax.vmap(lambda member, rows: jax.vmap(member)(rows))(self.members, x)
+        n_y = self.max_logvar.shape[0]
+        logvar = self.max_logvar - jax.nn.softplus(self.max_logvar - out[..., n_y : 2 * n_y])
+        logvar = self.min_logvar + jax.nn.softplus(logvar - self.min_logvar)
+        return Prediction(out[..., :n_y], logvar, out[..., -1])
+
+    def initial(self, n: int) -> EnsembleBelief:
+        """Nothing is known before the first observation."""
+        return EnsembleBelief(jnp.zeros((n, self.max_logvar.shape[0] - 1)))
+
+    def observe(
+        self, belief: EnsembleBelief, action: Array, obs: Float[Array, "n o"], first: Bool[Array, " n"], *, key: Key
+    ) -> EnsembleBelief:
+        """The observation is the state."""
+        return EnsembleBelief(obs)
+
+    def features(self, belief: EnsembleBelief) -> Float[Array, "n o"]:
+        """The observation."""
+        return belief.obs
+
+    def step(
+        self, belief: EnsembleBelief, action: Float[Array, "n a"], *, key: Key
+    ) -> tuple[EnsembleBelief, Outcome]:
+        """Sample (reward, next obs, continues) from one member per particle."""
+        key_turn, key_noise, key_end = jax.random.split(key, 3)
+        n, m = belief.obs.shape[0], self.n_members
+        x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
+        groups = _group(x, m)
+        turn = self.propagation(m, groups.shape[1], key_turn)
+        said = self.predict(jnp.take_along_axis(groups, turn.to_members[..., None], axis=0))
+        y = said.mean + jnp.exp(0.5 * said.logvar) * jax.random.normal(key_noise, said.mean.shape)
+        y = jnp.take_along_axis(y, turn.back[..., None], axis=0)
+        y = self.outputs.restore(y).reshape(-1, y.shape[-1])[:n]
+        next_obs = belief.obs + y[:, 1:]
+        if self.termination is None:
+            logit = jnp.take_along_axis(said.end_logit, turn.back, axis=0).reshape(-1)[:n]
+            ended = jax.random.bernoulli(key_end, jax.nn.sigmoid(logit))
+        else:
+            ended = self.termination(belief.obs, action, next_obs)
+        return EnsembleBelief(next_obs), Outcome(y[:, 0], 1.0 - ended)
+
+    def disagreement(self, belief: EnsembleBelief, action: Float[Array, "n a"]) -> Float[Array, " n"]:
+        """Root mean square, over outputs, of the standard deviation of the members' means; normalised units."""
+        x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
+        mean = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape))).mean
+        return jnp.sqrt(jnp.mean(jnp.var(mean, axis=0), axis=-1))
+
+
+def _group(x: Float[Array, "n i"], m: int) -> Float[Array, "m g i"]:
+    """Deal n particles to m groups in order, repeating the first ones where n is no multiple of m."""
+    missing = -x.shape[0] % m
+    if missing:
+        x = jnp.concatenate([x, jnp.resize(x, (missing, x.shape[1]))])
+    return x.reshape(m, -1, x.shape[1])

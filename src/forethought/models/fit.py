@@ -1,0 +1,257 @@
+"""How an ensemble learns: maximum likelihood on bootstraps, early stopping on transitions it has never seen."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, UInt32
+
+from forethought.models.ensemble import Ensemble
+from forethought.models.normalizer import fit_normalizer
+from forethought.nets.mlp import MLP
+from forethought.replay.ring import Ring
+from forethought.types import Info, Key, Transition
+
+_BOUND_PENALTY = 0.01  # weight of (max_logvar - min_logvar) in the loss; official code of PETS
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How an ensemble is fitted. Defaults are those of MBPO's official code (``mbpo/models/bnn.py``)."""
+
+    learning_rate: float = 1e-3
+    """Adam step size."""
+    batch_size: int = 256
+    """Transitions per member and update."""
+    weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
+    """Weight of ``|W|^2 / 2`` for each layer, first to last; the last value serves any further layers."""
+    holdout_ratio: float = 0.2
+    """Share of the transitions that no member trains on."""
+    max_holdout: int = 5000
+    """Transitions held out at most."""
+    patience: int = 5
+    """Epochs without a gain on any member, after which the fit ends."""
+    min_gain: float = 0.01
+    """Relative fall of a member's hold-out error that counts as a gain."""
+    max_epochs: int = 1000
+    """The fit ends here at the latest (the official code sets no limit; a fit takes 10 to 100)."""
+
+
+class Weights(NamedTuple):
+    """What the gradient moves."""
+
+    members: MLP
+    max_logvar: Float[Array, " y"]
+    min_logvar: Float[Array, " y"]
+
+
+class FitState(NamedTuple):
+    """The model and its optimizer, which goes on from fit to fit."""
+
+    model: Ensemble
+    opt_state: optax.OptState
+
+
+class Batch(NamedTuple):
+    """Normalised inputs and targets, one group per member."""
+
+    x: Float[Array, "m b i"]
+    y: Float[Array, "m b y"]
+    ended: Bool[Array, "m b"]
+
+
+class Score(NamedTuple):
+    """Hold-out error of each member: mean squared error and negative log-likelihood per output, normalised units."""
+
+    mse: Float[Array, " m"]
+    nll: Float[Array, " m"]
+
+
+class _Progress(NamedTuple):
+    weights: Weights
+    opt_state: optax.OptState
+    best: Weights
+    score: Score  # of the best weights
+    epoch: Int[Array, ""]
+    stale: Int[Array, ""]  # epochs since any member gained
+    train_nll: Float[Array, ""]
+
+
+def init(model: Ensemble, config: FitConfig) -> FitState:
+    """Before the first fit."""
+    return FitState(model, _optimizer(config).init(_weights(model)))
+
+
+def gaussian_nll(
+    y: Float[Array, "*b y"], mean: Float[Array, "*b y"], logvar: Float[Array, "*b y"]
+) -> Float[Array, "*b y"]:
+    """``(y - mean)^2 / var + log var`` per output: twice the negative log-likelihood without its constant."""
+    return (y - mean) ** 2 * jnp.exp(-logvar) + logvar
+
+
+def loss(weights: Weights, model: Ensemble, batch: Batch, weight_decay: tuple[float, ...]) -> tuple[Array, Array]:
+    """Sum over members of the mean `gaussian_nll`, with decay and the penalty that keeps the bounds close.
+
+    Where termination is learned, the cross-entropy of its logit is added. Returns the loss and the mean NLL.
+    """
+    said = _with_weights(model, weights).predict(batch.x)
+    nll = jnp.mean(gaussian_nll(batch.y, said.mean, said.logvar), axis=(1, 2))
+    total = jnp.sum(nll) + _BOUND_PENALTY * jnp.sum(weights.max_logvar - weights.min_logvar)
+    for i, layer in enumerate(weights.members.layers):
+        total += weight_decay[min(i, len(weight_decay) - 1)] * 0.5 * jnp.sum(layer.weight**2)
+    if model.termination is None:
+        cross_entropy = optax.sigmoid_binary_cross_entropy(said.end_logit, batch.ended.astype(jnp.float32))
+        total += jnp.sum(jnp.mean(cross_entropy, axis=1))
+    return total, jnp.mean(nll)
+
+
+def is_held_out(slots: Int[Array, " n"], size: Int[Array, ""], config: FitConfig) -> Bool[Array, " n"]:
+    """Whether the transition in a slot of the replay is kept from training.
+
+    A slot draws a fixed number in [0, 1) and is held out while that number is below
+    ``min(holdout_ratio, max_holdout / size)``. As the share can only shrink, a transition that is held out today
+    was never trained on before: the hold-out error is honest over the whole run, not only within one fit.
+    """
+    share = jnp.minimum(config.holdout_ratio, config.max_holdout / jnp.maximum(size, 1))
+    return _mix(slots.astype(jnp.uint32)).astype(jnp.float32) / 2.0**32 < share
+
+
+def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[FitState, Info]:
+    """Train every member on its own bootstrap of the replay until the hold-out error stops falling.
+
+    Bootstrap: draw j of member m stands for one fixed random transition of this fit; each minibatch takes random
+    draws, so an epoch covers every member's resample once on average. Each member ends with its best weights.
+    """
+    slots = jnp.arange(replay.capacity)
+    used = slots < replay.size
+    held = is_held_out(slots, replay.size, config) & used
+    n_held = jnp.sum(held)
+    held_slots = jnp.nonzero(held, size=min(replay.capacity, 2 * config.max_holdout), fill_value=0)[0]
+    train_slots = jnp.nonzero(used & ~held, size=replay.capacity, fill_value=0)[0]
+    n_train = replay.size - n_held
+    model = _with_statistics(state.model, replay.data, used & ~held)
+    key_boot, key_epochs = jax.random.split(key)
+    salt = jax.random.bits(key_boot, (model.n_members, 1))
+
+    def draw(key: Key) -> Batch:
+        j = jax.random.bits(key, (model.n_members, config.batch_size)) % n_train.astype(jnp.uint32)
+        pick = _mix(j ^ salt) % n_train.astype(jnp.uint32)
+        return make_batch(model, _rows(replay, train_slots[pick]))
+
+    def score(weights: Weights) -> Score:
+        return _score(_with_weights(model, weights), replay, held_slots, n_held)
+
+    n_batches = jnp.maximum(1, (n_train + config.batch_size - 1) // config.batch_size)
+    progress = _fit_epochs(state, model, config, draw, score, n_batches, key_epochs)
+    elites = jnp.argsort(progress.score.mse)[: model.elites.shape[0]]
+    model = eqx.tree_at(lambda e: e.elites, _with_weights(model, progress.best), elites)
+    info = {
+        "holdout_mse": jnp.mean(progress.score.mse[elites]),
+        "holdout_nll": jnp.mean(progress.score.nll[elites]),
+        "train_nll": progress.train_nll,
+        "epochs": progress.epoch,
+    }
+    return FitState(model, progress.opt_state), info
+
+
+def _fit_epochs(state, model, config, draw, score, n_batches, key) -> _Progress:
+    def step(i: Array, carry: tuple[Weights, optax.OptState, Array, Key]):
+        weights, opt_state, _, key = carry
+        weights, opt_state, nll = update(weights, opt_state, model, draw(jax.random.fold_in(key, i)), config)
+        return weights, opt_state, nll, key
+
+    def epoch(p: _Progress) -> _Progress:
+        carry = (p.weights, p.opt_state, p.train_nll, jax.random.fold_in(key, p.epoch))
+        weights, opt_state, nll, _ = jax.lax.fori_loop(0, n_batches, step, carry)
+        new = score(weights)
+        gained = new.mse < p.score.mse * (1.0 - config.min_gain)
+        best = _keep_gains(gained, weights, p.best)
+        stale = jnp.where(jnp.any(gained), 0, p.stale + 1)
+        kept = Score(*(jnp.where(gained, a, b) for a, b in zip(new, p.score, strict=True)))
+        return _Progress(weights, opt_state, best, kept, p.epoch + 1, stale, nll)
+
+    def going(p: _Progress) -> Array:
+        return (p.stale <= config.patience) & (p.epoch < config.max_epochs)
+
+    start = _weights(state.model)
+    none = jnp.full(model.n_members, jnp.inf)
+    zero = jnp.array(0)
+    return jax.lax.while_loop(
+        going, epoch, _Progress(start, state.opt_state, start, Score(none, none), zero, zero, jnp.array(0.0))
+    )
+
+
+def update(
+    weights: Weights, opt_state: optax.OptState, model: Ensemble, batch: Batch, config: FitConfig
+) -> tuple[Weights, optax.OptState, Float[Array, ""]]:
+    """One Adam step of all members on their own batches; returns the mean NLL too."""
+    (_, nll), grads = jax.value_and_grad(loss, has_aux=True)(weights, model, batch, config.weight_decay)
+    updates, opt_state = _optimizer(config).update(grads, opt_state, weights)
+    return optax.apply_updates(weights, updates), opt_state, nll
+
+
+def make_batch(model: Ensemble, rows: Transition) -> Batch:
+    """Inputs (obs, action) and targets (reward, next_obs - obs), normalised; rows have axes [members, batch]."""
+    x = jnp.concatenate([rows.obs, rows.action], axis=-1)
+    y = jnp.concatenate([rows.reward[..., None], rows.next_obs - rows.obs], axis=-1)
+    return Batch(model.inputs.normalize(x), model.outputs.normalize(y), rows.terminated)
+
+
+def _rows(replay: Ring, slots: Int[Array, "*s"]) -> Transition:
+    return jax.tree.map(lambda d: d[slots], replay.data)
+
+
+def _with_statistics(model: Ensemble, data: Transition, keep: Bool[Array, " n"]) -> Ensemble:
+    x = jnp.concatenate([data.obs, data.action], axis=-1)
+    y = jnp.concatenate([data.reward[:, None], data.next_obs - data.obs], axis=-1)
+    return eqx.tree_at(lambda e: (e.inputs, e.outputs), model, (fit_normalizer(x, keep), fit_normalizer(y, keep)))
+
+
+def _score(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""]) -> Score:
+    """Mean error over the held-out rows, in chunks, so that the cost follows their number and not the allocation."""
+    chunk = min(512, slots.shape[0])
+    m = model.n_members
+
+    def add(i: Array, total: Score) -> Score:
+        place = i * chunk + jnp.arange(chunk)
+        counts = (place < n_held)[None, :, None]
+        rows = jax.tree.map(lambda d: jnp.broadcast_to(d, (m, *d.shape)), _rows(replay, slots[place]))
+        batch = make_batch(model, rows)
+        said = model.predict(batch.x)
+        mse = jnp.where(counts, (said.mean - batch.y) ** 2, 0.0)
+        nll = jnp.where(counts, gaussian_nll(batch.y, said.mean, said.logvar), 0.0)
+        return Score(total.mse + jnp.sum(mse, axis=(1, 2)), total.nll + jnp.sum(nll, axis=(1, 2)))
+
+    zeros = jnp.zeros(m)
+    total = jax.lax.fori_loop(0, (n_held + chunk - 1) // chunk, add, Score(zeros, zeros))
+    outputs = jnp.maximum(n_held, 1) * model.max_logvar.shape[0]
+    return Score(total.mse / outputs, total.nll / outputs)
+
+
+def _keep_gains(gained: Bool[Array, " m"], new: Weights, old: Weights) -> Weights:
+    def choose(a: Array, b: Array) -> Array:
+        return jnp.where(gained.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
+
+    return Weights(jax.tree.map(choose, new.members, old.members), new.max_logvar, new.min_logvar)
+
+
+def _weights(model: Ensemble) -> Weights:
+    return Weights(model.members, model.max_logvar, model.min_logvar)
+
+
+def _with_weights(model: Ensemble, weights: Weights) -> Ensemble:
+    return eqx.tree_at(lambda e: (e.members, e.max_logvar, e.min_logvar), model, tuple(weights))
+
+
+def _optimizer(config: FitConfig) -> optax.GradientTransformation:
+    return optax.adam(config.learning_rate)
+
+
+def _mix(x: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:
+    """A bijection of 32-bit integers that scrambles them (the finaliser of MurmurHash3)."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

@@ -1,0 +1,39 @@
+"""Centring and scaling by the statistics of the data, as an explicit pytree."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+# A dimension that (nearly) never moves is centred but not blown up.
+_SMALLEST_STD = 1e-6
+
+
+class Normalizer(eqx.Module):
+    """``normalize(x) = (x - mean) / std`` per dimension."""
+
+    mean: Float[Array, " d"]
+    std: Float[Array, " d"]
+
+    def normalize(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """To zero mean and unit standard deviation."""
+        return (x - self.mean) / self.std
+
+    def restore(self, x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+        """The inverse of `normalize`."""
+        return x * self.std + self.mean
+
+
+def identity(dim: int) -> Normalizer:
+    """Before any data was seen."""
+    return Normalizer(jnp.zeros(dim), jnp.ones(dim))
+
+
+def fit_normalizer(x: Float[Array, "n d"], keep: Bool[Array, " n"]) -> Normalizer:
+    """Statistics of the rows that are kept. A constant dimension gets a standard deviation of 1.
+
+    Two passes: the one-pass formula loses a small spread around a large mean in float32.
+    """
+    weight = keep[:, None] / jnp.maximum(jnp.sum(keep), 1)
+    mean = jnp.sum(x * weight, axis=0)
+    std = jnp.sqrt(jnp.sum((x - mean) ** 2 * weight, axis=0))
+    return Normalizer(mean, jnp.where(std < _SMALLEST_STD, 1.0, std))

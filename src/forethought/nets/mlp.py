@@ -1,0 +1,76 @@
+"""Dense networks whose every leaf is an array.
+
+Sizes and activations are static fields, so plain ``jax.jit``, ``grad``, ``vmap``, ``scan`` and buffer donation work on
+them without filters. A network is written for one example; ``jax.vmap`` gives it a batch, an ensemble, or both.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from forethought.types import Key
+
+Initializer: TypeAlias = Callable[..., Array]
+
+
+def fan_in_uniform(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
+    """Uniform in +-1/sqrt(fan in), the default of the networks in the published SAC results."""
+    bound = shape[0] ** -0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def truncated_normal(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
+    """Normal cut at two standard deviations, standard deviation 1/(2 sqrt(fan in)).
+
+    The initialisation of the ensembles of PETS (Chua et al. 2018, official code) and MBPO.
+    """
+    return jax.random.truncated_normal(key, -2.0, 2.0, shape) / (2.0 * shape[0] ** 0.5)
+
+
+class Linear(eqx.Module):
+    """``y = x W + b`` with W of shape [in, out]."""
+
+    weight: Float[Array, "i o"]
+    bias: Float[Array, " o"]
+
+    def __init__(self, n_in: int, n_out: int, *, key: Key, init: Initializer = fan_in_uniform):
+        self.weight = init(key, (n_in, n_out))
+        self.bias = jnp.zeros(n_out)
+
+    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
+        """Unbatched."""
+        return x @ self.weight + self.bias
+
+
+class MLP(eqx.Module):
+    """Linear layers with an activation between them and none after the last.
+
+    Args:
+        sizes: width of the input, of each hidden layer, and of the output.
+        activation: a named function of one array (a fresh lambda would recompile for each network).
+    """
+
+    layers: tuple[Linear, ...]
+    activation: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: Callable[[Array], Array],
+        *,
+        key: Key,
+        init: Initializer = fan_in_uniform,
+    ):
+        keys = jax.random.split(key, len(sizes) - 1)
+        self.layers = tuple(Linear(i, o, key=k, init=init) for i, o, k in zip(sizes, sizes[1:], keys, strict=False))
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
+        """Unbatched."""
+        for layer in self.layers[:-1]:
+            x = self.activation(layer(x))
+        return self.layers[-1](x)

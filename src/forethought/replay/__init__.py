@@ -1,0 +1,1 @@
+"""What was lived through, kept on the device."""

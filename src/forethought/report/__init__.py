@@ -1,0 +1,1 @@
+"""Turn run directories into figures, one HTML file and videos."""

@@ -1,0 +1,172 @@
+"""Arrays out of a run: the numbers that the figures draw and the sentences quote."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from forethought.report.read import Run
+from forethought.statistics import bootstrap_interval, iqm, mean
+
+# Keys of a train record that describe the run and not the learning.
+_BOOKKEEPING = ("kind", "env_steps", "frames", "updates", "wall_s", "steps_per_s", "seconds")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One number per seed at several moments of a run; NaN where a number was not finite.
+
+    ``env_steps`` counts agent steps of each seed; ``wall_s`` is seconds since the start of the run.
+    """
+
+    env_steps: Float[np.ndarray, " points"]
+    wall_s: Float[np.ndarray, " points"]
+    values: Float[np.ndarray, "points seeds"]
+
+
+@dataclass(frozen=True)
+class Final:
+    """The last evaluation of a run.
+
+    ``per_seed`` holds each seed's mean over its episodes; ``mean``, ``iqm`` and the 95 % interval ``low .. high`` (NaN
+    with a single seed) are taken over the seeds.
+    """
+
+    env_steps: int
+    episodes: int
+    per_seed: tuple[float, ...]
+    mean: float
+    iqm: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run came. ``env_steps`` is per seed; ``seconds`` is the cumulative time by phase."""
+
+    status: str
+    message: str
+    env_steps: int
+    frames: int
+    updates: int
+    wall_s: float
+    seconds: Mapping[str, float]
+
+
+def evaluations(run: Run) -> Series:
+    """Return each seed's mean return over the episodes of each evaluation."""
+    rows = []
+    for record in run.of("eval"):
+        rows.append((record, [_mean_or_nan(seed) for seed in record.get("return") or ()]))
+    return _series(rows)
+
+
+def final(run: Run) -> Final | None:
+    """Return the last evaluation, or None where a run has none."""
+    returns = evaluations(run)
+    if returns.values.size == 0:
+        return None
+    last = returns.values[-1]
+    low, high = bootstrap_interval(last)
+    record = next(record for record in reversed(run.of("eval")) if record.get("return"))
+    return Final(
+        env_steps=int(returns.env_steps[-1]),
+        episodes=max(len(seed) for seed in record["return"]),
+        per_seed=tuple(float(value) for value in last),
+        mean=float(mean(last)),
+        iqm=float(iqm(last)),
+        low=low,
+        high=high,
+    )
+
+
+def episodes(run: Run) -> Series:
+    """Return the finished training episodes as a series of one column, whatever their seed."""
+    return _series([(record, [_float(record.get("return"))]) for record in run.of("episode")])
+
+
+def metric_names(run: Run, kind: str) -> list[str]:
+    """Return the per-seed metrics that a kind of record carries, in order of first appearance."""
+    names: dict[str, None] = {}
+    for record in run.of(kind):
+        names.update(dict.fromkeys(k for k, v in record.items() if k not in _BOOKKEEPING and isinstance(v, list)))
+    return list(names)
+
+
+def metric(run: Run, kind: str, name: str) -> Series:
+    """Return one metric of the ``train`` or ``model`` records."""
+    return _series([(r, [_float(v) for v in r[name]]) for r in run.of(kind) if isinstance(r.get(name), list)])
+
+
+def throughput(run: Run) -> Series:
+    """Return the environment steps per second that the training records carry, as a series of one column."""
+    return _series([(r, [_float(r["steps_per_s"])]) for r in run.of("train") if "steps_per_s" in r])
+
+
+def progress(run: Run) -> Progress:
+    """Return how far the run came: from its summary, else from the latest of its records."""
+    if run.summary is not None:
+        status, message, source = run.summary.get("status", "unknown"), run.summary.get("message"), run.summary
+    else:
+        status, message = "unfinished", "no summary was written: the run is still going on, or it was killed"
+        everything = [record for kind in ("train", "model", "eval") for record in run.of(kind)]
+        source = max(everything, key=lambda record: record["env_steps"], default={})
+    seconds = source.get("seconds")
+    if not isinstance(seconds, dict) or not seconds:
+        seconds = next((r["seconds"] for r in reversed(run.of("train")) if isinstance(r.get("seconds"), dict)), {})
+    return Progress(
+        status=str(status),
+        message=str(message or ""),
+        env_steps=_count(source.get("env_steps")),
+        frames=_count(source.get("frames")),
+        updates=_count(source.get("updates")),
+        wall_s=max(0.0, np.nan_to_num(_float(source.get("wall_s")))),
+        seconds={str(phase): s for phase, value in seconds.items() if math.isfinite(s := _float(value)) and s > 0},
+    )
+
+
+def warnings(run: Run) -> list[str]:
+    """Return the warnings of a run, each once, with how often it came; lines that could not be read come last."""
+    counts: dict[str, int] = {}
+    for record in run.of("warning"):
+        text = str(record.get("text", ""))
+        counts[text] = counts.get(text, 0) + 1
+    told = [text if count == 1 else f"{text} ({count} times)" for text, count in counts.items()]
+    if run.unreadable:
+        lines = ", ".join(str(line) for line in run.unreadable[:10]) + (" and more" if len(run.unreadable) > 10 else "")
+        told.append(f"metrics.jsonl could not be read in line {lines}; the report leaves that out")
+    return told
+
+
+def _series(rows: Sequence[tuple[Mapping[str, Any], Sequence[float]]]) -> Series:
+    rows = [row for row in rows if len(row[1])]
+    seeds = max((len(values) for _, values in rows), default=0)
+    table = np.full((len(rows), seeds), np.nan)
+    for i, (_, values) in enumerate(rows):
+        table[i, : len(values)] = values
+    return Series(
+        env_steps=np.array([float(record["env_steps"]) for record, _ in rows], dtype=float),
+        wall_s=np.array([_float(record.get("wall_s")) for record, _ in rows], dtype=float),
+        values=table,
+    )
+
+
+def _mean_or_nan(values: Any) -> float:
+    numbers = [_float(value) for value in values] if isinstance(values, list) else []
+    return sum(numbers) / len(numbers) if numbers else math.nan
+
+
+def _float(value: Any) -> float:
+    """Return a number as a finite float, and NaN for null, text or infinity."""
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return math.nan
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    number = _float(value)
+    return int(number) if math.isfinite(number) else 0

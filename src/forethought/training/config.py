@@ -1,0 +1,120 @@
+"""What a run is asked to do, as data: written to ``config.json``, enough to begin the run again."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from forethought.errors import UsageError, nearest
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run. ``agent`` holds every setting of the agent, also those that were left at their defaults."""
+
+    algorithm: str
+    env: str
+    steps: int
+    seed: int = 0
+    seeds: int = 1
+    num_envs: int = 1
+    action_repeat: int = 1
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+    eval_every: int = 1000
+    eval_episodes: int = 10
+    log_every: int = 250
+    checkpoint_every: int | None = None
+    keep: int = 2
+    agent: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds that train side by side."""
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+    def validate(self) -> None:
+        """Raise `UsageError` for numbers that no run can have."""
+        for name in ("steps", "seeds", "num_envs", "action_repeat", "eval_every", "eval_episodes", "log_every", "keep"):
+            value = getattr(self, name)
+            if value < 1:
+                raise UsageError(f"{name} is {value}; it must be at least 1")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}; it must not be negative")
+        if self.checkpoint_every is not None and self.checkpoint_every < 1:
+            raise UsageError(f"checkpoint_every is {self.checkpoint_every}; it must be at least 1")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A (nested) config dataclass as JSON values."""
+    return {
+        f.name: to_dict(v) if dataclasses.is_dataclass(v) else (list(v) if isinstance(v, tuple) else v)
+        for f in dataclasses.fields(config)
+        for v in [getattr(config, f.name)]
+    }
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
+    """The config dataclass with these values over its defaults.
+
+    Keys may be nested mappings or dotted (``"fit.max_epochs"``). Raises `UsageError` for an unknown field, with the
+    nearest names, and for a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    chosen: dict[str, Any] = {}
+    for key, value in values.items():
+        head, _, rest = key.replace("-", "_").partition(".")
+        if head not in hints:
+            raise UsageError(f"there is no setting {path + head!r}; {nearest(head, hints)}")
+        if dataclasses.is_dataclass(hints[head]):
+            nested = {rest: value} if rest else value
+            if not isinstance(nested, Mapping):
+                raise UsageError(f"{path + head} takes settings by name, not {value!r}")
+            chosen[head] = {**chosen.get(head, {}), **nested}
+        elif rest:
+            raise UsageError(f"{path + head} has no setting {rest!r}: it is a plain value")
+        else:
+            chosen[head] = _coerce(hints[head], value, path + head)
+    for head, value in chosen.items():
+        if dataclasses.is_dataclass(hints[head]):
+            chosen[head] = from_dict(hints[head], value, f"{path}{head}.")
+    return cls(**chosen)
+
+
+def merged(config: T, values: Mapping[str, Any]) -> T:
+    """A config with some values replaced, by dotted or nested names."""
+    flat = {**flatten(to_dict(config)), **flatten(values)}
+    return from_dict(type(config), flat)
+
+
+def flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{path}{key.replace('-', '_')}"
+        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+def _coerce(hint: Any, value: Any, name: str) -> Any:
+    """JSON values as the field's type: lists become tuples, whole numbers floats where a float is meant."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if option is type(None):
+            if value is None:
+                return None
+        elif typing.get_origin(option) is tuple:
+            if isinstance(value, list | tuple):
+                item = typing.get_args(option)[0]
+                return tuple(_coerce(item, v, name) for v in value)
+        elif option is float:
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return float(value)
+        elif isinstance(value, option) and (option is bool or not isinstance(value, bool)):
+            return value
+    wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
+    raise UsageError(f"{name} is {value!r}; it takes {wanted}")

@@ -1,0 +1,59 @@
+"""Judging a policy: whole episodes on environments of their own, without exploration and without learning."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from forethought import envs
+from forethought.training.config import RunConfig
+
+# Where an environment has no time limit, a policy that runs in circles is stopped here and keeps what it has earned.
+STEP_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Undiscounted return and length (agent steps) of each episode, [seeds, episodes]."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
+Actor = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]  # (obs, first, carry, t) -> action, carry
+
+
+def evaluate(act: Actor, carry: Any, config: RunConfig, *, episodes: int, stream: str) -> Evaluation:
+    """Play ``episodes`` episodes per seed side by side.
+
+    ``act`` takes observations [K, episodes, ...], which episodes begin [K, episodes], its carry and the time, and
+    gives actions [K, episodes, ...]. The episodes follow from the seeds and the ``stream`` alone.
+    """
+    k = config.seeds
+    world = envs.make(
+        config.env,
+        seeds=config.seed_list,
+        envs_per_seed=episodes,
+        stream=stream,
+        action_repeat=config.action_repeat,
+        env_kwargs=config.env_kwargs,
+    )
+    try:
+        obs = world.reset()
+        limit = world.spec.max_episode_steps or STEP_LIMIT
+        returns, lengths = np.zeros(k * episodes), np.zeros(k * episodes, np.int64)
+        playing, first = np.ones(k * episodes, bool), np.ones((k, episodes), bool)
+        for t in range(limit):
+            action, carry = act(obs.reshape(k, episodes, *obs.shape[1:]), first, carry, t)
+            step = world.step(action.reshape(k * episodes, *action.shape[2:]))
+            returns += np.where(playing, step.reward, 0.0)
+            lengths += playing
+            ended = step.terminated | step.truncated
+            playing &= ~ended
+            if not playing.any():
+                break
+            obs, first = step.obs, ended.reshape(k, episodes)
+    finally:
+        world.close()
+    return Evaluation(returns.reshape(k, episodes), lengths.reshape(k, episodes))

@@ -1,0 +1,216 @@
+"""An agent that lives: state, replay and counters, driven by the training loop or by a loop that the user owns."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from forethought.agents.base import Agent, Phase
+from forethought.envs.contract import Step
+from forethought.errors import TrainingDiverged, UsageError
+from forethought.replay import ring
+from forethought.training.program import Program
+from forethought.types import PyTree, Transition
+
+Listener = Callable[[str], None]
+
+
+class Clock:
+    """Seconds spent by kind of work. Compilation is counted apart, by what JAX itself reports."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._compile_at_start = 0.0
+
+    @contextmanager
+    def measure(self, name: str):
+        """Charge the time of the block to ``name``, less what compilation took in it."""
+        start, compiled = time.perf_counter(), compile_seconds()
+        try:
+            yield
+        finally:
+            compiling = compile_seconds() - compiled
+            self.add(name, time.perf_counter() - start - compiling)
+            if compiling:
+                self.add("compile", compiling)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Charge seconds to a name."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+_compiled = {"seconds": 0.0, "programs": 0}
+
+
+def _on_compile_event(name: str, seconds: float, **_: Any) -> None:
+    if name in ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration"):
+        _compiled["seconds"] += seconds
+    if name == "/jax/core/compile/backend_compile_duration":
+        _compiled["seconds"] += seconds
+        _compiled["programs"] += 1
+
+
+jax.monitoring.register_event_duration_secs_listener(_on_compile_event)
+
+
+def compile_seconds() -> float:
+    """Seconds that JAX has spent tracing and compiling in this process."""
+    return _compiled["seconds"]
+
+
+def compiled_programs() -> int:
+    """Programs that JAX has compiled in this process."""
+    return int(_compiled["programs"])
+
+
+class Learner:
+    """K seeds of one agent with N environments each, and everything that they have learned.
+
+    Attributes:
+        env_steps: environment steps per seed so far, over its N environments.
+        frames: frames of all environments of a seed, with action repeat counted.
+        updates: gradient steps (or table updates) per seed.
+        infos: what each phase last reported, on the device.
+    """
+
+    def __init__(
+        self, agent: Agent, seeds: Sequence[int], num_envs: int, steps: int, on_compile: Listener = lambda name: None
+    ):
+        self.agent, self.num_envs, self.on_compile = agent, num_envs, on_compile
+        self.program = Program(agent, seeds, num_envs, steps)
+        self.phases = agent.phases()
+        self.clock = Clock()
+        self.env_steps = self.frames = self.updates = 0
+        self.infos: dict[str, dict[str, Any]] = {}
+        with self.clock.measure("init"):
+            self.state = self.program.init_state()
+            self.replay = self.program.init_replay()
+            self.carry = self.program.init_carry()
+        self.first = np.ones((len(self.program.seeds), num_envs), bool)
+
+    @property
+    def leading(self) -> tuple[int, int]:
+        """(seeds, environments per seed)."""
+        return len(self.program.seeds), self.num_envs
+
+    def act(self, obs: np.ndarray) -> np.ndarray:
+        """Actions [K * N, ...] for observations [K * N, ...], exploring; random during the warm-up."""
+        with self.clock.measure("act"):
+            if self.env_steps < self.agent.random_steps:
+                action = self.program.random_actions(self.env_steps)
+            else:
+                grouped = np.asarray(obs).reshape(*self.leading, *np.shape(obs)[1:])
+                action, self.carry = self.program.act(
+                    self.state, self.carry, grouped, self.first, self.env_steps, explore=True
+                )
+        return action.reshape(-1, *action.shape[2:])
+
+    def observe(self, obs: np.ndarray, action: np.ndarray, step: Step) -> None:
+        """Remember what ``action`` in ``obs`` led to; arrays have the leading axis [K * N]."""
+        grouped = Transition(
+            *(
+                np.asarray(x).reshape(*self.leading, *np.shape(x)[1:])
+                for x in (obs, action, step.reward, step.next_obs, step.terminated, step.truncated)
+            )
+        )
+        with self.clock.measure("record"):
+            self.replay = self.program.record(self.replay, grouped)
+        self.first = grouped.terminated | grouped.truncated
+        self.env_steps += self.num_envs
+        self.frames += int(np.sum(step.frames)) // len(self.program.seeds)
+
+    def learn(self) -> list[Phase]:
+        """Run every phase that is due after the newest step; returns those that ran."""
+        ran = []
+        for phase in self.phases:
+            repeats = due(phase, self.env_steps - self.num_envs, self.env_steps)
+            if not repeats:
+                continue
+            if not self.program.compiled(phase, repeats):
+                self.on_compile(phase.name)
+            at = self.env_steps - (self.env_steps - phase.start) % phase.every
+            with self.clock.measure(phase.name):
+                self.state, info = self.program.run(phase, self.state, self.replay, at, repeats)
+                jax.block_until_ready(info)
+            self.infos[phase.name] = info
+            self.updates += phase.updates * repeats
+            ran.append(phase)
+        return ran
+
+    def metrics(self, phase: str) -> dict[str, list[float]]:
+        """What a phase last reported: name -> one number per seed.
+
+        Raises `TrainingDiverged` where a number is NaN or infinite.
+        """
+        values = {name: np.asarray(x, np.float64).tolist() for name, x in self.infos.get(phase, {}).items()}
+        for name, per_seed in values.items():
+            for seed, value in zip(self.program.seeds, per_seed, strict=True):
+                if not np.isfinite(value):
+                    raise TrainingDiverged(
+                        f"{name} became {value} at step {self.env_steps} (seed {seed}); "
+                        "a lower learning rate or bounded rewards often mend this"
+                    )
+        return values
+
+    def check_finite(self) -> None:
+        """Raise `TrainingDiverged` where any number of the agent's state is NaN or infinite."""
+        for phase in self.infos:
+            self.metrics(phase)
+        if not bool(_all_finite(self.state)):
+            raise TrainingDiverged(
+                f"a parameter became NaN or infinite at step {self.env_steps}; a lower learning rate often mends this"
+            )
+
+    def tree(self) -> PyTree:
+        """The arrays that a checkpoint must hold."""
+        return {"state": self.state, "replay": self.replay, "carry": self.carry}
+
+    def counters(self) -> dict[str, Any]:
+        """The host side of a checkpoint."""
+        return {
+            "env_steps": self.env_steps,
+            "frames": self.frames,
+            "updates": self.updates,
+            "first": self.first,
+            "seconds": dict(self.clock.seconds),
+        }
+
+    def restore(self, tree: PyTree, counters: dict[str, Any]) -> None:
+        """Become what `tree` and `counters` were."""
+        self.state, self.carry = tree["state"], tree["carry"]
+        # A run that goes on for longer than it was made for has more room than the checkpoint knows of.
+        self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
+        self.first = np.asarray(counters["first"])
+        self.env_steps, self.frames, self.updates = (int(counters[k]) for k in ("env_steps", "frames", "updates"))
+        self.clock.seconds = dict(counters["seconds"])
+
+
+def due(phase: Phase, before: int, now: int) -> int:
+    """How often a phase runs when the environment steps go from ``before`` to ``now``.
+
+    It runs at ``start`` (not at step 0) and every ``every`` steps from there.
+    """
+
+    def runs_by(step: int) -> int:
+        return 0 if step < phase.start else (step - phase.start) // phase.every + 1
+
+    return runs_by(now) - runs_by(before)
+
+
+def check_warm_up(agent: Agent, steps: int) -> None:
+    """Raise `UsageError` where a run would end before its agent has begun to learn."""
+    if steps <= agent.random_steps:
+        raise UsageError(
+            f"{steps} steps end within the {agent.random_steps} random steps at the start, nothing would be learned; "
+            "raise --steps or lower --agent.random-steps"
+        )
+
+
+@jax.jit
+def _all_finite(tree: PyTree) -> jax.Array:
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in floats]))

@@ -1,0 +1,79 @@
+"""What a run will hold in memory, said before it begins; what cannot fit is refused."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import psutil
+
+from forethought.errors import UsageError
+from forethought.replay.ring import Ring
+from forethought.training.program import Program
+from forethought.types import PyTree
+
+# Parameters and rows are held once; batches, gradients and compiled programs need some room besides.
+_HEADROOM = 1.2
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes by what they hold, for all seeds together."""
+
+    replay: int
+    imagined: int
+    networks: int
+    free: int
+
+    @property
+    def total(self) -> int:
+        """Bytes held throughout the run."""
+        return self.replay + self.imagined + self.networks
+
+    def __str__(self) -> str:
+        parts = [f"replay {size(self.replay)}"]
+        if self.imagined:
+            parts.append(f"imagined transitions {size(self.imagined)}")
+        parts.append(f"model, policy and optimizers {size(self.networks)}")
+        return f"memory: {', '.join(parts)}; {size(self.free)} free"
+
+    def refuse_if_too_large(self) -> None:
+        """Raise `UsageError` where the run would not fit."""
+        if self.total * _HEADROOM > self.free:
+            raise UsageError(
+                f"the run needs about {size(int(self.total * _HEADROOM))} of memory and {size(self.free)} are free; "
+                "lower --agent.replay-capacity (or MBPO's --agent.rollouts-per-step), or train fewer --seeds at once"
+            )
+
+
+def plan(program: Program) -> MemoryPlan:
+    """Measure the shapes of a run without allocating them."""
+    state = jax.eval_shape(program.init_state)
+    rings = [x for x in jax.tree.leaves(state, is_leaf=_is_ring) if _is_ring(x)]
+    imagined = sum(_bytes(r) for r in rings)
+    replay = _bytes(jax.eval_shape(program.init_replay))
+    return MemoryPlan(replay, imagined, _bytes(state) - imagined, free_bytes())
+
+
+def free_bytes() -> int:
+    """Memory that is free on the device that JAX uses."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    return int(psutil.virtual_memory().available)
+
+
+def size(n_bytes: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} GiB"
+
+
+def _is_ring(x: object) -> bool:
+    return isinstance(x, Ring)
+
+
+def _bytes(tree: PyTree) -> int:
+    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))

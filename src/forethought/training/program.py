@@ -1,0 +1,174 @@
+"""The compiled side of a run: one agent, K seeds, N environments per seed.
+
+State and replay carry a leading axis of seeds. All random numbers are functions of (seed, purpose, environment step),
+so there is no generator to carry along, a resumed run draws what an uninterrupted one would have drawn, and a seed
+draws the same whether or not others train beside it.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from forethought.agents.base import Agent, Phase
+from forethought.replay import ring
+from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, Transition
+
+# The replays of all seeds are written in step, so they share cursor, size and limit.
+REPLAY_AXES = ring.Ring(0, None, None, None)  # type: ignore[arg-type]
+
+
+def purpose_key(key: Key, purpose: str, step: Array | int) -> Key:
+    """The key of one use (named) at one environment step."""
+    # crc32 and not hash(): the latter differs from one Python process to the next.
+    return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(purpose.encode()) & 0x7FFFFFFF), step)
+
+
+def over_seeds(fn: Callable[..., Any], k: int, in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
+    """``jax.vmap`` over the axis of seeds; for one seed the axis is dropped and put back instead.
+
+    A batch axis of length 1 is not free: on the CPU it makes matrix products and gathers about 1.5 times slower.
+    """
+    if k > 1:
+        return jax.vmap(fn, in_axes, out_axes)
+
+    def single(*args: Any) -> Any:
+        out = fn(*(_on_axes(_drop, a, x) for a, x in zip(in_axes, args, strict=True)))
+        if isinstance(out_axes, tuple) and not hasattr(out_axes, "_fields"):
+            return tuple(_on_axes(_put_back, a, x) for a, x in zip(out_axes, out, strict=True))
+        return _on_axes(_put_back, out_axes, out)
+
+    return single
+
+
+def _on_axes(change: Callable[[Array], Array], axes: Any, tree: PyTree) -> PyTree:
+    """Apply ``change`` where the prefix tree ``axes`` says 0, leave the rest alone."""
+
+    def visit(axis: int | None, sub: PyTree) -> PyTree:
+        return sub if axis is None else jax.tree.map(change, sub)
+
+    return jax.tree.map(visit, axes, tree, is_leaf=lambda x: x is None)
+
+
+def _drop(x: Array) -> Array:
+    return x[0]
+
+
+def _put_back(x: Array) -> Array:
+    return x[None]
+
+
+def empty_item(space: Space) -> Array:
+    """Zeros shaped and typed like one item of the space, as agents see it."""
+    return jnp.zeros(space.shape, space.dtype) if isinstance(space, Box) else jnp.array(0, jnp.int32)
+
+
+def random_action(space: Space, n: int, key: Key) -> Array:
+    """n uniform actions, in the agent's units."""
+    if isinstance(space, Box):
+        return jax.random.uniform(key, (n, *space.shape), minval=-1.0, maxval=1.0)
+    return jax.random.randint(key, (n,), 0, space.n)
+
+
+class Program:
+    """Pure functions of an agent, compiled once each, over all seeds at once.
+
+    Attributes:
+        replay_capacity: transitions kept per seed; a multiple of ``num_envs``.
+    """
+
+    def __init__(self, agent: Agent, seeds: Sequence[int], num_envs: int, steps: int):
+        self.agent, self.seeds, self.num_envs = agent, tuple(seeds), num_envs
+        self.keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+        wanted = max(min(agent.replay_capacity, steps), num_envs)
+        self.replay_capacity = -(-wanted // num_envs) * num_envs
+        self._act = {explore: self._compile_act(explore) for explore in (True, False)}
+        self._random = jax.jit(self._over(self._random_actions, (0, None)))
+        self._record = jax.jit(self._over(ring.add, (REPLAY_AXES, 0), REPLAY_AXES), donate_argnums=0)
+        self._phases: dict[tuple[str, int], Callable[..., Any]] = {}
+
+    def init_state(self) -> PyTree:
+        """Agent state of all seeds, [K, ...]."""
+        return jax.jit(self._over(lambda key: self.agent.init(key=purpose_key(key, "init", 0)), (0,)))(self.keys)
+
+    def init_replay(self) -> ring.Ring:
+        """Empty replay of all seeds; data has axes [K, capacity, ...]."""
+        example = empty_transition(self.agent.spec)
+        k = len(self.seeds)
+        return jax.jit(lambda: _spread(ring.create(example, self.replay_capacity), k))()
+
+    def init_carry(self, n: int | None = None) -> PyTree:
+        """What acting carries in n environments per seed (default: those of training), [K, n, ...]."""
+        carry = self.agent.init_actor(n or self.num_envs)
+        return jax.tree.map(lambda x: jnp.stack([x] * len(self.seeds)), carry)
+
+    def act(
+        self, state: PyTree, carry: PyTree, obs: np.ndarray, first: np.ndarray, step: int, *, explore: bool
+    ) -> tuple[np.ndarray, PyTree]:
+        """Actions [K, N, ...] for observations [K, N, ...]; N may differ from ``num_envs`` (it compiles anew)."""
+        action, carry = self._act[explore](self.keys, state, carry, obs, first, step)
+        return np.asarray(action), carry
+
+    def random_actions(self, step: int) -> np.ndarray:
+        """Uniform actions [K, N, ...] for the steps before the policy acts."""
+        return np.asarray(self._random(self.keys, step))
+
+    def record(self, replay: ring.Ring, transition: Transition) -> ring.Ring:
+        """Add one transition per environment, [K, N, ...]; the replay given is consumed."""
+        return self._record(replay, transition)
+
+    def run(self, phase: Phase, state: PyTree, replay: ring.Ring, step: int, repeats: int) -> tuple[PyTree, Info]:
+        """Run a phase ``repeats`` times, the last one at ``step``; the state given is consumed.
+
+        The info has one number per seed.
+        """
+        name = phase.name, repeats
+        if name not in self._phases:
+            self._phases[name] = self._compile_phase(phase, repeats)
+        return self._phases[name](self.keys, state, replay, step)
+
+    def compiled(self, phase: Phase, repeats: int) -> bool:
+        """Whether that phase has run before, so that it will not be compiled."""
+        return (phase.name, repeats) in self._phases
+
+    def _over(self, fn: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
+        return over_seeds(fn, len(self.seeds), in_axes, out_axes)
+
+    def _compile_act(self, explore: bool) -> Callable[..., Any]:
+        purpose = "act" if explore else "evaluate"
+
+        def act(key: Key, state: PyTree, carry: PyTree, obs: Array, first: Array, step: Array) -> tuple[Array, PyTree]:
+            return self.agent.act(state, carry, obs, first, key=purpose_key(key, purpose, step), explore=explore)
+
+        return jax.jit(self._over(act, (0, 0, 0, 0, 0, None)))
+
+    def _random_actions(self, key: Key, step: Array) -> Array:
+        return random_action(self.agent.spec.action, self.num_envs, purpose_key(key, "random", step))
+
+    def _compile_phase(self, phase: Phase, repeats: int) -> Callable[..., Any]:
+        def once(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
+            return phase.run(state, replay, step=step, key=purpose_key(key, phase.name, step))
+
+        def several(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
+            steps = step - phase.every * jnp.arange(repeats - 1, -1, -1)
+            state, infos = jax.lax.scan(lambda s, at: once(key, s, replay, at), state, steps)
+            return state, jax.tree.map(lambda x: x[-1], infos)
+
+        return jax.jit(self._over(once if repeats == 1 else several, (0, 0, REPLAY_AXES, None)), donate_argnums=1)
+
+
+def empty_transition(spec: EnvSpec) -> Transition:
+    """One row of a replay."""
+    obs, action, no = empty_item(spec.obs), empty_item(spec.action), jnp.array(False)
+    return Transition(obs, action, jnp.array(0.0), obs, no, no)
+
+
+def _spread(replay: ring.Ring, k: int) -> ring.Ring:
+    data = jax.tree.map(lambda x: jnp.broadcast_to(x, (k, *x.shape)), replay.data)
+    return ring.Ring(data, replay.cursor, replay.size, replay.limit)
+
+

@@ -1,0 +1,196 @@
+import warnings
+from dataclasses import dataclass
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from forethought.envs import JaxVector, functional, make
+from forethought.envs.catalog import FUNCTIONAL
+from forethought.errors import CheckpointError, EnvironmentFault
+from forethought.types import Box, Discrete, EnvSpec
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Counts its steps by the action plus noise; ends beyond 3, or after ``limit`` steps; counts its episodes."""
+
+    limit: int | None = None
+    noise: float = 0.0
+
+    @property
+    def spec(self):
+        return EnvSpec("Walk", Box((2,)), Box((1,)), self.limit, 1, (-1.0,), (1.0,))
+
+    def init(self, key):
+        return {"x": jnp.float32(0), "episodes": jnp.int32(0)}
+
+    def reset(self, state, key):
+        state = {"x": self.noise * jax.random.normal(key), "episodes": state["episodes"] + 1}
+        return state, self._obs(state)
+
+    def step(self, state, action, key):
+        state = {**state, "x": state["x"] + action[0] + self.noise * jax.random.normal(key)}
+        return state, self._obs(state), action[0], state["x"] > 3
+
+    def render(self, state):
+        return np.zeros((2, 2, 3), np.uint8)
+
+    def _obs(self, state):
+        return jnp.stack([state["x"], state["episodes"].astype(jnp.float32)])
+
+
+def roll(env, n, seed=0):
+    rng = np.random.default_rng(seed)
+    actions = [rng.uniform(-1, 1, (env.num_slots, 1)).astype(np.float32) for _ in range(n)]
+    return [env.step(action) for action in actions]
+
+
+def assert_steps_equal(left, right):
+    for a, b in zip(left, right, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_the_final_observation_is_kept_and_the_state_may_span_episodes():
+    env = JaxVector(Walk(), seeds=[0])
+    assert env.reset().tolist() == [[0.0, 1.0]]
+    steps = [env.step(np.ones((1, 1))) for _ in range(4)]
+    assert [step.terminated[0] for step in steps] == [False, False, False, True]
+    assert not any(step.truncated[0] for step in steps)
+    assert steps[-1].next_obs.tolist() == [[4.0, 1.0]]
+    assert steps[-1].obs.tolist() == [[0.0, 2.0]]
+    assert [array.dtype for array in steps[0]] == [np.float32, np.float32, bool, bool, np.float32, np.int32]
+
+
+def test_the_time_limit_truncates_and_does_not_terminate():
+    env = JaxVector(Walk(limit=3), seeds=[0])
+    env.reset()
+    steps = [env.step(np.zeros((1, 1))) for _ in range(7)]
+    assert [bool(step.truncated[0]) for step in steps] == [False, False, True] * 2 + [False]
+    assert not any(step.terminated[0] for step in steps)
+
+
+def test_action_repeat_stops_inside_and_counts_frames():
+    env = JaxVector(Walk(limit=10), seeds=[0, 1], action_repeat=3)
+    assert env.spec.max_episode_steps == 4
+    assert env.spec.action_repeat == 3
+    env.reset()
+    action = np.array([[1.0], [0.5]])
+    first, second, third, fourth = (env.step(action) for _ in range(4))
+    assert first.frames.tolist() == [3, 3]
+    assert first.reward.tolist() == [3.0, 1.5]
+    assert second.frames.tolist() == [1, 3]  # slot 0 came to 4 > 3 in its first repeat
+    assert second.reward.tolist() == [1.0, 1.5]
+    assert second.terminated.tolist() == [True, False]
+    assert second.next_obs[0].tolist() == [4.0, 1.0]
+    assert third.next_obs[:, 0].tolist() == [3.0, 3.5]
+    assert third.terminated.tolist() == [False, True]
+    assert third.frames.tolist() == [3, 1]
+    assert fourth.terminated.tolist() == [True, False]
+    limited = JaxVector(Walk(limit=10), seeds=[0], action_repeat=4)
+    limited.reset()
+    steps = [limited.step(np.zeros((1, 1))) for _ in range(3)]
+    assert [step.frames[0] for step in steps] == [4, 4, 2]
+    assert [step.truncated[0] for step in steps] == [False, False, True]
+
+
+def test_a_seed_behaves_alike_whatever_runs_beside_it():
+    together = JaxVector(Walk(5, noise=1.0), seeds=[5, 7, 9], envs_per_seed=2)
+    alone = JaxVector(Walk(5, noise=1.0), seeds=[7], envs_per_seed=2)
+    first = together.reset()
+    np.testing.assert_array_equal(first[2:4], alone.reset())
+    assert len(set(first[:, 0].tolist())) == 6
+    for wide in roll(together, 1):
+        narrow = alone.step(np.random.default_rng(0).uniform(-1, 1, (6, 1)).astype(np.float32)[2:4])
+        for a, b in zip(wide, narrow, strict=True):
+            np.testing.assert_array_equal(a[2:4], b)
+
+
+def test_streams_differ_and_resets_repeat():
+    train, evaluation = (JaxVector(Walk(noise=1.0), seeds=[0], stream=stream) for stream in ("train", "eval"))
+    first = train.reset()
+    assert not np.array_equal(first, evaluation.reset())
+    roll(train, 5)
+    np.testing.assert_array_equal(train.reset(), first)
+
+
+def test_state_restores_to_the_bit():
+    env = JaxVector(Walk(7, noise=0.5), seeds=[0, 1, 2])
+    env.reset()
+    roll(env, 10)
+    state = env.get_state()
+    assert all(isinstance(leaf, np.ndarray) and len(leaf) == 3 for leaf in state.values())
+    later = roll(env, 20, seed=1)
+    fresh = JaxVector(Walk(7, noise=0.5), seeds=[0, 1, 2])
+    obs, notes = fresh.set_state(state)
+    assert notes == []
+    np.testing.assert_array_equal(obs, state[".obs"])
+    assert_steps_equal(later, roll(fresh, 20, seed=1))
+
+
+def test_a_state_of_other_slots_is_refused():
+    env = JaxVector(Walk(), seeds=[0])
+    env.reset()
+    with pytest.raises(CheckpointError, match="not one of Walk in 2 slots"):
+        JaxVector(Walk(), seeds=[0, 1]).set_state(env.get_state())
+
+
+def test_stepping_does_not_compile_again():
+    env = JaxVector(Walk(11, noise=0.1), seeds=[0, 1])
+    env.reset()
+    roll(env, 1)
+    compiled = functional._advance_all._cache_size()
+    roll(env, 12)
+    env.set_state(env.get_state())
+    roll(env, 2)
+    JaxVector(Walk(11, noise=0.1), seeds=[3, 4]).reset()
+    assert functional._advance_all._cache_size() == compiled
+
+
+def test_nan_from_the_environment_is_its_fault():
+    env = JaxVector(Walk(noise=float("nan")), seeds=[0, 1])
+    env.reset()
+    with pytest.raises(EnvironmentFault, match=r"Walk returned the observation nan in dimension 0 .* slot 0"):
+        roll(env, 1)
+
+
+@pytest.mark.parametrize("env_id", FUNCTIONAL)
+def test_every_environment_is_a_gymnasium_one_too(env_id):
+    env = gymnasium.make(env_id, disable_env_checker=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*space m.* value is .*infinity")  # probes declare no bounds
+        check_env(env.unwrapped)
+    env.close()
+
+
+@pytest.mark.parametrize("env_id", FUNCTIONAL)
+def test_both_ways_to_run_one_agree(env_id):
+    vector = make(env_id, seeds=[0], render=True)
+    first = vector.reset()
+    assert vector.render().dtype == np.uint8
+    single = gymnasium.make(env_id, disable_env_checker=True)
+    seeds = (s for s in range(50) if np.array_equal(single.reset(seed=s)[0], first[0]))
+    single.reset(seed=next(seeds))  # the two draw differently; begin where both show the same
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        discrete = isinstance(vector.spec.action, Discrete)
+        action = rng.integers(0, 2, 1).astype(np.int32) if discrete else rng.uniform(-1, 1, (1, 1)).astype(np.float32)
+        step = vector.step(action)
+        obs, reward, terminated, truncated, _ = single.step(action[0])
+        np.testing.assert_array_equal(step.next_obs[0], obs)
+        assert (step.reward[0], step.terminated[0], step.truncated[0]) == (np.float32(reward), terminated, truncated)
+        if terminated or truncated:
+            break
+
+
+def test_gymnasium_is_told_of_render_modes_that_do_not_exist():
+    with pytest.raises(gymnasium.error.UnsupportedMode, match="rgb_array"):
+        gymnasium.make("forethought/DynaMaze-v0", render_mode="human")
+    picture = gymnasium.make("forethought/DynaMaze-v0", render_mode="rgb_array")
+    picture.reset(seed=0)
+    assert picture.render().shape == (96, 144, 3)

@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from forethought.envs import SpaceCodec
+from forethought.errors import UsageError
+from forethought.types import Box, Discrete
+
+OBSERVATIONS = [
+    spaces.Box(-1, 1, (3,), np.float64),
+    spaces.Box(-1, 1, (2, 3), np.float32),
+    spaces.Box(0, 255, (6, 7), np.uint8),
+    spaces.Box(0, 255, (6, 7, 3), np.uint8),
+    spaces.Box(0, 255, (128,), np.uint8),
+    spaces.Discrete(4, start=2),
+    spaces.Dict(b=spaces.Box(-1, 1, (2,), np.float32), a=spaces.Box(-1, 1, (), np.float32)),
+]
+ACTIONS = [
+    spaces.Box(-2.5, 0.1, (2,), np.float32),
+    spaces.Box(np.array([[-1.0, 0.0]]), np.array([[1e6, 0.3]]), dtype=np.float64),
+    spaces.Box(0, 10, (1,), np.int64),
+    spaces.Discrete(3, start=-1),
+]
+
+
+@pytest.mark.parametrize("space", OBSERVATIONS, ids=str)
+def test_observations_one_by_one_and_in_batches_agree(space):
+    codec = SpaceCodec.from_spaces(space, ACTIONS[0])
+    space.seed(0)
+    samples = [space.sample() for _ in range(3)]
+    singles = np.stack([codec.obs_to_agent(sample) for sample in samples])
+    if isinstance(space, spaces.Dict):
+        batch = codec.obs_to_agent({key: np.stack([s[key] for s in samples]) for key in space})
+    else:
+        batch = codec.obs_to_agent(np.stack(samples))
+    np.testing.assert_array_equal(singles, batch)
+    assert batch.shape == (3, *(codec.obs.shape if isinstance(codec.obs, Box) else ()))
+    assert batch.dtype == (codec.obs.dtype if isinstance(codec.obs, Box) else np.int32)
+
+
+def test_views_of_the_observation_spaces():
+    views = [SpaceCodec.from_spaces(space, ACTIONS[0]).obs for space in OBSERVATIONS]
+    assert views == [
+        Box((3,)),
+        Box((6,)),
+        Box((6, 7, 1), "uint8"),
+        Box((6, 7, 3), "uint8"),
+        Box((128,)),
+        Discrete(4),
+        Box((3,)),
+    ]
+
+
+@pytest.mark.parametrize("space", ACTIONS, ids=str)
+def test_actions_there_and_back(space):
+    codec = SpaceCodec.from_spaces(OBSERVATIONS[0], space)
+    space.seed(0)
+    for _ in range(5):
+        own = space.sample()
+        agent = codec.action_from_env(own)
+        back = codec.action_to_env(agent)
+        assert back.dtype == space.dtype
+        assert np.shape(back) == np.shape(own)
+        np.testing.assert_allclose(back, own, rtol=1e-5, atol=1e-6 * np.max(np.abs(codec.action_high or 1)))
+        batch = codec.action_to_env(np.stack([agent, agent]))
+        np.testing.assert_array_equal(batch[1], back)
+        assert space.contains(back if isinstance(space, spaces.Box) else np.int64(back))
+
+
+@pytest.mark.parametrize("space", [space for space in ACTIONS if isinstance(space, spaces.Box)], ids=str)
+def test_bounds_are_reached_exactly(space):
+    codec = SpaceCodec.from_spaces(OBSERVATIONS[0], space)
+    one = np.ones(codec.action.shape, np.float32)
+    np.testing.assert_array_equal(codec.action_to_env(one), space.high)
+    np.testing.assert_array_equal(codec.action_to_env(-one), space.low)
+    np.testing.assert_array_equal(codec.action_from_env(space.high), one)
+    np.testing.assert_array_equal(codec.action_from_env(space.low), -one)
+
+
+@pytest.mark.parametrize("obs", OBSERVATIONS, ids=str)
+@pytest.mark.parametrize("action", ACTIONS, ids=str)
+def test_json_brings_the_same_codec_back(obs, action):
+    codec = SpaceCodec.from_spaces(obs, action)
+    assert SpaceCodec.from_json(json.loads(json.dumps(codec.to_json()))) == codec
+
+
+def test_observations_that_do_not_fit_are_refused():
+    vector, integer, record = (SpaceCodec.from_spaces(OBSERVATIONS[i], ACTIONS[0]) for i in (0, 5, 6))
+    with pytest.raises(UsageError, match=r"must have the shape \(3,\)"):
+        vector.obs_to_agent(np.zeros(4))
+    with pytest.raises(UsageError, match=r"must lie in 2..5, got 6"):
+        integer.obs_to_agent(6)
+    with pytest.raises(UsageError, match="must be an integer"):
+        integer.obs_to_agent(3.0)
+    with pytest.raises(UsageError, match=r"keys \['a', 'b'\]"):
+        record.obs_to_agent({"a": 0.0})
+    with pytest.raises(UsageError, match=r"the action must have the shape \(2,\)"):
+        vector.action_to_env(np.zeros(3))

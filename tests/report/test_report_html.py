@@ -1,0 +1,213 @@
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from forethought.errors import CheckpointError, UsageError
+from forethought.report.html import write_report
+from forethought.report.video import write_video
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would see: tags with attributes, text outside scripts, and the table rows."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.rows, self.text, self.scripts = [], [], "", []
+        self._inside, self._in_cell = None, False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+        if tag == "tr":
+            self.rows.append((dict(attrs).get("class", ""), []))
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1][1].append("")
+            self._in_cell = True
+
+    def handle_endtag(self, tag):
+        if tag == self._inside:
+            self._inside = None
+        if tag in ("td", "th"):
+            self._in_cell = False
+
+    def handle_data(self, data):
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside is None:
+            self.text += data
+            if self._in_cell:
+                self.rows[-1][1][-1] += data
+
+    def figures(self):
+        return json.loads(next(script for script in self.scripts if script.startswith('[{"id"')))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def three(root, write_run):
+    path = write_run(root / "three", seeds=3, summary={"status": "finished"})
+    write_video([np.full((32, 32, 3), 20 * i, np.uint8) for i in range(10)], path / "videos" / "step_3000.mp4", fps=10)
+    return path
+
+
+@pytest.fixture(scope="module")
+def one(root, write_run):
+    return write_run(root / "one", seeds=1, algorithm="sac", model=False)
+
+
+@pytest.fixture(scope="module")
+def report(root, three):
+    return write_report([three], root / "three.html")
+
+
+@pytest.mark.parametrize("names", [["three"], ["one"], ["three", "one"]])
+def test_the_file_loads_nothing(root, three, one, names):
+    reader = Reader(write_report([root / name for name in names], root / "out.html").read_text())
+    loads = [value for _, attrs in reader.tags for name, value in attrs.items() if name in ("src", "href", "srcset")]
+    assert all(value.startswith("data:") for value in loads), loads
+    assert not any(tag in ("link", "iframe", "object", "embed", "base") for tag, _ in reader.tags)
+    assert "@import" not in reader.text
+    policy = next(attrs["content"] for tag, attrs in reader.tags if attrs.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+    assert "http" not in policy
+
+
+def test_the_curve_is_in_the_file(report):
+    figures = Reader(report.read_text()).figures()
+    first = {trace["name"]: trace for trace in figures[0]["data"]}
+    assert first["mean of 3 seeds"]["y"][-1] == pytest.approx(-190.0)
+    assert first["mean of 3 seeds"]["x"] == [0, 500, 1000, 1500, 2000, 2500, 3000]
+
+
+def test_the_verdict_says_it_all(report, root, one):
+    assert (
+        "mbpo on Pendulum-v1: final return −190.0 [−200.0, −180.0] (mean [95 % interval] over 3 seeds × 10 episodes) "
+        "after 3,000 environment steps per seed, 60,000 updates and 4 min 02 s of wall time; status: finished."
+    ) in Reader(report.read_text()).text
+    alone = Reader(write_report([one], root / "one.html").read_text()).text
+    assert "final return −200 (mean over 1 seed × 10 episodes) after 3,000 environment steps, 60,000 updates" in alone
+    assert "status: unfinished" in alone
+    assert "One seed gives no interval" in alone
+
+
+def test_what_a_run_says_is_escaped(report):
+    text = report.read_text()
+    assert "<script>alert" not in text
+    assert "<b>often</b>" not in text
+    reader = Reader(text)
+    assert "<script>alert('config')</script>" in reader.text
+    assert "<b>often</b>" in reader.text
+
+
+def test_a_name_cannot_break_out_of_the_figures(tmp_path, write_run):
+    hostile = write_run(tmp_path / "x<img src=a onerror=alert(1)>")
+    runs = [hostile, write_run(tmp_path / "b")]
+    reader = Reader(write_report(runs, tmp_path / "out.html").read_text())
+    assert not any(tag == "img" for tag, _ in reader.tags)
+    names = {trace.get("name") for figure in reader.figures() for trace in figure["data"]}
+    assert "x&lt;img src=a onerror=alert(1)&gt;" in names  # plotly reads names as HTML
+
+
+def test_exactly_the_changed_fields_are_highlighted(report):
+    reader = Reader(report.read_text())
+    changed = [cells for kind, cells in reader.rows if kind == "changed"]
+    assert changed == [
+        ["learning_rate", "0.3", "0.0003"],
+        ["note", "<script>alert('config')</script>", "plain"],
+        ["rollout.last", "25", "15"],
+    ]
+    plain = {cells[0] for kind, cells in reader.rows if kind != "changed" and cells}
+    assert {"discount", "ensemble", "hidden", "rollout.first", "target_entropy"} <= plain
+    assert plain.isdisjoint({"learning_rate", "note", "rollout.last"})
+    assert "7 agent fields at the default" in reader.text
+
+
+def test_no_number_has_seventeen_digits(report):
+    reader = Reader(report.read_text())
+    assert not re.search(r"\d\.\d{9}", reader.text)
+    assert not re.search(r"\d\.\d{9}", json.dumps(reader.figures()[0]["data"]))
+
+
+def test_sections_appear_only_where_there_is_something_to_say(report, root, one):
+    full, short = report.read_text(), write_report([one], root / "one.html").read_text()
+    for heading in ("Learning curves", "Learned model", "Where the time went", "Warnings", "Configuration", "Rollout"):
+        assert f">{heading}<" in full
+    for heading in ("Learned model", "Rollout"):
+        assert f">{heading}<" not in short
+    video = next(attrs for tag, attrs in Reader(full).tags if tag == "video")
+    assert video["src"].startswith("data:video/mp4;base64,")
+    assert {"controls", "loop", "muted"} <= video.keys()
+
+
+def test_several_runs_are_compared(root, three, one):
+    reader = Reader(write_report([three, one], root / "both.html").read_text())
+    rows = [cells for _, cells in reader.rows if cells and cells[0] in ("three", "one") and len(cells) == 9]
+    assert [row[4] for row in rows] == ["−190.0 [−200.0, −180.0]", "−200"]
+    assert [row[8] for row in rows] == ["finished", "unfinished"]
+    names = [trace["name"] for trace in reader.figures()[0]["data"] if trace.get("showlegend") is not False]
+    assert names == ["three", "one"]
+    assert "Run three" in reader.text
+    assert "Run one" in reader.text
+
+
+def test_a_run_that_has_only_started_still_gives_a_report(tmp_path, write_run):
+    path = write_run(tmp_path / "a")
+    (path / "metrics.jsonl").unlink()
+    text = Reader(write_report([path], tmp_path / "deep" / "out.html").read_text()).text
+    assert "no evaluation yet" in text
+
+
+def test_a_failed_run_says_why(tmp_path, write_run):
+    summary = {"status": "failed", "message": "critic_loss became NaN at step 3000"}
+    runs = [write_run(tmp_path / "bad", summary=summary), write_run(tmp_path / "good", summary={"status": "finished"})]
+    alone = Reader(write_report(runs[:1], tmp_path / "out.html").read_text()).text
+    assert "status: failed." in alone
+    assert "critic_loss became NaN at step 3000" in alone
+    assert "bad: critic_loss became NaN" in Reader(write_report(runs, tmp_path / "out.html").read_text()).text
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path, three):
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(CheckpointError, match="cannot write") as caught:
+        write_report([three], tmp_path / "file" / "out.html")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CheckpointError, match="cannot write"):
+        write_report([three], tmp_path)
+    with pytest.raises(UsageError, match="no run"):
+        write_report([], tmp_path / "out.html")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_real_browser_draws_every_figure_offline(root, three, one, tmp_path):
+    output = write_report([three, one], root / "browser.html")
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    quiet = "--disable-component-update --disable-sync --virtual-time-budget=20000 --enable-logging=stderr"
+    offline = ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}"]
+    command = [CHROMIUM, *flags.split(), *quiet.split(), *offline, "--dump-dom", output.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    reader = Reader(done.stdout)
+    classes = [(tag, attrs.get("class", "")) for tag, attrs in reader.tags]
+    plots = [names for tag, names in classes if tag == "div" and names.split()[:1] == ["plot"]]
+    assert len(plots) == len(reader.figures()) >= 10
+    assert all("js-plotly-plot" in names and "broken" not in names for names in plots)
+    assert sum(tag == "svg" and "main-svg" in names for tag, names in classes) >= len(plots)
+    assert sum(tag == "path" and "js-line" in names for tag, names in classes) > 40
+    assert sum(tag == "g" and "bars" in names.split() for tag, names in classes) > 5
+    assert "cannot be drawn" not in reader.text
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert not console, console
