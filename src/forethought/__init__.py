@@ -9,22 +9,38 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from forethought.api import Live, Policy, Run, evaluate, load, resume, start, train
+    from forethought.api import Policy, Run, evaluate, film, load, resume, train
     from forethought.errors import ForethoughtError
+    from forethought.live import Live, resume_live, start
 
 _HOMES = {
-    "Live": "forethought.api",
+    "ForethoughtError": "forethought.errors",
+    "Live": "forethought.live",
     "Policy": "forethought.api",
     "Run": "forethought.api",
     "evaluate": "forethought.api",
+    "film": "forethought.api",
     "load": "forethought.api",
     "resume": "forethought.api",
-    "start": "forethought.api",
+    "resume_live": "forethought.live",
+    "start": "forethought.live",
     "train": "forethought.api",
-    "ForethoughtError": "forethought.errors",
 }
 
-__all__ = ["ForethoughtError", "Live", "Policy", "Run", "__version__", "evaluate", "load", "resume", "start", "train"]
+__all__ = [
+    "ForethoughtError",
+    "Live",
+    "Policy",
+    "Run",
+    "__version__",
+    "evaluate",
+    "film",
+    "load",
+    "resume",
+    "resume_live",
+    "start",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

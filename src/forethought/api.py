@@ -1,9 +1,10 @@
-"""The Python interface: train, resume, load, evaluate, and an agent whose loop the user owns."""
+"""The Python interface: train, resume, load, evaluate, film, report."""
 
+import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ import numpy as np
 from forethought import envs
 from forethought.agents import catalog
 from forethought.agents.base import Agent
-from forethought.envs import SpaceCodec
-from forethought.errors import UsageError
+from forethought.envs import SpaceCodec, VectorEnv
+from forethought.envs.codec import item_shape
+from forethought.errors import EnvironmentFault, UsageError
+from forethought.report.html import write_report
+from forethought.report.read import read_run
+from forethought.report.video import write_video
 from forethought.training import checkpoint, memory
 from forethought.training.config import RunConfig, flatten, from_dict, to_dict
-from forethought.training.evaluate import Evaluation, evaluate as play
+from forethought.training.evaluate import STEP_LIMIT, Evaluation
+from forethought.training.evaluate import evaluate as play
 from forethought.training.learner import Learner, check_warm_up
 from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
@@ -88,7 +94,7 @@ def configure(
         raise UsageError(f"train takes no option {unknown[0]!r}")
     _, config_class = catalog.find(algorithm).load()
     preset, settings, env_kwargs = catalog.find_preset(algorithm, preset, env)
-    chosen = from_dict(config_class, {**settings, **flatten(agent or {})})
+    chosen: Any = from_dict(config_class, {**settings, **flatten(agent or {})})
     options["env_kwargs"] = {**env_kwargs, **options.get("env_kwargs", {})}
     options.setdefault("eval_every", max(1, options["steps"] // 20))
     options.setdefault("log_every", max(1, min(1000, options["steps"] // 100)))
@@ -159,8 +165,12 @@ class Policy:
     def __call__(self, obs: Any) -> np.ndarray:
         """The action for one observation or a batch. Raises `UsageError` for another shape than the run's."""
         seen = self.codec.obs_to_agent(obs)
-        single = seen.ndim == len(envs.codec.item_shape(self.agent.spec.obs))
-        batch = seen[None] if single else seen
+        single = seen.ndim == len(item_shape(self.agent.spec.obs))
+        own = self.codec.action_to_env(self.act(seen[None] if single else seen))
+        return own[0] if single else own
+
+    def act(self, batch: np.ndarray) -> np.ndarray:
+        """Actions for a batch of observations, both as agents see them."""
         begins = self._carry is None
         if begins:
             self._carry = self.agent.init_actor(batch.shape[0])
@@ -168,8 +178,7 @@ class Policy:
         key = jax.random.fold_in(jax.random.key(self.seed), self._t)
         action, self._carry = self._act(self.state, self._carry, batch, first, key=key, explore=False)
         self._t += 1
-        own = self.codec.action_to_env(np.asarray(action))
-        return own[0] if single else own
+        return np.asarray(action)
 
 
 def load(path: str | Path, *, seed: int | None = None) -> Policy:
@@ -177,101 +186,21 @@ def load(path: str | Path, *, seed: int | None = None) -> Policy:
 
     The environment is not needed. Raises `CheckpointError` where the directory holds no run or checkpoint.
     """
-    config, codec, agent, learner, _ = _load_learner(path)
+    config, codec, agent, learner = load_learner(path)
     chosen = config.seed if seed is None else seed
     if chosen not in config.seed_list:
         raise UsageError(f"the run has seeds {config.seed} to {config.seed_list[-1]}, not {seed}")
-    index = config.seed_list.index(chosen)
-    return Policy(agent, codec, jax.tree.map(lambda x: x[index], learner.state), chosen)
+    return _policy(agent, codec, learner, config.seed_list.index(chosen), chosen)
 
 
 def evaluate(path: str | Path, *, episodes: int = 100, seed: int = 0) -> Evaluation:
     """Play episodes with every seed of a run; ``seed`` chooses the episodes."""
-    config, _, _, learner, _ = _load_learner(path)
+    config, _, _, learner = load_learner(path)
 
     def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
         return learner.program.act(learner.state, carry, obs, first, t, explore=False)
 
     return play(act, learner.program.init_carry(episodes), config, episodes=episodes, stream=f"judge {seed}")
-
-
-class Live:
-    """An agent in a loop that the user owns: a robot, a simulator that is no Gymnasium environment, a service.
-
-    ``act`` and ``observe`` alternate; observations and actions are plain numpy in the environment's own units.
-    """
-
-    def __init__(self, agent: Agent, codec: SpaceCodec, learner: Learner, run: RunDir, keep: int):
-        self.agent, self.codec, self.learner, self.run, self.keep = agent, codec, learner, run, keep
-        self._obs: np.ndarray | None = None
-        self._action: np.ndarray | None = None
-
-    def act(self, obs: Any) -> np.ndarray:
-        """The action to take now; exploring, and uniformly random in the first ``random_steps``."""
-        self._obs = self.codec.obs_to_agent(obs)[None]
-        self._action = self.learner.act(self._obs)
-        return self.codec.action_to_env(self._action)[0]
-
-    def observe(
-        self, next_obs: Any, reward: float, *, terminated: bool, truncated: bool = False, action: Any = None
-    ) -> None:
-        """What the last action led to; then the agent learns what is due.
-
-        ``next_obs`` is the final observation where the episode ended; then call `act` with the first observation of
-        the next one. ``action`` reports what was really done where that is not what `act` said.
-
-        Raises `UsageError` without a preceding `act`, or for numbers that are not finite: nothing is learned then.
-        """
-        if self._obs is None:
-            raise UsageError("observe was called without an act before it; call act(obs) first")
-        done = self._action if action is None else self.codec.action_from_env(action)[None]
-        seen = self.codec.obs_to_agent(next_obs)[None]
-        if not (np.isfinite(reward) and np.all(np.isfinite(seen)) and np.all(np.isfinite(done))):
-            raise UsageError(f"observe got a number that is not finite (reward {reward}); this step was not learned")
-        flags = np.array([terminated]), np.array([truncated])
-        frames = np.ones(1, np.int32)
-        self.learner.observe(self._obs, done, envs.Step(seen, np.array([reward], np.float32), *flags, seen, frames))
-        self._obs = None
-        self.learner.learn()
-
-    @property
-    def steps(self) -> int:
-        """Steps observed so far."""
-        return self.learner.env_steps
-
-    def save(self) -> Path:
-        """Write a checkpoint; `resume_live` and `load` read it. Raises `TrainingDiverged` rather than keep a NaN."""
-        self.learner.check_finite()
-        host = {"counters": self.learner.counters()}
-        return checkpoint.save(self.run.checkpoints, self.steps, self.learner.tree(), host, keep=self.keep)
-
-
-def start(
-    algorithm: str,
-    observation_space: Any,
-    action_space: Any,
-    *,
-    run: str | Path,
-    steps: int,
-    name: str = "my environment",
-    seed: int = 0,
-    agent: Mapping[str, Any] | None = None,
-) -> Live:
-    """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold."""
-    codec = SpaceCodec.from_spaces(observation_space, action_space)
-    config = configure(algorithm, name, steps=steps, seed=seed, agent=agent)
-    described = RunDir.create(Path(run), config, to_dict(catalog.find(algorithm).load()[1]()), codec)
-    return _live(config, codec, described)
-
-
-def resume_live(path: str | Path) -> Live:
-    """Go on with an ask/tell agent from its newest checkpoint, exactly where `Live.save` left it."""
-    run = RunDir.open(Path(path))
-    config, codec = run.read_config()
-    live = _live(config, codec, run)
-    tree, host, _ = checkpoint.load_latest(run.checkpoints, live.learner.tree, _print_warning)
-    live.learner.restore(tree, host["counters"])
-    return live
 
 
 def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:
@@ -290,23 +219,19 @@ def device_line() -> str:
     return line
 
 
-def _live(config: RunConfig, codec: SpaceCodec, run: RunDir) -> Live:
-    spec = codec.spec(config.env)
-    agent = build_agent(config, spec)
-    return Live(agent, codec, Learner(agent, config.seed_list, 1, config.steps), run, config.keep)
-
-
-def _load_learner(path: str | Path) -> tuple[RunConfig, SpaceCodec, Agent, Learner, dict[str, Any]]:
+def load_learner(path: str | Path) -> tuple[RunConfig, SpaceCodec, Agent, Learner]:
+    """Everything that a run's newest checkpoint holds. Raises `CheckpointError` where there is none."""
     run = RunDir.open(Path(path))
     config, codec = run.read_config()
     agent = build_agent(config, codec.spec(config.env))
     learner = Learner(agent, config.seed_list, config.num_envs, config.steps)
-    tree, host, _ = checkpoint.load_latest(run.checkpoints, learner.tree, _print_warning)
+    tree, host, _ = checkpoint.load_latest(run.checkpoints, learner.tree, print_warning)
     learner.restore(tree, host["counters"])
-    return config, codec, agent, learner, host
+    return config, codec, agent, learner
 
 
-def _print_warning(text: str) -> None:
+def print_warning(text: str) -> None:
+    """A warning where no progress display is at hand."""
     warnings.warn(text, stacklevel=3)
 
 
@@ -315,3 +240,52 @@ def _title(config: RunConfig) -> str:
     preset = f", preset {config.preset}" if config.preset else ""
     return f"{config.algorithm} on {config.env}, {config.steps:,} steps, {seeds}{preset}"
 
+
+def report_run(path: str | Path) -> tuple[float, float, Path]:
+    """Write ``report.html`` into a run, with a video where the environment gives pictures.
+
+    Returns the mean return of its first and last evaluation, and the file.
+    """
+    folder = Path(path)
+    judged = [np.mean(record["return"]) for record in read_run(folder).of("eval")]
+    with contextlib.suppress(UsageError, EnvironmentFault):  # without pictures the report stands without a video
+        film(folder, folder / "videos" / "final.mp4")
+    return float(judged[0]), float(judged[-1]), write_report([folder], folder / "report.html")
+
+
+def film(path: str | Path, output: str | Path, *, seed: int = 0) -> Path:
+    """Write a video (.mp4 or .gif) of one episode of a run's policy.
+
+    Raises `UsageError` or `EnvironmentFault` where the environment gives no pictures.
+    """
+    config, codec, agent, learner = load_learner(path)
+    policy = _policy(agent, codec, learner, config.seed_list.index(config.seed), config.seed)
+    world = envs.make(
+        config.env,
+        seeds=[seed],
+        stream="film",
+        action_repeat=config.action_repeat,
+        env_kwargs=config.env_kwargs,
+        render=True,
+    )
+    try:
+        return write_video(_frames(world, policy), Path(output))
+    finally:
+        world.close()
+
+
+def _frames(world: VectorEnv, policy: Policy) -> Iterator[np.ndarray]:
+    obs = world.reset()
+    for _ in range(world.spec.max_episode_steps or STEP_LIMIT):
+        picture = world.render()
+        if picture is None:
+            raise UsageError(f"{world.spec.id} gives no pictures")
+        yield picture
+        step = world.step(policy.act(obs))
+        if step.terminated[0] or step.truncated[0]:
+            return
+        obs = step.obs
+
+
+def _policy(agent: Agent, codec: SpaceCodec, learner: Learner, index: int, seed: int) -> Policy:
+    return Policy(agent, codec, jax.tree.map(lambda x: x[index], learner.state), seed)

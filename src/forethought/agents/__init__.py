@@ -1,0 +1,1 @@
+"""What is decided: agents by the use they make of a model."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array
 
-from forethought.replay.ring import Ring
 from forethought.types import EnvSpec, Info, Key, PyTree
 
 
@@ -33,6 +32,7 @@ class Phase:
     kind: Literal["train", "model"] = "train"
 
 
+@runtime_checkable  # for the type checks of the tests
 class Agent(Protocol):
     """An agent is static configuration; ``State`` is everything that changes while it learns.
 

@@ -32,7 +32,8 @@ class Entry:
         """Why the algorithm cannot take this environment; None where it can."""
         if not isinstance(spec.obs, self.obs) or not isinstance(spec.action, self.action):
             return (
-                f"it takes {_kind(self.obs)} observations and {_kind(self.action)} actions, "
+                f"it takes {'vector' if self.obs is Box else 'discrete'} observations and "
+                f"{'continuous' if self.action is Box else 'discrete'} actions, "
                 f"{spec.id} has {_describe(spec.obs)} and {_describe(spec.action)}"
             )
         if isinstance(spec.obs, Box) and len(spec.obs.shape) != 1:
@@ -131,10 +132,6 @@ def find_preset(name: str, preset: str | None, env_id: str) -> tuple[str | None,
     if preset not in presets:
         raise UsageError(f"{name} has no preset {preset!r}; {nearest(preset, [*presets, 'none'])}")
     return preset, dict(presets[preset].settings), dict(presets[preset].env_kwargs)
-
-
-def _kind(space: type[Box] | type[Discrete]) -> str:
-    return "vector" if space is Box else "discrete"
 
 
 def _describe(space: Space) -> str:

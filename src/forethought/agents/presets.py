@@ -74,7 +74,7 @@ MBPO_PRESETS: dict[str, Preset] = {
     ),
     "pendulum": Preset(
         "Pendulum-v1",
-        "no official configuration; between InvertedPendulum's and mbrl-lib's cartpole (conf/overrides/mbpo_cartpole.yaml)",
+        "no official configuration; between InvertedPendulum's and that of mbrl-lib for its cartpole",
         {"random_steps": 500, "epoch_steps": 250, "updates_per_step": 20, "sac.target_entropy": -0.5},
     ),
 }

@@ -1,9 +1,12 @@
 """Making one Gymnasium environment, with every way in which that fails turned into a line and a way out."""
 
+import ctypes.util
 import difflib
 import importlib
 import importlib.util
+import os
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,6 +39,7 @@ def make_gym_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, re
     _import_plugins(env_id)
     kwargs = dict(env_kwargs or {})
     if render:  # only then: a simple environment need not know the argument
+        _draw_without_display()
         kwargs["render_mode"] = "rgb_array"
     try:
         with warnings.catch_warnings():
@@ -100,3 +104,12 @@ def _known(env_id: str) -> str:
     if close:
         return nearest(name, close)
     return "gymnasium.pprint_registry() lists the known ones, and 'package.module:Name-v0' imports your own"
+
+
+def _draw_without_display() -> None:
+    """Choose ways of drawing that need no screen, where there is none and the user has not chosen."""
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform != "linux":
+        return
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())  # SDL complains aloud where it is missing
+    os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")

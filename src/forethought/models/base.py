@@ -4,15 +4,17 @@ A belief is any pytree with a leading axis n. Everything else in the library is 
 separate protocols, so that a user of a model states in its signature what it needs.
 """
 
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Array, Bool, Float
 
 from forethought.types import Key, Outcome, PyTree
 
 Belief = TypeVar("Belief")
+Believed = TypeVar("Believed", contravariant=True)
 
 
+@runtime_checkable  # for the type checks of the tests
 class WorldModel(Protocol[Belief]):
     """A module of arrays that can be stepped in imagination. All methods are batched over n and pure."""
 
@@ -33,9 +35,10 @@ class WorldModel(Protocol[Belief]):
         ...
 
 
-class Disagrees(Protocol[Belief]):
+@runtime_checkable  # for the type checks of the tests
+class Disagrees(Protocol[Believed]):
     """Models that can say how far they are from agreeing with themselves."""
 
-    def disagreement(self, belief: Belief, action: PyTree) -> Float[Array, " n"]:
+    def disagreement(self, belief: Believed, action: PyTree) -> Float[Array, " n"]:
         """Spread of the predictions of the members, in units of the data's standard deviation."""
         ...

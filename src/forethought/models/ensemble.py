@@ -142,9 +142,7 @@ class Ensemble(eqx.Module):
         """The observation."""
         return belief.obs
 
-    def step(
-        self, belief: EnsembleBelief, action: Float[Array, "n a"], *, key: Key
-    ) -> tuple[EnsembleBelief, Outcome]:
+    def step(self, belief: EnsembleBelief, action: Float[Array, "n a"], *, key: Key) -> tuple[EnsembleBelief, Outcome]:
         """Sample (reward, next obs, continues) from one member per particle."""
         key_turn, key_noise, key_end = jax.random.split(key, 3)
         n, m = belief.obs.shape[0], self.n_members

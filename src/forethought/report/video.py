@@ -1,6 +1,7 @@
 """Write what an agent did as a video that every browser plays."""
 
 import os
+import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +43,10 @@ def write_video(frames: Iterable[np.ndarray], path: Path, fps: float | int = 30)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()  # ffmpeg would report an unwritable path only as a broken pipe
-        _write_frames(frames, partial, fps)
+        with warnings.catch_warnings():
+            # JAX warns of every fork; the child only becomes ffmpeg.
+            warnings.filterwarnings("ignore", message=".*os.fork", category=RuntimeWarning)
+            _write_frames(frames, partial, fps)
         partial.replace(path)
     except OSError as error:
         raise CheckpointError(f"cannot write {str(path)!r}: {_first_line(error)}") from error

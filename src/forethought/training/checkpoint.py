@@ -122,7 +122,7 @@ def disk_problem(error: OSError, path: Path) -> str:
 def _leaves(tree: PyTree) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(_trimmed(tree)):
-        arrays[jax.tree_util.keystr(path)] = np.ascontiguousarray(jax.device_get(_raw(leaf)))
+        arrays[jax.tree_util.keystr(path)] = np.array(_raw(leaf), order="C")
     return arrays
 
 
@@ -166,7 +166,7 @@ def _fill(like: PyTree, arrays: dict[str, np.ndarray], origin: Path) -> PyTree:
 def _split_host(host: Any, path: str = "host:") -> tuple[Any, dict[str, np.ndarray]]:
     """Take the numpy arrays out of nested JSON values, leaving their names."""
     if isinstance(host, np.ndarray):
-        return {"array": path}, {path: np.ascontiguousarray(host)}
+        return {"array": path}, {path: np.array(host, order="C")}
     if isinstance(host, dict | list | tuple):
         items = host.items() if isinstance(host, dict) else enumerate(host)
         parts = {key: _split_host(value, f"{path}/{key}") for key, value in items}

@@ -46,11 +46,11 @@ class Clock:
 _compiled = {"seconds": 0.0, "programs": 0}
 
 
-def _on_compile_event(name: str, seconds: float, **_: Any) -> None:
-    if name in ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration"):
-        _compiled["seconds"] += seconds
-    if name == "/jax/core/compile/backend_compile_duration":
-        _compiled["seconds"] += seconds
+def _on_compile_event(event: str, duration_secs: float, **kwargs: str | int) -> None:
+    if event in ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to_mlir_module_duration"):
+        _compiled["seconds"] += duration_secs
+    if event == "/jax/core/compile/backend_compile_duration":
+        _compiled["seconds"] += duration_secs
         _compiled["programs"] += 1
 
 

@@ -19,7 +19,9 @@ from forethought.replay import ring
 from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, Transition
 
 # The replays of all seeds are written in step, so they share cursor, size and limit.
-REPLAY_AXES = ring.Ring(0, None, None, None)  # type: ignore[arg-type]
+# (Unflattened, because the constructor takes arrays and these are axes.)
+_ONE_RING = jax.tree.structure(jax.eval_shape(lambda: ring.create(0.0, 1)))
+REPLAY_AXES: ring.Ring = jax.tree.unflatten(_ONE_RING, (0, None, None, None))
 
 
 def purpose_key(key: Key, purpose: str, step: Array | int) -> Key:
@@ -170,5 +172,3 @@ def empty_transition(spec: EnvSpec) -> Transition:
 def _spread(replay: ring.Ring, k: int) -> ring.Ring:
     data = jax.tree.map(lambda x: jnp.broadcast_to(x, (k, *x.shape)), replay.data)
     return ring.Ring(data, replay.cursor, replay.size, replay.limit)
-
-

@@ -3,7 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 _REDRAW_S = 0.25  # seconds between two frames of the live display
 _LINE_S = 10.0  # seconds between two plain lines
@@ -32,6 +32,7 @@ class Snapshot:
         return (self.steps - self.env_steps) / rate if rate else None
 
 
+@runtime_checkable  # for the type checks of the tests
 class Progress(Protocol):
     """Where a run reports to."""
 

@@ -13,14 +13,13 @@ from typing import Any
 import jax
 import psutil
 
-import forethought
 from forethought.envs import SpaceCodec
 from forethought.errors import CheckpointError, UsageError
 from forethought.training.checkpoint import disk_problem
 from forethought.training.config import RunConfig, to_dict
 
 FORMAT = 1
-_NAMED_VERSIONS = ("jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
+_NAMED_VERSIONS = ("forethought", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
 
 
 class RunDir:
@@ -128,7 +127,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
-    known = {"forethought": forethought.__version__, "python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for name in _NAMED_VERSIONS:
         try:
             known[name] = importlib.metadata.version(name)

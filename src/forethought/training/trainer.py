@@ -199,9 +199,7 @@ class Trainer:
 
         with learner.clock.measure("evaluate"):
             stream = f"evaluation at {learner.env_steps}"
-            self.evaluation = self._guarded(
-                lambda: evaluate(act, carry, self.config, episodes=episodes, stream=stream)
-            )
+            self.evaluation = self._guarded(lambda: evaluate(act, carry, self.config, episodes=episodes, stream=stream))
         assert self.evaluation is not None
         self._log("eval", {"return": self.evaluation.returns.tolist(), "length": self.evaluation.lengths.tolist()})
 

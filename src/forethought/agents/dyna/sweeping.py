@@ -84,9 +84,7 @@ class PrioritizedSweeping:
         """None."""
         return []
 
-    def update(
-        self, state: SweepingState, replay: ring.Ring, *, step: Array, key: Key
-    ) -> tuple[SweepingState, Info]:
+    def update(self, state: SweepingState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SweepingState, Info]:
         """Queue the pair just lived through by its error, then serve the queue."""
         t = ring.row(replay, step - 1)
         model = state.model.learn(t)

@@ -1,0 +1,49 @@
+"""The virtual environments of the peers, made when they are first needed: ``python -m benchmarks.peers.venv NAME``."""
+
+import json
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+# What pip installs, one call after the other. PyTorch comes first and alone, so that a wheel for the CPU from a
+# configured --find-links is taken where there is one.
+INSTALLS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "sb3": (("torch==2.13.0",), ("-r", "requirements-sb3.txt")),
+    "mbrl": (("torch==2.13.0",), ("--no-deps", "mbrl==0.2.0"), ("-r", "requirements-mbrl.txt")),
+}
+
+
+def python(name: str) -> Path:
+    """The interpreter of a peer's environment, which is made where it is missing or was left half made."""
+    folder = HERE / f".venv-{name}"
+    interpreter, finished = folder / "bin" / "python", folder / "finished"
+    if not finished.exists():
+        print(f"making {folder} ...", file=sys.stderr, flush=True)
+        venv.create(folder, clear=True, with_pip=True)
+        for arguments in INSTALLS[name]:
+            command = [str(interpreter), "-m", "pip", "install", "--quiet", *arguments]
+            subprocess.run(command, cwd=HERE, check=True, stdout=sys.stderr)
+        finished.touch()
+    return interpreter
+
+
+def run_script(name: str, script: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """What a script of this folder prints as JSON; where that fails, ``{"error": last lines}``."""
+    try:
+        command = [str(python(name)), str(HERE / script), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+    except subprocess.CalledProcessError as error:
+        return {"error": (error.stderr or str(error))[-1000:]}
+    except (OSError, ValueError, IndexError) as error:
+        return {"error": str(error)}
+
+
+if __name__ == "__main__":
+    for asked in sys.argv[1:] or INSTALLS:
+        print(python(asked))

@@ -1,0 +1,23 @@
+"""The workloads of `benchmarks.speed`, as one literal dict."""
+
+from collections.abc import Callable
+
+from benchmarks.results import Result
+from benchmarks.workloads import (
+    branched_rollout,
+    ensemble_epoch,
+    mbpo_end_to_end,
+    replay_add,
+    sac_update,
+    startup,
+)
+
+# Each takes ``quick``: True for a check that it works at all, in seconds; its numbers then mean nothing.
+WORKLOADS: dict[str, Callable[[bool], Result]] = {
+    "sac_update": sac_update.run,
+    "ensemble_epoch": ensemble_epoch.run,
+    "branched_rollout": branched_rollout.run,
+    "mbpo_end_to_end": mbpo_end_to_end.run,
+    "replay_add": replay_add.run,
+    "startup": startup.run,
+}

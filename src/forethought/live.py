@@ -1,0 +1,102 @@
+"""Ask and tell: an agent in a loop that the user owns."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forethought.agents import catalog
+from forethought.agents.base import Agent
+from forethought.api import build_agent, configure, print_warning
+from forethought.envs import SpaceCodec, Step
+from forethought.errors import UsageError
+from forethought.training import checkpoint
+from forethought.training.config import RunConfig, to_dict
+from forethought.training.learner import Learner
+from forethought.training.rundir import RunDir
+
+
+class Live:
+    """An agent in a loop that the user owns: a robot, a simulator that is no Gymnasium environment, a service.
+
+    ``act`` and ``observe`` alternate; observations and actions are plain numpy in the environment's own units.
+    """
+
+    def __init__(self, agent: Agent, codec: SpaceCodec, learner: Learner, run: RunDir, keep: int):
+        self.agent, self.codec, self.learner, self.run, self.keep = agent, codec, learner, run, keep
+        self._obs: np.ndarray | None = None
+        self._action: np.ndarray | None = None
+
+    def act(self, obs: Any) -> np.ndarray:
+        """The action to take now; exploring, and uniformly random in the first ``random_steps``."""
+        self._obs = self.codec.obs_to_agent(obs)[None]
+        self._action = self.learner.act(self._obs)
+        return self.codec.action_to_env(self._action)[0]
+
+    def observe(
+        self, next_obs: Any, reward: float, *, terminated: bool, truncated: bool = False, action: Any = None
+    ) -> None:
+        """What the last action led to; then the agent learns what is due.
+
+        ``next_obs`` is the final observation where the episode ended; then call `act` with the first observation of
+        the next one. ``action`` reports what was really done where that is not what `act` said.
+
+        Raises `UsageError` without a preceding `act`, or for numbers that are not finite: nothing is learned then.
+        """
+        if self._obs is None or self._action is None:
+            raise UsageError("observe was called without an act before it; call act(obs) first")
+        done = self._action if action is None else self.codec.action_from_env(action)[None]
+        seen = self.codec.obs_to_agent(next_obs)[None]
+        if not (np.isfinite(reward) and np.all(np.isfinite(seen)) and np.all(np.isfinite(done))):
+            raise UsageError(f"observe got a number that is not finite (reward {reward}); this step was not learned")
+        flags = np.array([terminated]), np.array([truncated])
+        frames = np.ones(1, np.int32)
+        self.learner.observe(self._obs, done, Step(seen, np.array([reward], np.float32), *flags, seen, frames))
+        self._obs = None
+        self.learner.learn()
+
+    @property
+    def steps(self) -> int:
+        """Steps observed so far."""
+        return self.learner.env_steps
+
+    def save(self) -> Path:
+        """Write a checkpoint; `resume_live` and `load` read it. Raises `TrainingDiverged` rather than keep a NaN."""
+        self.learner.check_finite()
+        host = {"counters": self.learner.counters()}
+        return checkpoint.save(self.run.checkpoints, self.steps, self.learner.tree(), host, keep=self.keep)
+
+
+def start(
+    algorithm: str,
+    observation_space: Any,
+    action_space: Any,
+    *,
+    run: str | Path,
+    steps: int,
+    name: str = "my environment",
+    seed: int = 0,
+    agent: Mapping[str, Any] | None = None,
+) -> Live:
+    """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold."""
+    codec = SpaceCodec.from_spaces(observation_space, action_space)
+    config = configure(algorithm, name, steps=steps, seed=seed, agent=agent)
+    described = RunDir.create(Path(run), config, to_dict(catalog.find(algorithm).load()[1]()), codec)
+    return _live(config, codec, described)
+
+
+def resume_live(path: str | Path) -> Live:
+    """Go on with an ask/tell agent from its newest checkpoint, exactly where `Live.save` left it."""
+    run = RunDir.open(Path(path))
+    config, codec = run.read_config()
+    live = _live(config, codec, run)
+    tree, host, _ = checkpoint.load_latest(run.checkpoints, live.learner.tree, print_warning)
+    live.learner.restore(tree, host["counters"])
+    return live
+
+
+def _live(config: RunConfig, codec: SpaceCodec, run: RunDir) -> Live:
+    spec = codec.spec(config.env)
+    agent = build_agent(config, spec)
+    return Live(agent, codec, Learner(agent, config.seed_list, 1, config.steps), run, config.keep)

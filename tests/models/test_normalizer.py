@@ -1,0 +1,28 @@
+import jax.numpy as jnp
+import numpy as np
+
+from forethought.models.normalizer import fit_normalizer, identity
+
+
+def test_statistics_of_the_rows_that_are_kept():
+    x = jnp.array([[1.0, 5.0], [3.0, 5.0], [1000.0, -7.0]])
+    fitted = fit_normalizer(x, jnp.array([True, True, False]))
+    np.testing.assert_allclose(fitted.mean, [2.0, 5.0])
+    np.testing.assert_allclose(fitted.std, [1.0, 1.0])  # a constant dimension is centred, not blown up
+    np.testing.assert_allclose(fitted.normalize(x[:2]), [[-1.0, 0.0], [1.0, 0.0]])
+    np.testing.assert_allclose(fitted.restore(fitted.normalize(x)), x, rtol=1e-6)
+
+
+def test_a_small_spread_around_a_large_mean():
+    noise = np.random.default_rng(0).normal(size=(4000, 1))
+    x = jnp.asarray(1000.0 + 0.05 * noise, jnp.float32)
+    fitted = fit_normalizer(x, jnp.ones(4000, bool))
+    np.testing.assert_allclose(fitted.std, 0.05 * noise.std(), rtol=1e-2)
+    np.testing.assert_allclose(fitted.mean, 1000.0, atol=0.02)
+
+
+def test_without_data():
+    x = jnp.array([[3.0, -2.0]])
+    np.testing.assert_array_equal(identity(2).normalize(x), x)
+    fitted = fit_normalizer(x, jnp.array([False]))
+    assert np.all(np.isfinite(fitted.normalize(x)))

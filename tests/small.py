@@ -1,0 +1,74 @@
+"""Agents small enough to train in a test, and the loop that trains them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from forethought import envs
+from forethought.agents import catalog
+from forethought.training.config import from_dict
+from forethought.training.learner import Learner
+from forethought.types import EnvSpec
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "sac": {"hidden": (8,), "batch_size": 16, "random_steps": 8, "replay_capacity": 200},
+    "mbpo": {
+        "updates_per_step": 2,
+        "real_ratio": 0.25,
+        "model_every": 8,
+        "rollouts_per_step": 4,
+        "epoch_steps": 16,
+        "random_steps": 16,
+        "members": 3,
+        "elites": 2,
+        "model_hidden": (8,),
+        "replay_capacity": 200,
+        "fit.max_epochs": 2,
+        "fit.batch_size": 8,
+        "sac.hidden": (8,),
+        "sac.batch_size": 16,
+    },
+    "dyna-q": {"planning_steps": 5},
+    "dyna-q-plus": {"planning_steps": 5},
+    "prioritized-sweeping": {"planning_steps": 5},
+}
+
+# One environment for each algorithm that it can learn.
+WORLDS = {name: "forethought/DynaMaze-v0" for name in SETTINGS} | {
+    "sac": "forethought/ProbeAction-v0",
+    "mbpo": "forethought/ProbeAction-v0",
+}
+
+
+def make_agent(algorithm: str, spec: EnvSpec, **settings: Any) -> Any:
+    """An agent with the settings above and those given over them."""
+    agent_class, config_class = catalog.find(algorithm).load()
+    return agent_class(from_dict(config_class, {**SETTINGS[algorithm], **settings}), spec)
+
+
+def train(
+    algorithm: str,
+    env: str | None = None,
+    *,
+    steps: int,
+    seeds: Sequence[int] = (0,),
+    num_envs: int = 1,
+    env_kwargs: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Learner:
+    """A learner after ``steps`` environment steps per seed."""
+    world = envs.make(env or WORLDS[algorithm], seeds=seeds, envs_per_seed=num_envs, env_kwargs=env_kwargs)
+    learner = Learner(make_agent(algorithm, world.spec, **(settings or {})), seeds, num_envs, steps)
+    obs = world.reset()
+    while learner.env_steps < steps:
+        obs = advance(learner, world, obs)
+    world.close()
+    return learner
+
+
+def advance(learner: Learner, world: Any, obs: Any) -> Any:
+    """One step of every slot: act, remember, learn; returns the next observations."""
+    action = learner.act(obs)
+    step = world.step(action)
+    learner.observe(obs, action, step)
+    learner.learn()
+    return step.obs

@@ -1,0 +1,122 @@
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from forethought.imagine import branched_rollouts, imagine
+from forethought.replay import ring
+from forethought.types import Outcome, Transition
+
+
+class Place(NamedTuple):
+    x: jax.Array
+
+
+class Line(eqx.Module):
+    """A world on a line: x moves by the action, plus noise; pays where it was; ends at ``end``, breaks at ``fault``."""
+
+    end: jax.Array
+    fault: jax.Array
+    noise: jax.Array
+
+    def __init__(self, end=jnp.inf, fault=jnp.inf, noise=0.0):
+        self.end, self.fault, self.noise = (jnp.asarray(x, jnp.float32) for x in (end, fault, noise))
+
+    def initial(self, n):
+        return Place(jnp.zeros((n, 1)))
+
+    def observe(self, belief, action, obs, first, *, key):
+        return Place(obs)
+
+    def features(self, belief):
+        return belief.x
+
+    def step(self, belief, action, *, key):
+        x = belief.x + action + self.noise * jax.random.normal(key, action.shape)
+        x = jnp.where(x >= self.fault, jnp.nan, x)
+        return Place(x), Outcome(belief.x[:, 0], 1.0 - (x[:, 0] >= self.end))
+
+
+def forward(obs, key):
+    return jnp.ones_like(obs)
+
+
+def wander(obs, key):
+    return jax.random.normal(key, obs.shape)
+
+
+def starts(*x):
+    return Place(jnp.array(x, jnp.float32)[:, None])
+
+
+def empty(capacity):
+    row, no = jnp.zeros(1), jnp.array(False)
+    return ring.create(Transition(row, row, jnp.array(0.0), row, no, no), capacity)
+
+
+def stored(r):
+    """(obs, next_obs, terminated) of the live rows, oldest first; asserts that the ring did not wrap."""
+    n = int(r.size)
+    assert n < int(r.limit)
+    t = r.data
+    return list(zip(t.obs[:n, 0].tolist(), t.next_obs[:n, 0].tolist(), t.terminated[:n].tolist(), strict=True))
+
+
+def test_the_timeline_of_imagined_steps():
+    last, (t, alive) = imagine(Line(end=3.0), forward, starts(0.0, 2.0), 4, key=jax.random.key(0))
+    assert t.obs[..., 0].tolist() == [[0, 2], [1, 3], [2, 4], [3, 5]]
+    assert t.next_obs[..., 0].tolist() == [[1, 3], [2, 4], [3, 5], [4, 6]]
+    assert t.reward.tolist() == t.obs[..., 0].tolist()
+    assert last.x[:, 0].tolist() == [4, 6]
+    assert not np.any(t.truncated)
+    # The step that ends the world is alive itself; what follows is not.
+    assert t.terminated.tolist() == [[False, True], [False, True], [True, True], [True, True]]
+    assert alive.tolist() == [[True, True], [True, False], [True, False], [False, False]]
+
+
+def test_rollouts_stop_where_the_world_ends():
+    r, added = branched_rollouts(
+        Line(end=3.0), forward, starts(0.0, 2.0), jnp.array(4), empty(20), key=jax.random.key(0)
+    )
+    assert stored(r) == [(0, 1, False), (2, 3, True), (1, 2, False), (2, 3, True)]
+    assert float(added) == 2.0
+
+
+def test_rollouts_stop_before_what_is_not_finite():
+    r, added = branched_rollouts(
+        Line(fault=3.0), forward, starts(0.0, 2.0), jnp.array(5), empty(20), key=jax.random.key(0)
+    )
+    assert stored(r) == [(0, 1, False), (1, 2, False)]
+    assert float(added) == 1.0
+
+
+def test_the_length_is_decided_inside_the_compiled_program():
+    run = jax.jit(lambda length, r: branched_rollouts(Line(), forward, starts(0.0), length, r, key=jax.random.key(0)))
+    sizes = [int(run(jnp.array(length), empty(20))[0].size) for length in (0, 1, 7)]
+    assert sizes == [0, 1, 7]
+    assert run._cache_size() == 1
+
+
+def test_the_ring_keeps_the_last_rows_of_long_rollouts():
+    r, added = branched_rollouts(Line(), forward, starts(0.0, 10.0), jnp.array(6), empty(4), key=jax.random.key(0))
+    assert float(added) == 6.0
+    assert sorted(r.data.obs[:, 0].tolist()) == [4, 5, 14, 15]
+
+
+def test_rollouts_are_those_of_imagination_one_step_at_a_time():
+    """Length 1 uses the keys of the first step alone: the same numbers as `imagine` with that key."""
+    model, belief = Line(noise=0.5), starts(0.0, 1.0, -1.0)
+    key = jax.random.key(4)
+    r, _ = branched_rollouts(model, wander, belief, jnp.array(1), empty(10), key=key)
+    from_scan, _ = jax.random.fold_in(key, 0), None
+    again, _ = branched_rollouts(model, wander, belief, jnp.array(3), empty(10), key=key)
+    assert stored(again)[:3] == stored(r)
+    chained = stored(again)
+    for i in range(3):
+        assert chained[3 + i][0] == chained[i][1]
+        assert chained[6 + i][0] == chained[3 + i][1]
+    moves = [b - a for a, b, _ in chained]
+    assert len(set(np.round(moves, 5))) == 9  # fresh noise for every step of every particle
+    assert from_scan is not None
