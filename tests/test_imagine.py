@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from forethought.imagine import branched_rollouts, imagine
+from forethought.imagine import advance, branched_rollouts, imagine
 from forethought.replay import ring
 from forethought.types import Outcome, Transition
 
@@ -105,18 +105,22 @@ def test_the_ring_keeps_the_last_rows_of_long_rollouts():
     assert sorted(r.data.obs[:, 0].tolist()) == [4, 5, 14, 15]
 
 
-def test_rollouts_are_those_of_imagination_one_step_at_a_time():
-    """Length 1 uses the keys of the first step alone: the same numbers as `imagine` with that key."""
-    model, belief = Line(noise=0.5), starts(0.0, 1.0, -1.0)
-    key = jax.random.key(4)
-    r, _ = branched_rollouts(model, wander, belief, jnp.array(1), empty(10), key=key)
-    from_scan, _ = jax.random.fold_in(key, 0), None
-    again, _ = branched_rollouts(model, wander, belief, jnp.array(3), empty(10), key=key)
-    assert stored(again)[:3] == stored(r)
-    chained = stored(again)
-    for i in range(3):
-        assert chained[3 + i][0] == chained[i][1]
-        assert chained[6 + i][0] == chained[3 + i][1]
-    moves = [b - a for a, b, _ in chained]
-    assert len(set(np.round(moves, 5))) == 9  # fresh noise for every step of every particle
-    assert from_scan is not None
+def test_rollouts_are_steps_one_after_the_other_with_noise_of_their_own():
+    model, key, length = Line(noise=0.5, end=0.6), jax.random.key(4), 3
+    belief, alive, expected = starts(0.0, 1.0, -1.0), jnp.ones(3, bool), []
+    r, added = branched_rollouts(model, wander, belief, jnp.array(length), empty(10), key=key)
+    for i in range(length):
+        belief, alive, (t, counts) = advance(model, wander, belief, alive, key=jax.random.fold_in(key, i))
+        kept = zip(t.obs[:, 0].tolist(), t.next_obs[:, 0].tolist(), t.terminated.tolist(), strict=True)
+        expected += [row for row, c in zip(kept, counts.tolist(), strict=True) if c]
+    np.testing.assert_allclose(np.array(stored(r)), np.array(expected), rtol=1e-5)
+    assert float(added) == np.float32(len(expected) / 3)
+    assert 3 < len(expected) < 9
+    moves = np.array(expected)[:, 1] - np.array(expected)[:, 0]
+    assert len(set(np.round(moves, 5))) == len(expected)
+
+
+def test_each_step_of_imagination_draws_afresh():
+    _, (t, _) = imagine(Line(noise=0.5), wander, starts(0.0, 0.0), 3, key=jax.random.key(0))
+    for drawn in (t.action, t.next_obs - t.obs - t.action):
+        assert len(set(np.round(np.asarray(drawn).ravel(), 5))) == 6

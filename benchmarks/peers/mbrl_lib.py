@@ -84,7 +84,9 @@ def mbpo_config(steps: int, quick: bool) -> omegaconf.DictConfig:
     space = {"_target_": "gymnasium.spaces.Box", "low": -3.0, "high": 3.0, "shape": [1]}
     sac = {"gamma": 0.99, "tau": 0.005, "alpha": 0.2, "policy": "Gaussian", "target_update_interval": 1, "lr": 0.0003}
     sac |= {"automatic_entropy_tuning": True, "target_entropy": -0.05, "hidden_size": 256, "device": "cpu"}
-    model = {"_target_": "mbrl.models.GaussianMLP", "device": "cpu", "num_layers": 4, "in_size": None, "out_size": None}
+    # Hydra 1.0 passed the configuration of the activation on as it is.
+    model = {"_target_": "mbrl.models.GaussianMLP", "_recursive_": False}
+    model |= {"device": "cpu", "num_layers": 4, "in_size": None, "out_size": None}
     model |= {"ensemble_size": 7, "hid_size": 200, "deterministic": False, "propagation_method": "random_model"}
     model |= {"learn_logvar_bounds": False, "activation_fn_cfg": SILU}
     algorithm = {"name": "mbpo", "normalize": True, "normalize_double_precision": True, "target_is_delta": True}

@@ -1,6 +1,7 @@
 """Learning benchmarks with tables: the mazes of Sutton & Barto, and FrozenLake."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,8 @@ def dyna_maze(asked: Request) -> Result:
         run = trained(training, asked.runs, or_longer=True)
         while min(len(lengths) for lengths in episode_lengths(run, asked.seeds)) < max(_EPISODES):
             # Leaving out the seeds that are not there yet would leave out the slow ones.
-            longer = Training(training.label, "dyna-q", training.env, run.config["steps"] * 3 // 2, asked.seeds, options)
-            run = trained(longer, asked.runs)
+            training = replace(training, steps=run.config["steps"] * 3 // 2)
+            run = trained(training, asked.runs)
         lengths = np.array([of_seed[: max(_EPISODES)] for of_seed in episode_lengths(run, asked.seeds)]).T
         means, errors = lengths.mean(axis=1), standard_error(lengths)
         rows = [(e, means[e - 1], errors[e - 1], *reference[n][e]) for e in _EPISODES]

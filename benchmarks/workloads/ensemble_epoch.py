@@ -37,7 +37,8 @@ def run(quick: bool) -> Result:
     epochs, repeats = (1, 2) if quick else (10, 6)
     timing = _time_fit(TRANSITIONS, 0.0, epochs, repeats)
     scored = _time_fit(round(TRANSITIONS / (1 - HELD_OUT)), HELD_OUT, epochs, repeats)
-    peer = venv.run_script("mbrl", "mbrl_lib.py", ["epoch", "--repeats", "2" if quick else "8"])
+    repeats_theirs = ["--repeats", "1" if quick else "8"]
+    peer = venv.run_script("mbrl", "mbrl_lib.py", ["epoch", *repeats_theirs], probe=["epoch", "--repeats", "1"])
     gflop = epochs * 2 * PER_ROW * MEMBERS * TRANSITIONS / 1e9
     return Result(
         name="ensemble_epoch",

@@ -43,7 +43,8 @@ def run(quick: bool) -> Result:
     peaks += [peak() for _ in range(5)]
     spent = spent_between(records, RANDOM_STEPS, steps)
     rate, wanted = spent["steps"] / spent["seconds"], TARGET_RATE * max(peaks) / TARGET_PEAK
-    theirs = venv.run_script("mbrl", "mbrl_lib.py", ["mbpo", *(["--quick"] if quick else [])])
+    arguments = ["mbpo", "--quick"] if quick else ["mbpo"]
+    theirs = venv.run_script("mbrl", "mbrl_lib.py", arguments, probe=["epoch", "--repeats", "1"])
     return Result(
         name="mbpo_end_to_end",
         kind="speed",

@@ -1,6 +1,7 @@
 """What the workloads have in common: sizes, random data, and the count of multiply-adds."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ POLICY_SIZES = (N_OBS, 256, 256, 2 * N_ACTION)
 
 def multiply_adds(sizes: Sequence[int]) -> int:
     """Multiply-adds of the matrix products of a dense network for one example."""
-    return sum(i * o for i, o in zip(sizes, sizes[1:], strict=False))
+    return sum(i * o for i, o in pairwise(sizes))
 
 
 def random_transitions(n: int) -> Transition:

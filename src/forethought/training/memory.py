@@ -62,7 +62,7 @@ def free_bytes() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def size(n_bytes: float) -> str:
+def size(n_bytes: int | float) -> str:
     """Bytes for people."""
     for unit in ("B", "KiB", "MiB"):
         if n_bytes < 1024:

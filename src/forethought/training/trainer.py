@@ -124,7 +124,10 @@ class Trainer:
             self._step()
             if self._stop:
                 self._save()
-                raise Interrupted(f"stopped by {self._stop} and saved at step {self.learner.env_steps}")
+                raise Interrupted(
+                    f"stopped by {self._stop} and saved at step {self.learner.env_steps}; "
+                    f"go on with: forethought resume {self.run_dir.path}"
+                )
         if self._latest_step() != self.learner.env_steps:
             self._save()
 

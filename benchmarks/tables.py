@@ -1,0 +1,234 @@
+"""Write ``docs/benchmarks.md`` from the results: ``python -m benchmarks.tables``."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import results
+
+Found = Mapping[tuple[str, str], Mapping[str, Any]]
+
+SPEED = ("sac_update", "ensemble_epoch", "branched_rollout", "mbpo_end_to_end", "replay_add", "startup")
+LEARNING = (
+    "dyna_maze",
+    "blocking_maze",
+    "frozen_lake",
+    "sac_pendulum",
+    "mbpo_pendulum",
+    "mbpo_inverted_pendulum",
+    "mbpo_hopper",
+)
+
+# Workload, what is done, where its details keep the other library, and that library.
+_PEERS = (
+    ("sac_update", "SAC update", "stable_baselines3", "stable-baselines3"),
+    ("ensemble_epoch", "ensemble epoch", "mbrl_lib", "mbrl"),
+    ("mbpo_end_to_end", "MBPO on InvertedPendulum-v5", "mbrl_lib", "mbrl"),
+)
+
+_INTRODUCTION = """# Benchmarks
+
+This page is written by `python -m benchmarks.tables` from the files in `benchmarks/results/`, which hold more than fits
+here: every repeat, every seed, the learning curves, versions and settings. Each row gives the command that makes it.
+
+Speed is judged as a share of what the machine can do: the peak is the speed of one product of two 1024 x 1024 float32
+matrices, measured between the repeats of the workload itself. The share compares the fastest repeat with the highest
+peak. Learning is judged by the final policies, each on at least 50 episodes of its own, unless a row says otherwise;
+scores are over seeds.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__)
+    parser.add_argument("--results", type=Path, default=results.FOLDER, help="the folder of results")
+    parser.add_argument("--output", type=Path, default=results.ROOT / "docs" / "benchmarks.md")
+    asked = parser.parse_args(argv)
+    asked.output.write_text(page(results.read_folder(asked.results)))
+    print(asked.output)
+    return 0
+
+
+def page(found: Found) -> str:
+    """The page as Markdown."""
+    parts = [_INTRODUCTION, "## Speed\n", targets(found, "speed", SPEED), speed_numbers(found), peers(found)]
+    parts += ["## Learning\n", targets(found, "learning", LEARNING), scores(found), settings(found), machines(found)]
+    return "\n".join(part for part in parts if part)
+
+
+def targets(found: Found, kind: str, names: Sequence[str]) -> str:
+    """What was measured against what was aimed at, one row per number."""
+    marks = machine_marks(found)
+    rows = []
+    for name in names:
+        result = found.get((kind, name))
+        if result is None:
+            rows.append([f"`{name}`", "not measured yet", "", "", "", "", f"`python -m benchmarks.{kind} {name}`"])
+            continue
+        mark, date, command = marks[_machine(result)], result["date"][:10], f"`{result['command']}`"
+        for check in result["checks"]:
+            workload = f"{result['title']}: {check['what']}"
+            verdict = "shortened run" if result["partial"] else met(check)
+            rows.append([workload, measured(check), target(check), verdict, mark, date, command])
+    return table(["workload", "measured", "target", "met?", "machine", "date", "command"], rows)
+
+
+def measured(check: Mapping[str, Any]) -> str:
+    """The measured number with its unit."""
+    return "not measured" if check["value"] is None else with_unit(check["value"], check["unit"])
+
+
+def target(check: Mapping[str, Any]) -> str:
+    """What was aimed at."""
+    return f"{check['sense']} {with_unit(check['target'], check['unit'])}"
+
+
+def met(check: Mapping[str, Any]) -> str:
+    """Whether the target is met, and else by how much it is missed."""
+    if check["met"] is None:
+        return "not measured"
+    if check["met"]:
+        return "met"
+    if check["value"] is None:
+        return "missed: not a number"
+    gap = abs(check["value"] - check["target"])
+    unit = "percentage points" if check["unit"] == "%" else check["unit"]
+    return f"{'over' if check['sense'] == 'at most' else 'short'} by {with_unit(gap, unit)}"
+
+
+def sentences(result: Mapping[str, Any]) -> list[str]:
+    """A result in a few lines for the terminal."""
+    lines = [result["title"]]
+    for check in result["checks"]:
+        lines.append(f"{check['what']}: {measured(check)} (target: {target(check)}; {met(check)})")
+    return [*lines, "a shortened run: it meets no target"] if result["partial"] else lines
+
+
+def speed_numbers(found: Found) -> str:
+    """Seconds and GFLOP/s of the workloads that have them."""
+    rows = []
+    for name in SPEED:
+        details = found.get(("speed", name), {}).get("details", {})
+        if "seconds_best" not in details:
+            continue
+        shares = [percent(details.get(key)) for key in ("share_of_peak", "share_of_peak_paired_median")]
+        flops = [number(details.get(key)) for key in ("gflop", "gflop_per_s", "peak_gflop_per_s")]
+        rows.append(
+            [f"`{name}`", seconds(details["seconds_best"]), seconds(details["seconds_median"]), *flops, *shares]
+        )
+    if not rows:
+        return ""
+    heads = ["workload", "best", "median", "GFLOP", "GFLOP/s", "peak GFLOP/s", "share", "share, median of pairs"]
+    return f"In numbers, per unit of work (an update, an epoch, a call, an add):\n\n{table(heads, rows)}"
+
+
+def peers(found: Found) -> str:
+    """What other libraries need for the same work on the same machine."""
+    rows = []
+    for name, work, key, package in _PEERS:
+        details = found.get(("speed", name), {}).get("details", {})
+        runs = details.get(key, ())
+        runs = [run for run in ([runs] if isinstance(runs, dict) else runs) if "error" not in run]
+        if not runs:
+            continue
+        theirs = min(runs, key=lambda run: run.get("seconds_best", 0.0))
+        library = f"{package} {theirs['versions'][package]}, {theirs['thread_setting']}"
+        rows.append([work, *(_speed(run) for run in (details, theirs)), library])
+    if not rows:
+        return ""
+    note = "Each library runs with the setting of threads that is fastest for it on the machine."
+    return f"Beside other libraries:\n\n{table(['work', 'forethought', 'the other', 'library'], rows)}\n{note}\n"
+
+
+def _speed(details: Mapping[str, Any]) -> str:
+    if "steps_per_s" in details:
+        return f"{number(details['steps_per_s'])} steps/s"
+    return seconds(details["seconds_best"])
+
+
+def scores(found: Found) -> str:
+    """Final returns over seeds, where a benchmark is judged by them."""
+    rows = []
+    for name in LEARNING:
+        for label, run in found.get(("learning", name), {}).get("details", {}).items():
+            if "final" not in run:
+                continue
+            final = run["final"]
+            interval = " to ".join(number(x) for x in final["mean_interval"])
+            per_seed = ", ".join(number(x) for x in final["per_seed"])
+            work = f"{run['env_steps']:,} steps, {run['wall_s'] / 60:.0f} min"
+            row = [f"`{name}`, {label}", number(final["mean"]), number(final["iqm"]), interval, per_seed]
+            rows.append([*row, str(final["episodes"]), work])
+    if not rows:
+        return ""
+    heads = ["run", "mean", "IQM", "95 % interval of the mean", "each seed", "episodes per seed", "training, all seeds"]
+    return f"Final returns:\n\n{table(heads, rows)}"
+
+
+def settings(found: Found) -> str:
+    """The settings of each run that are not the defaults."""
+    rows = []
+    for name in LEARNING:
+        for label, run in found.get(("learning", name), {}).get("details", {}).items():
+            words = ", ".join(f"{key} = {value}" for key, value in run["settings"].items())
+            rows.append([f"`{name}`, {label}", f"`{run['algorithm']}` on `{run['env']}`", words])
+    if not rows:
+        return ""
+    return f"Settings that differ from the defaults:\n\n{table(['run', 'what', 'settings'], rows)}"
+
+
+def machine_marks(found: Found) -> dict[str, str]:
+    """A letter for each machine that results come from."""
+    described = dict.fromkeys(_machine(result) for result in found.values())
+    return {words: chr(ord("A") + i) for i, words in enumerate(described)}
+
+
+def machines(found: Found) -> str:
+    """The machines behind the letters."""
+    marks = machine_marks(found)
+    if not marks:
+        return ""
+    return "## Machines\n\n" + "\n".join(f"- {mark}: {words}" for words, mark in marks.items()) + "\n"
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    machine, versions = result["machine"], result["versions"]
+    device = "" if machine["device"] == "cpu" else f", {machine['device_kind']}"
+    names = [f"{name} {versions[name]}" for name in ("python", "jax", "forethought") if name in versions]
+    return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB{device}; {', '.join(names)}"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def number(value: float | None) -> str:
+    """Three digits that matter, whole numbers from 100 on."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """A number and its unit, if it has one."""
+    return f"{number(value)} {unit}".strip()
+
+
+def percent(share: float | None) -> str:
+    """A share in percent."""
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
+def seconds(value: float) -> str:
+    """A time in a unit that suits it."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value * 1e6:.3g} us"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

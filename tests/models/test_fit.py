@@ -1,0 +1,298 @@
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from forethought.models import fit as fit_module
+from forethought.models.ensemble import Ensemble
+from forethought.models.fit import Batch, FitConfig, Weights, fit, gaussian_nll, init, is_held_out, loss
+from forethought.models.termination import never
+from forethought.replay import ring
+from forethought.types import Transition
+
+
+def small(members=3, n_obs=2, hidden=(4,), termination=never):
+    return Ensemble(
+        n_obs, 1, key=jax.random.key(0), members=members, elites=2, hidden=hidden, termination=termination
+    )
+
+
+def full_ring(n, n_obs=2, seed=0, **columns):
+    """A ring of n rows of noise; columns given replace it."""
+    rng = np.random.default_rng(seed)
+    rows = Transition(
+        rng.normal(size=(n, n_obs)),
+        rng.uniform(-1, 1, size=(n, 1)),
+        rng.normal(size=n),
+        rng.normal(size=(n, n_obs)),
+        np.zeros(n, bool),
+        np.zeros(n, bool),
+    )._replace(**columns)
+    rows = jax.tree.map(lambda x: jnp.asarray(x, bool if x.dtype == bool else jnp.float32), rows)
+    return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), n), rows)
+
+
+def test_gaussian_nll_is_twice_the_negative_log_density_less_a_constant():
+    y, mean, logvar = np.array([0.3, -2.0]), np.array([0.0, -1.0]), np.array([0.4, -1.2])
+    expected = -2.0 * stats.norm.logpdf(y, mean, np.exp(0.5 * logvar)) - np.log(2 * np.pi)
+    said = gaussian_nll(*(jnp.asarray(x, jnp.float32) for x in (y, mean, logvar)))
+    np.testing.assert_allclose(said, expected, rtol=1e-5)
+
+
+def a_batch(model, n=5):
+    keys = jax.random.split(jax.random.key(3), 3)
+    m = model.n_members
+    ended = jax.random.bernoulli(keys[2], 0.5, (m, n))
+    return Batch(jax.random.normal(keys[0], (m, n, 3)), jax.random.normal(keys[1], (m, n, 3)), ended)
+
+
+def weights_of(model):
+    return Weights(model.members, model.max_logvar, model.min_logvar)
+
+
+def test_the_loss_is_a_sum_over_members_with_decay_by_layer_and_the_penalty_on_the_bounds():
+    model = small(hidden=(4, 4, 4))
+    batch, decay = a_batch(model), (0.1, 0.2, 0.3)
+    said = model.predict(batch.x)
+    nll = np.asarray(gaussian_nll(batch.y, said.mean, said.logvar)).mean(axis=(1, 2))
+    squares = [float(jnp.sum(layer.weight**2)) for layer in model.members.layers]
+    # Three rates for four layers: the last one serves the fourth too.
+    decays = 0.5 * np.dot([0.1, 0.2, 0.3, 0.3], squares)
+    total, mean_nll = loss(weights_of(model), model, batch, decay)
+    assert float(total) == pytest.approx(nll.sum() + decays + 0.01 * 3 * 10.5, rel=1e-5)
+    assert float(mean_nll) == pytest.approx(nll.mean(), rel=1e-5)
+
+
+def test_the_gradients_of_decay_and_penalty_are_exact():
+    model = small(hidden=(4, 4))
+    batch, weights = a_batch(model), weights_of(model)
+    grad = jax.jit(jax.grad(lambda w, decay: loss(w, model, batch, decay)[0]), static_argnums=1)
+    with_decay, without = grad(weights, (0.1, 0.2, 0.3)), grad(weights, (0.0,))
+    for rate, layer, a, b in zip(
+        (0.1, 0.2, 0.3), weights.members.layers, with_decay.members.layers, without.members.layers, strict=True
+    ):
+        np.testing.assert_allclose(a.weight - b.weight, rate * layer.weight, atol=1e-6)
+        np.testing.assert_array_equal(a.bias, b.bias)
+
+    def nll_alone(w):
+        said = eqx.tree_at(lambda e: (e.members, e.max_logvar, e.min_logvar), model, tuple(w)).predict(batch.x)
+        return jnp.sum(jnp.mean(gaussian_nll(batch.y, said.mean, said.logvar), axis=(1, 2)))
+
+    plain = jax.jit(jax.grad(nll_alone))(weights)
+    np.testing.assert_allclose(without.max_logvar - plain.max_logvar, 0.01, atol=1e-6)
+    np.testing.assert_allclose(without.min_logvar - plain.min_logvar, -0.01, atol=1e-6)
+
+
+def test_a_learned_termination_adds_its_cross_entropy():
+    known, learned = small(), small(termination=None)
+    batch = a_batch(learned)
+    p = jax.nn.sigmoid(learned.predict(batch.x).end_logit)
+    expected = -np.mean(np.log(np.where(batch.ended, p, 1 - p)), axis=1).sum()
+    more, less = (loss(weights_of(m), m, batch, (0.0,))[0] for m in (learned, known))
+    assert float(more - less) == pytest.approx(expected, rel=1e-4)
+
+
+def held(capacity, size, **config):
+    return np.asarray(is_held_out(jnp.arange(capacity), jnp.array(size), FitConfig(**config)))[:size]
+
+
+def test_the_share_held_out():
+    for size, config, share in (
+        (20_000, {}, 0.2),
+        (20_000, {"holdout_ratio": 0.05}, 0.05),
+        (200_000, {}, 5000 / 200_000),
+        (20_000, {"max_holdout": 100}, 100 / 20_000),
+    ):
+        spread = np.sqrt(size * share * (1 - share))
+        assert abs(held(size, size, **config).sum() - size * share) < 4 * spread
+
+
+def test_what_is_held_out_was_never_trained_on_before():
+    """As the replay fills, a slot goes from held out to trained on at most once, never the other way."""
+    config = {"max_holdout": 200, "holdout_ratio": 0.3}
+    earlier = None
+    for size in (10, 100, 600, 700, 1000, 3000, 10_000):
+        now = held(10_000, size, **config)
+        if earlier is not None:
+            assert not np.any(now[: earlier.size] & ~earlier)
+        earlier = now
+
+
+def test_neighbouring_slots_are_held_out_independently():
+    now = held(50_000, 50_000, max_holdout=50_000)
+    for lag in (1, 2, 3, 8):
+        both = np.mean(now[:-lag] & now[lag:])
+        assert both == pytest.approx(0.04, abs=0.005)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A linear-Gaussian world: three members fitted to it, with the data."""
+    n, rng = 3000, np.random.default_rng(1)
+    obs, action = rng.normal(size=(n, 2)) * [1.0, 30.0] + [0.0, 500.0], rng.uniform(-1, 1, size=(n, 1))
+    change = np.stack([0.3 * obs[:, 0] + 0.5 * action[:, 0], 2.0 - 4.0 * obs[:, 0]], axis=1)
+    noise = np.array([0.1, 2.0])
+    reward = obs[:, 0] - action[:, 0] + 0.05 * rng.normal(size=n)
+    replay = full_ring(n, obs=obs, action=action, reward=reward, next_obs=obs + change + noise * rng.normal(size=(n, 2)))
+    config = FitConfig(learning_rate=5e-3, batch_size=128, patience=4, max_epochs=25)
+    model = small(hidden=(16,))
+    fitted, info = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
+    truth = np.concatenate([(obs[:, :1] - action), change], axis=1)
+    return fitted.model, info, replay, config, truth, np.array([0.05, *noise])
+
+
+def predict_all(model, replay):
+    t = replay.data
+    x = model.inputs.normalize(jnp.concatenate([t.obs, t.action], axis=-1))
+    said = model.predict(jnp.broadcast_to(x, (model.n_members, *x.shape)))
+    mean = np.stack([np.asarray(model.outputs.restore(m)) for m in said.mean])
+    return mean, np.exp(0.5 * np.asarray(said.logvar)) * np.asarray(model.outputs.std), said
+
+
+def test_a_linear_gaussian_world_is_recovered_with_its_noise(linear):
+    model, _, replay, _, truth, noise = linear
+    mean, std, _ = predict_all(model, replay)
+    for m in np.asarray(model.elites):
+        assert np.all(np.sqrt(np.mean((mean[m] - truth) ** 2, axis=0)) < 0.75 * noise)
+        np.testing.assert_allclose(np.median(std[m], axis=0), noise, rtol=0.2)
+
+
+def test_the_statistics_are_those_of_the_training_rows(linear):
+    model, _, replay, config, _, _ = linear
+    t, trained = replay.data, ~held(3000, 3000, holdout_ratio=config.holdout_ratio)
+    x = np.concatenate([t.obs, t.action], axis=1)[trained]
+    y = np.concatenate([np.asarray(t.reward)[:, None], t.next_obs - t.obs], axis=1)[trained]
+    for fitted, data in ((model.inputs, x), (model.outputs, y)):
+        np.testing.assert_allclose(fitted.mean, data.mean(axis=0), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(fitted.std, data.std(axis=0), rtol=1e-3)
+
+
+def test_elites_are_the_best_on_what_is_held_out(linear):
+    """The hold-out has more rows than one chunk of the score, so the chunks are summed here too."""
+    model, info, replay, _, _, _ = linear
+    out = held(3000, 3000)
+    assert out.sum() > 512
+    _, _, said = predict_all(model, replay)
+    t = replay.data
+    y = model.outputs.normalize(jnp.concatenate([t.reward[:, None], t.next_obs - t.obs], axis=-1))
+    mse = np.asarray((said.mean - y) ** 2)[:, out].mean(axis=(1, 2))
+    nll = np.asarray(gaussian_nll(jnp.broadcast_to(y, said.mean.shape), said.mean, said.logvar))[:, out]
+    assert model.elites.tolist() == np.argsort(mse)[:2].tolist()
+    elites = np.asarray(model.elites)
+    assert float(info["holdout_mse"]) == pytest.approx(mse[elites].mean(), rel=1e-3)
+    # The bounds are shared and keep moving after a member's best epoch, so its log-variance may have moved a little.
+    assert float(info["holdout_nll"]) == pytest.approx(nll.mean(axis=(1, 2))[elites].mean(), abs=0.1)
+
+
+SHORT = FitConfig(batch_size=16, max_epochs=3, patience=100)
+
+
+@pytest.fixture(scope="module")
+def short_fit():
+    return jax.jit(partial(fit, config=SHORT))
+
+
+def test_held_out_rows_leave_no_trace_in_training(short_fit):
+    n, state = 120, init(small(), SHORT)
+    out = held(n, n)
+    replay = full_ring(n)
+
+    def changed(where):
+        t = replay.data
+        reward = jnp.where(where, t.reward + 5.0, t.reward)
+        next_obs = jnp.where(where[:, None], t.next_obs * 3.0, t.next_obs)
+        return eqx.tree_at(lambda r: r.data, replay, t._replace(reward=reward, next_obs=next_obs))
+
+    def after(replay):
+        fitted, info = short_fit(state, replay, key=jax.random.key(1))
+        assert int(info["epochs"]) == 3
+        # The moments of Adam and the statistics follow the path of training; the best weights may be of any epoch.
+        return fitted.opt_state, fitted.model.inputs, fitted.model.outputs, info["train_nll"]
+
+    as_it_was = after(replay)
+    jax.tree.map(np.testing.assert_array_equal, as_it_was, after(changed(jnp.asarray(out))))
+    one_trained = np.flatnonzero(~out)[:1]
+    differs = jax.tree.map(lambda a, b: bool(np.any(a != b)), as_it_was, after(changed(jnp.arange(n) == one_trained)))
+    assert differs[-1]
+
+
+def test_the_first_epoch_gives_weights_whatever_the_holdout_says():
+    config = FitConfig(batch_size=16, max_epochs=1)
+    state, replay = init(small(), config), full_ring(120)
+    out = jnp.asarray(held(120, 120))
+    worse = eqx.tree_at(lambda r: r.data, replay, replay.data._replace(reward=replay.data.reward + 9.0 * out))
+    run = jax.jit(partial(fit, config=config))
+    a, b = (run(state, r, key=jax.random.key(1))[0] for r in (replay, worse))
+    jax.tree.map(np.testing.assert_array_equal, weights_of(a.model), weights_of(b.model))
+    assert np.any(a.model.members.layers[0].weight != state.model.members.layers[0].weight)
+
+
+def test_free_slots_are_not_data(short_fit):
+    """A ring that is half full fits to its rows alone."""
+    state, replay = init(small(), SHORT), full_ring(120)
+    half = eqx.tree_at(lambda r: (r.size, r.cursor), replay, (jnp.array(60), jnp.array(60)))
+    junk = jax.tree.map(lambda d: d.at[60:].set(jnp.asarray(77, d.dtype)), half.data)
+    a, b = (short_fit(state, r, key=jax.random.key(1)) for r in (half, eqx.tree_at(lambda r: r.data, half, junk)))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_patience_ends_the_fit():
+    """No second epoch gains 99 %: it ends after the first and patience + 1 more."""
+    config = FitConfig(batch_size=16, max_epochs=50, patience=2, min_gain=0.99, learning_rate=1e-5)
+    _, info = jax.jit(partial(fit, config=config))(init(small(), config), full_ring(120), key=jax.random.key(0))
+    assert int(info["epochs"]) == 1 + 2 + 1
+
+
+def test_the_optimizer_goes_on_from_fit_to_fit(short_fit):
+    state, replay = init(small(), SHORT), full_ring(120)
+    n_batches = -(-int((~held(120, 120)).sum()) // 16)
+    for fits in (1, 2):
+        state, _ = short_fit(state, replay, key=jax.random.key(fits))
+        assert int(state.opt_state[0].count) == fits * 3 * n_batches
+
+
+def test_every_member_trains_on_one_fixed_resample_of_its_own(monkeypatch):
+    n, batch_size, epochs = 150, 21, 12
+    drawn = []
+    original = fit_module.make_batch
+
+    def spying(model, rows):
+        if rows.reward.shape == (3, batch_size):
+            jax.debug.callback(lambda r: drawn.append(np.asarray(r)), rows.reward)
+        return original(model, rows)
+
+    monkeypatch.setattr(fit_module, "make_batch", spying)
+    config = FitConfig(batch_size=batch_size, max_epochs=epochs, patience=100)
+    replay = full_ring(n, reward=np.arange(n) / 1.0)
+    fit(init(small(), config), replay, config, key=jax.random.key(0))
+    jax.effects_barrier()
+    trained = set(np.flatnonzero(~held(n, n)).tolist())
+    rows = np.concatenate(drawn, axis=1).astype(int)
+    assert rows.shape[1] == epochs * -(-len(trained) // batch_size) * batch_size
+    members = [set(row.tolist()) for row in rows]
+    for seen in members:
+        assert seen <= trained
+        # A resample with replacement holds 1 - 1/e of the rows; fresh draws in every epoch would reach them all.
+        assert len(seen) / len(trained) == pytest.approx(1 - np.exp(-1), abs=0.12)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        # Independent resamples share (1 - 1/e)^2 of the rows.
+        assert len(members[a] & members[b]) / len(trained) == pytest.approx((1 - np.exp(-1)) ** 2, abs=0.15)
+    assert not np.array_equal(rows[0], rows[1])
+
+
+def test_termination_is_learned_from_data():
+    n, rng = 600, np.random.default_rng(0)
+    obs = rng.uniform(-1, 1, size=(n, 2))
+    # The best weights are those with the least error of the dynamics, so these must take some learning too.
+    replay = full_ring(n, obs=obs, next_obs=obs + np.sin(3 * obs), reward=obs[:, 1], terminated=obs[:, 0] > 0.0)
+    config = FitConfig(learning_rate=1e-2, batch_size=64, max_epochs=40, patience=100)
+    model = small(termination=None, hidden=(8,))
+    fitted, _ = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
+    _, _, said = predict_all(fitted.model, replay)
+    probability = np.asarray(jax.nn.sigmoid(said.end_logit)).mean(axis=0)
+    assert probability[obs[:, 0] > 0.4].min() > 0.9
+    assert probability[obs[:, 0] < -0.4].max() < 0.1

@@ -1,0 +1,210 @@
+"""Bad input gets one clear line, a way out, and nothing is lost."""
+
+import errno
+import json
+import warnings
+
+import numpy as np
+import pytest
+
+import forethought
+from forethought.errors import CheckpointError, EnvironmentFault, TrainingDiverged, UsageError
+from forethought.training import checkpoint
+
+FAULTY = "tests.training.faulty:Faulty-v0"
+TINY = {"hidden": (8, 8), "batch_size": 8, "random_steps": 20, "replay_capacity": 500}
+QUICK = {"eval_every": 10_000, "eval_episodes": 1, "checkpoint_every": 25, "log_every": 10}
+
+
+def train(tmp_path, env="Pendulum-v1", steps=100, agent=None, **options):
+    agent = {**TINY, **(agent or {})}
+    return forethought.train("sac", env, steps=steps, run=tmp_path / "run", agent=agent, **{**QUICK, **options})
+
+
+def one_line(error) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("nan observation", "nan"),
+        ("infinite reward", "inf"),
+        ("raises", "RuntimeError"),
+        ("wrong shape", "shape"),
+    ],
+)
+def test_a_faulty_environment_is_named_and_nothing_learned_is_lost(tmp_path, fault, said):
+    # The fault strikes at step 60 of the training environment; the checkpoint is written then and there.
+    with pytest.raises(EnvironmentFault) as error:
+        train(tmp_path, FAULTY, env_kwargs={"fault": fault})
+    text = one_line(error)
+    assert said in text
+    assert "step_000000000059" in text
+    assert "forethought resume" in text
+    assert [p.name for p in checkpoint.found(tmp_path / "run" / "checkpoints")][-1] == "step_000000000059"
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
+    policy = forethought.load(tmp_path / "run")
+    assert np.isfinite(policy(np.zeros(2, np.float32))).all()
+
+
+def test_observations_out_of_bounds_are_warned_of_once(tmp_path):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = train(tmp_path, FAULTY, env_kwargs={"fault": "out of bounds"})
+    texts = [str(w.message) for w in caught if "1000" in str(w.message)]
+    assert len(texts) == 1
+    assert run.summary["env_steps"] == 100
+
+
+def test_diverging_losses_stop_the_run_and_keep_the_last_good_state(tmp_path):
+    with pytest.raises(TrainingDiverged) as error:
+        train(tmp_path, agent={"learning_rate": 1e30}, checkpoint_every=15)
+    text = one_line(error)
+    assert "the last good checkpoint is" in text
+    assert "learning rate" in text
+    policy = forethought.load(tmp_path / "run")
+    assert np.isfinite(policy(np.zeros(3, np.float32))).all()
+
+
+def test_a_run_directory_that_exists_is_left_alone(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("precious")
+    with pytest.raises(UsageError, match=r"exists already.*--run.*resume"):
+        train(tmp_path)
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["thesis.txt"]
+
+
+def test_steps_within_the_warm_up(tmp_path):
+    with pytest.raises(UsageError, match=r"20 steps end within the 20 random steps.*random-steps"):
+        train(tmp_path, steps=20)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"agent": {"hiden": (8,)}}, "did you mean 'hidden'"),
+        ({"agent": {"tau": "fast"}}, "tau is 'fast'; it takes float"),
+        ({"env": "Pendulum-v9"}, "Pendulum-v1"),
+        ({"env": "CartPole-v1"}, "sac cannot learn CartPole-v1"),
+        ({"env": "FrozenLake-v1"}, "use dyna-q"),
+        ({"preset": "hoper"}, "no preset 'hoper'"),
+        ({"steps": 0}, "steps is 0"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"eval_evry": 5}, "eval_evry"),
+        ({"agent": {"replay_capacity": 2 * 10**9}, "steps": 10**10}, "of memory"),
+        ({"agent": {"replay_capacity": 10**12}, "steps": 10**12}, "at most 2,147,483,647 transitions"),
+    ],
+)
+def test_requests_that_cannot_be_served(tmp_path, change, said):
+    with pytest.raises(UsageError) as error:
+        train(tmp_path, **change)
+    assert said in one_line(error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_algorithm():
+    with pytest.raises(UsageError, match="did you mean 'sac'"):
+        forethought.train("sca", "Pendulum-v1", steps=10)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished")
+    train(path, steps=60)
+    return path / "run"
+
+
+def damaged(finished, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    return copy, checkpoint.found(copy / "checkpoints")
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "no meta", "half a meta", "foreign"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(finished, tmp_path, how):
+    run, (before, newest) = damaged(finished, tmp_path)
+    arrays, meta = newest / "arrays.safetensors", newest / "meta.json"
+    if how == "truncated":
+        arrays.write_bytes(arrays.read_bytes()[:-100])
+    if how == "flipped":
+        content = bytearray(arrays.read_bytes())
+        content[-5] ^= 1
+        arrays.write_bytes(bytes(content))
+    if how == "no meta":
+        meta.unlink()
+    if how == "half a meta":
+        meta.write_text(meta.read_text()[:40])
+    if how == "foreign":
+        meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 99}))
+    with pytest.warns(UserWarning, match=rf"{newest.name}.*using {before.name} instead"):
+        policy = forethought.load(run)
+    assert policy(np.zeros(3, np.float32)).shape == (1,)
+
+
+def test_no_checkpoint_left(finished, tmp_path):
+    run, checkpoints = damaged(finished, tmp_path)
+    for path in checkpoints:
+        (path / "arrays.safetensors").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(CheckpointError, match="can be read"):
+        forethought.load(run)
+
+
+def test_a_checkpoint_of_another_agent(finished, tmp_path):
+    run, _ = damaged(finished, tmp_path)
+    config = json.loads((run / "config.json").read_text())
+    config["agent"]["hidden"] = [8]
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="another agent or version"):
+        forethought.load(run)
+
+
+def test_a_directory_that_is_no_run(tmp_path):
+    with pytest.raises(CheckpointError, match="is not a run directory"):
+        forethought.load(tmp_path)
+
+
+def test_nothing_left_to_do(finished):
+    with pytest.raises(UsageError, match="has finished its 60 steps; extend it"):
+        forethought.resume(finished)
+
+
+def test_a_run_cannot_be_shortened(finished):
+    with pytest.raises(UsageError, match="can only extend"):
+        forethought.resume(finished, steps=30)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    real = checkpoint.safetensors.numpy.save_file
+    written = []
+
+    def save_file(arrays, path):
+        if len(written) == 2:
+            path.write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        real(arrays, path)
+
+    monkeypatch.setattr(checkpoint.safetensors.numpy, "save_file", save_file)
+    with pytest.raises(CheckpointError, match=r"the disk is full.*free some space") as error:
+        train(tmp_path)
+    one_line(error)
+    names = [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert sorted(names) == ["step_000000000000", "step_000000000025"]
+    monkeypatch.undo()
+    assert forethought.resume(tmp_path / "run").summary["env_steps"] == 100
+
+
+def test_a_full_device_for_the_metrics(tmp_path, monkeypatch):
+    from forethought.training.rundir import RunDir
+
+    run = RunDir(tmp_path)
+    run.metrics_path = type(tmp_path)("/dev/full")
+    with pytest.raises(CheckpointError, match="the disk is full"):
+        run.log({"kind": "train"})

@@ -1,0 +1,109 @@
+"""A run that is killed, at any moment, goes on as if nothing had happened: the same bits."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMON = ["--eval-every", "60", "--eval-episodes", "2", "--log-every", "10", "--checkpoint-every", "23"]
+TINY_FIT = ["--agent.model-hidden", "8", "8", "--agent.fit.max-epochs", "3", "--agent.model-every", "50"]
+CASES = {
+    "mbpo": [
+        *["mbpo", "Pendulum-v1", "--steps", "260", "--agent.random-steps", "100", *TINY_FIT],
+        *["--agent.updates-per-step", "2", "--agent.sac.hidden", "8", "8", "--agent.rollouts-per-step", "2"],
+    ],
+    "sac-seeds-envs": [
+        *["sac", "Pendulum-v1", "--steps", "390", "--seeds", "2", "--num-envs", "3", "--action-repeat", "2"],
+        *["--agent.hidden", "8", "8", "--agent.random-steps", "90", "--agent.replay-capacity", "150"],
+    ],
+    "dyna-q-plus": ["dyna-q-plus", "forethought/BlockingMaze-v0", "--steps", "1500", "--env-kwargs", '{"switch_at":400}'],
+}
+UNTIMED = ("wall_s", "steps_per_s", "seconds")
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "forethought", *args]
+
+
+def records(run: Path) -> list[dict]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in UNTIMED} for line in lines]
+
+
+def digest(run: Path, step: int) -> str:
+    path = run / "checkpoints" / f"step_{step:012d}" / "arrays.safetensors"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def wait_for_lines(run: Path, count: int, process: subprocess.Popen) -> None:
+    metrics, deadline = run / "metrics.jsonl", time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.exists() and metrics.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.002)
+    assert process.poll() is not None, "the run neither advanced nor ended"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_killed_again_and_again_it_ends_with_the_same_bits(case, tmp_path):
+    args = [*CASES[case], *COMMON]
+    steps = int(args[args.index("--steps") + 1])
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command("train", *args, "--run", str(whole)), check=True, capture_output=True)
+    expected = records(whole)
+
+    # Kills at different depths: within a few lines of a checkpoint, between checkpoints, shortly before the end.
+    go_on = command("train", *args, "--run", str(killed))
+    for share in (0.2, 0.55, 0.9):
+        process = subprocess.Popen(go_on, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for_lines(killed, int(share * len(expected)), process)
+        process.kill()
+        assert process.wait() in (-signal.SIGKILL, 0, 2)
+        go_on = command("resume", str(killed))
+    ended = subprocess.run(go_on, capture_output=True, text=True)
+    assert ended.returncode == 0 or "has finished" in ended.stderr, ended.stderr
+
+    assert records(killed) == expected
+    assert digest(killed, steps) == digest(whole, steps)
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    args = [*CASES["sac-seeds-envs"], *COMMON]
+    args[args.index("--steps") + 1] = "300000"
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        command("train", *args, "--run", str(run)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for_lines(run, 20, process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert f"forethought resume {run}" in said
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    newest = sorted(p.name for p in (run / "checkpoints").iterdir())[-1]
+    assert newest == f"step_{summary['env_steps']:012d}"
+
+
+def test_an_extended_run_equals_one_that_was_longer_from_the_start(tmp_path):
+    base = ["sac", "Pendulum-v1", "--agent.hidden", "8", "8", "--agent.random-steps", "30", *COMMON]
+    long, extended = tmp_path / "long", tmp_path / "extended"
+    for path, steps in ((long, "120"), (extended, "60")):
+        subprocess.run(command("train", *base, "--steps", steps, "--run", str(path)), check=True, capture_output=True)
+    subprocess.run(command("resume", str(extended), "--steps", "120"), check=True, capture_output=True)
+    assert records(extended) == records(long)
+    assert digest(extended, 120) == digest(long, 120)
+
+
+def test_a_checkpoint_holds_nothing_that_could_be_executed(tmp_path):
+    args = ["dyna-q", "forethought/DynaMaze-v0", "--steps", "50", "--run", str(tmp_path / "run")]
+    subprocess.run(command("train", *args), check=True, capture_output=True, env={**os.environ})
+    kinds = {p.suffix for p in (tmp_path / "run" / "checkpoints").rglob("*") if p.is_file()}
+    assert kinds == {".safetensors", ".json"}
