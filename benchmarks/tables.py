@@ -101,8 +101,9 @@ def sentences(result: Mapping[str, Any]) -> list[str]:
     """A result in a few lines for the terminal."""
     lines = [result["title"]]
     for check in result["checks"]:
-        lines.append(f"{check['what']}: {measured(check)} (target: {target(check)}; {met(check)})")
-    return [*lines, "a shortened run: it meets no target"] if result["partial"] else lines
+        verdict = "shortened run" if result["partial"] else met(check)
+        lines.append(f"{check['what']}: {measured(check)} (target: {target(check)}; {verdict})")
+    return lines
 
 
 def speed_numbers(found: Found) -> str:

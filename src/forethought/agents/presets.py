@@ -55,6 +55,7 @@ MBPO_PRESETS: dict[str, Preset] = {
         rollouts=(20, 300, 1, 25),
         retain=5,
         model_every=1000,
+        rollouts_per_step=100,
         model_hidden=(400, 400, 400, 400),
         env_kwargs={
             "include_cinert_in_observation": False,

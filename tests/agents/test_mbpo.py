@@ -1,0 +1,136 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from forethought.agents.catalog import find_preset
+from forethought.agents.dyna.mbpo import MBPO, MBPOConfig, RolloutSchedule
+from forethought.replay import ring
+from forethought.training.config import from_dict
+from forethought.training.program import empty_transition
+from forethought.types import Box, EnvSpec, Transition
+
+SPEC = EnvSpec("toy", Box((1,)), Box((1,)))
+
+
+def of_preset(env_id):
+    return from_dict(MBPOConfig, find_preset("mbpo", None, env_id)[1])
+
+
+def test_the_schedule_of_hopper():
+    """Length 1 until epoch 20, 15 from epoch 150, rounded down between: 1 + 14 (epoch - 20) / 130."""
+    length = jax.jit(of_preset("Hopper-v5").schedule.length)
+    epochs = [0, 5, 20, 29, 30, 38, 39, 85, 149, 150, 400]
+    expected = [1, 1, 1, 1, 2, 2, 3, 8, 14, 15, 15]
+    assert [int(length(jnp.array(1000 * epoch))) for epoch in epochs] == expected
+    assert sorted({int(length(jnp.array(s))) for s in range(0, 160_000, 500)}) == list(range(1, 16))
+
+
+def test_lengths_of_the_other_tasks():
+    for env_id, at, expected in (
+        ("HalfCheetah-v5", 200_000, 1),
+        ("Ant-v5", 60_000, 13),
+        ("Ant-v5", 100_000, 25),
+        ("Humanoid-v5", 300_000, 25),
+        ("InvertedPendulum-v5", 10_000, 1),
+    ):
+        assert int(of_preset(env_id).schedule.length(jnp.array(at))) == expected
+    assert int(RolloutSchedule(start=5, end=5, first=1, last=4).length(jnp.array(5))) == 1
+    assert int(RolloutSchedule(start=5, end=5, first=1, last=4).length(jnp.array(6))) == 4
+
+
+def test_sizes_of_the_official_configurations():
+    """100,000 rollouts after each fit; the imagined replay holds ``retain`` epochs of them."""
+    for env_id, per_fit, held in (
+        ("HalfCheetah-v5", 100_000, 400_000),
+        ("Hopper-v5", 100_000, 15 * 400_000),
+        ("InvertedPendulum-v5", 100_000, 100_000),
+        ("Humanoid-v5", 100_000, 5 * 25 * 100_000),
+    ):
+        config = of_preset(env_id)
+        assert config.rollouts == per_fit
+        assert config.imagined_capacity == held
+
+
+def lived(n, reward=0.0):
+    rng = np.random.default_rng(0)
+    obs, action = rng.uniform(-1, 1, (n, 1)), rng.uniform(-1, 1, (n, 1))
+    rows = Transition(obs, action, np.full(n, reward), obs + 0.1 * action, np.zeros(n, bool), np.zeros(n, bool))
+    rows = jax.tree.map(lambda x: jnp.asarray(x, bool if x.dtype == bool else jnp.float32), rows)
+    return ring.add(ring.create(empty_transition(SPEC), n), rows)
+
+
+@pytest.mark.parametrize(("ratio", "n_real"), [(0.05, 12), (0.0, 0), (1.0, 256)])
+def test_a_batch_holds_its_share_of_real_transitions(ratio, n_real):
+    """12 of 256 for MBPO's 5 %. Real ones pay 1 here and imagined ones 0."""
+    agent = MBPO(MBPOConfig(real_ratio=ratio, updates_per_step=2, rollouts_per_step=1, members=1, elites=1), SPEC)
+    state = agent.init(key=jax.random.key(0))._replace(imagined=lived(50))
+    batches = []
+    agent.sac.learn = lambda sac, batch, *, key: (sac, batches.append(batch.reward.shape) or {"paid": batch.reward})
+    _, info = agent.update(state, lived(50, reward=1.0), step=jnp.array(0), key=jax.random.key(0))
+    assert batches[0] == (256,)
+    assert float(jnp.sum(info["paid"])) == n_real
+
+
+@pytest.fixture(scope="module")
+def rolled_out():
+    """Rollouts of lengths that grow from 1 to 3 while the ring is watched."""
+    settings = {"schedule.start": 10, "schedule.end": 30, "schedule.last": 3, "rollouts_per_step": 2, "model_every": 4}
+    agent = small.make_agent("mbpo", SPEC, **settings, epoch_steps=8)
+    state, replay, seen = agent.init(key=jax.random.key(0)), lived(40), []
+    rollout = jax.jit(agent.rollout)
+    for step in (8, 12, 16, 20, 24, 28, 32, 36):
+        state, info = rollout(state, replay, step=jnp.array(step), key=jax.random.key(step))
+        seen.append((step, {k: float(v) for k, v in info.items()}, state.imagined))
+    return agent, replay, seen
+
+
+def test_the_ring_holds_an_epoch_of_rollouts_of_the_present_length(rolled_out):
+    agent, _, seen = rolled_out
+    assert agent.config.rollouts == 8
+    assert seen[0][2].capacity == 2 * 8 * 3
+    for step, info, imagined in seen:
+        length = {8: 1, 12: 1, 16: 1, 20: 2, 24: 2, 28: 2}.get(step, 3)
+        assert info["rollout_length"] == length
+        assert int(imagined.limit) == 2 * 8 * length
+        assert info["rollout_steps"] <= length
+    assert int(seen[1][2].size) <= 16
+
+
+def test_rollouts_branch_off_real_states_and_are_never_truncated(rolled_out):
+    _, replay, seen = rolled_out
+    real = set(np.asarray(replay.data.obs)[:, 0].tolist())
+    first = jax.tree.map(lambda x: np.asarray(x)[: int(seen[0][2].size)], seen[0][2].data)
+    assert len(first.obs) == 8  # the first step of a rollout is always kept
+    assert set(first.obs[:, 0].tolist()) <= real
+    assert np.all(np.abs(first.action) <= 1.0)
+    assert len(np.unique(first.action)) == 8
+    assert not any(np.any(imagined.data.truncated) for _, _, imagined in seen)
+
+
+def test_the_fit_is_reported_and_a_wrong_termination_is_a_concern():
+    hopper = EnvSpec("Hopper-v5", Box((11,)), Box((3,)))
+    agent = small.make_agent("mbpo", hopper)
+    standing = np.zeros((30, 11), np.float32)
+    standing[:, 0] = 1.0
+    flags = np.arange(30) < 3  # the data say that it ended, the function says that it stands
+    rows = Transition(standing, np.zeros((30, 3), np.float32), np.zeros(30, np.float32), standing, flags, flags)
+    replay = ring.add(ring.create(empty_transition(hopper), 30), jax.tree.map(jnp.asarray, rows))
+    state = agent.init(key=jax.random.key(0))
+    _, info = jax.jit(agent.fit_model)(state, replay, step=jnp.array(0), key=jax.random.key(0))
+    assert float(info["termination_disagreement"]) == pytest.approx(0.1)
+    assert float(info["epochs"]) == 2
+    (warning,) = agent.concerns({"termination_disagreement": [0.0, 0.1]})
+    assert "Hopper-v5 contradicts 10.0%" in warning
+    assert agent.concerns({"termination_disagreement": [0.001]}) == []
+    assert agent.concerns({}) == []
+
+
+def test_phases():
+    agent = small.make_agent("mbpo", SPEC)
+    assert [(p.name, p.every, p.start, p.updates, p.kind) for p in agent.phases()] == [
+        ("fit_model", 8, 16, 0, "model"),
+        ("rollout", 8, 16, 0, "model"),
+        ("update", 1, 16, 2, "train"),
+    ]

@@ -1,0 +1,147 @@
+"""The command line as a user meets it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from forethought import cli
+
+TINY = [
+    *["--steps", "60", "--eval-every", "30", "--eval-episodes", "2", "--log-every", "10"],
+    *["--agent.hidden", "8", "8", "--agent.random-steps", "20", "--agent.batch-size", "8"],
+]
+
+
+def run(*args) -> int:
+    return cli.main([str(a) for a in args])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "run"
+    assert run("train", "sac", "Pendulum-v1", *TINY, "--run", path) == 0
+    return path
+
+
+def test_training_leaves_a_whole_run_behind(trained, capsys):
+    kinds = [json.loads(line)["kind"] for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert kinds.count("eval") == 3  # before the first step, in the middle, at the end
+    assert kinds.count("train") == 6
+    config = json.loads((trained / "config.json").read_text())
+    assert config["agent"]["hidden"] == [8, 8]
+    assert config["agent_defaults"]["hidden"] == [256, 256]
+    assert json.loads((trained / "summary.json").read_text())["status"] == "finished"
+    assert (trained / "report.html").stat().st_size > 1e6
+
+
+def test_eval_prints_json(trained, capsys):
+    assert run("eval", trained, "--episodes", 3, "--json") == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert len(judged["return"]) == 1
+    assert len(judged["return"][0]) == 3
+    assert all(-2000 < r < 0 for r in judged["return"][0])
+    assert judged["length"] == [[200, 200, 200]]
+
+
+def test_eval_is_the_same_twice_and_differs_with_the_seed(trained, capsys):
+    said = []
+    for seed in (1, 1, 2):
+        assert run("eval", trained, "--episodes", 2, "--seed", seed, "--json") == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != said[2]
+
+
+def test_eval_writes_a_video(trained, tmp_path, capsys):
+    assert run("eval", trained, "--episodes", 1, "--video", tmp_path / "v.gif") == 0
+    assert (tmp_path / "v.gif").read_bytes()[:4] == b"GIF8"
+
+
+def test_report_over_two_runs(trained, tmp_path, capsys):
+    assert run("report", trained, trained, "-o", tmp_path / "both.html") == 0
+    assert (tmp_path / "both.html").read_text().count("<html") == 1
+
+
+def test_list_says_who_can_learn_an_environment(capsys):
+    assert run("list", "--env", "Pendulum-v1") == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line and line[0] != " "}
+    assert rows["sac"].split()[1] == "yes"
+    assert rows["mbpo"].split()[1] == "yes"
+    assert "no:" in rows["dyna-q"]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["trian"], 2, "did you mean 'train'"),
+        (["train"], 2, "forethought train mbpo Pendulum-v1"),
+        (["train", "sca", "Pendulum-v1"], 2, "did you mean 'sac'"),
+        (["train", "sac", "Pendulum-v1", "--agent.hiden", "3"], 2, "did you mean '--agent.hidden'"),
+        (["train", "sac", "Pendulum-v1", "--agent.tau", "x"], 2, "--agent.tau"),
+        (["train", "sac", "Pendulum-v1", "--preset", "hoper"], 2, "no preset 'hoper'"),
+        (["train", "mbpo", "Hopper-v5", "--preset", "hoper"], 2, "did you mean 'hopper'"),
+        (["train", "sac", "Pendulum-v1", "--env-kwargs", "g=3"], 2, "JSON object"),
+        (["train", "sac", "Pendulum-v1", "--env-kwargs", '{"gee": 3}'], 2, "gee"),
+        (["eval", "no-such-run"], 4, "not a run directory"),
+        (["resume", "no-such-run"], 4, "not a run directory"),
+        (["report"], 2, "run directories"),
+        (["report", "no-such-run"], 4, "no run directory"),
+    ],
+)
+def test_mistakes_get_one_line_and_an_exit_code(args, code, said, capsys):
+    assert run(*args) == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert said in error
+
+
+def test_help_of_an_algorithm_is_its_config(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("train", "sac", "ENV", "--help")
+    assert stop.value.code == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--agent.tau" in said
+    assert "Share of the online critic that enters the target critic" in said
+
+
+def test_presets_show_in_the_help_and_can_be_left_out(capsys):
+    for args, default in (([], "default: 10"), (["--preset", "none"], "default: 20")):
+        with pytest.raises(SystemExit):
+            run("train", "mbpo", "InvertedPendulum-v5", *args, "--help")
+        said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+        start = said.index("--agent.updates-per-step")
+        assert default in said[start : start + 150]
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_is_quick_and_imports_neither_jax_nor_an_environment(argument):
+    code = (
+        "import sys, forethought, forethought.cli as cli; cli.main([sys.argv[1]]);"
+        "bad = [m for m in ('jax', 'gymnasium', 'plotly', 'equinox') if m in sys.modules]; assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code, argument], check=True, capture_output=True)
+
+
+def test_piped_output_is_plain_lines(tmp_path):
+    args = [sys.executable, "-m", "forethought", "train", "sac", "Pendulum-v1", *TINY, "--run", str(tmp_path / "run")]
+    done = subprocess.run(args, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert "memory: replay" in done.stdout
+    assert "compiling update" in done.stdout
+    assert "step 60/60" in done.stdout
+    assert "return after" in done.stdout
+
+
+def test_the_clock_of_the_display_counts_seeds(capsys):
+    from forethought.training.progress import Plain, Snapshot
+
+    shown = Plain()
+    shown.advance(Snapshot(steps=100, seeds=2, env_steps=50, steps_per_s=20.0, wall_s=5.0))
+    said = capsys.readouterr().out
+    assert "left 0:05" in said  # 50 steps of 2 seeds at 20 steps a second
+    shown.advance(Snapshot(steps=100, seeds=2, env_steps=51, steps_per_s=20.0, wall_s=time.monotonic()))
+    assert capsys.readouterr().out == ""  # the last line is still fresh
