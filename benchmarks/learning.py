@@ -48,8 +48,9 @@ def run(name: str, runs: Path, seeds: int | None = None, steps: int | None = Non
     """One benchmark, as JSON values."""
     task = TASKS[name]
     request = Request(runs / f"{name}-{seeds or task.seeds}-seeds", seeds or task.seeds, steps or task.steps)
-    result = replace(task.run(request), partial=is_partial(name, seeds, steps))
-    return results.stamped(result)
+    flags = [f" --{flag} {value}" for flag, value in (("seeds", seeds), ("steps", steps)) if value]
+    command = f"python -m benchmarks.learning {name}{''.join(flags)}"
+    return results.stamped(replace(task.run(request), partial=is_partial(name, seeds, steps), command=command))
 
 
 def is_partial(name: str, seeds: int | None, steps: int | None) -> bool:

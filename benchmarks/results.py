@@ -45,7 +45,7 @@ class Result:
     title: str
     checks: tuple[Check, ...]
     details: Mapping[str, Any]
-    command: str
+    command: str = ""
     partial: bool = False
     machine: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -17,39 +17,36 @@ _AROUND = 2500  # steps to each side over which evaluations are averaged for a p
 
 def sac_pendulum(asked: Request) -> Result:
     """SAC, the baseline without a model."""
-    training = Training("sac", "sac", "Pendulum-v1", asked.steps, asked.seeds, {"eval_every": 1000})
+    training = Training("sac", "sac", "Pendulum-v1", asked.steps, asked.seeds, {"eval_every": 1000, "log_every": 250})
     details = _train_and_judge(training, asked)
     check = Check("mean final return", details["final"]["mean"], -160, "")
     title = f"SAC on Pendulum-v1, {asked.steps:,} steps, {asked.seeds} seeds"
-    command = "python -m benchmarks.learning sac_pendulum"
-    return Result("sac_pendulum", "learning", title, (check,), {"sac": details}, command)
+    return Result("sac_pendulum", "learning", title, (check,), {"sac": details})
 
 
 def mbpo_pendulum(asked: Request) -> Result:
     """MBPO where SAC needs 20,000 steps."""
-    training = Training("mbpo", "mbpo", "Pendulum-v1", asked.steps, asked.seeds, {"eval_every": 250})
+    training = Training("mbpo", "mbpo", "Pendulum-v1", asked.steps, asked.seeds, {"eval_every": 250, "log_every": 250})
     details = _train_and_judge(training, asked)
     check = Check("interquartile mean of the final returns", details["final"]["iqm"], -180, "")
     title = f"MBPO on Pendulum-v1, {asked.steps:,} steps, {asked.seeds} seeds"
-    command = "python -m benchmarks.learning mbpo_pendulum"
-    return Result("mbpo_pendulum", "learning", title, (check,), {"mbpo": details}, command)
+    return Result("mbpo_pendulum", "learning", title, (check,), {"mbpo": details})
 
 
 def mbpo_inverted_pendulum(asked: Request) -> Result:
     """MBPO with the official settings: which seeds reach the greatest return, when, and whether they keep it."""
-    training = Training("mbpo", "mbpo", "InvertedPendulum-v5", asked.steps, asked.seeds, {"eval_every": 250})
+    training = Training("mbpo", "mbpo", "InvertedPendulum-v5", asked.steps, asked.seeds, {"eval_every": 250, "log_every": 250})
     details = _train_and_judge(training, asked)
     details["reached"] = first_reached(details["curve"])
     reached = sum(step is not None for step in details["reached"]["first_step"])
     check = Check("seeds that reach a return of 1000", reached, math.ceil(0.8 * asked.seeds), f"of {asked.seeds}")
     title = f"MBPO on InvertedPendulum-v5, {asked.steps:,} steps, {asked.seeds} seeds"
-    command = "python -m benchmarks.learning mbpo_inverted_pendulum"
-    return Result("mbpo_inverted_pendulum", "learning", title, (check,), {"mbpo": details}, command)
+    return Result("mbpo_inverted_pendulum", "learning", title, (check,), {"mbpo": details})
 
 
 def mbpo_hopper(asked: Request) -> Result:
     """MBPO with the official settings against the published curve, as far as the steps go."""
-    training = Training("mbpo", "mbpo", "Hopper-v5", asked.steps, asked.seeds, {"eval_every": 1000})
+    training = Training("mbpo", "mbpo", "Hopper-v5", asked.steps, asked.seeds, {"eval_every": 1000, "log_every": 250})
     details = _train_and_judge(training, asked)
     checks = tuple(
         Check(f"return around step {step:,}", around(details["curve"], step), (1 - _FIGURE_ERROR) * published, "")
@@ -57,8 +54,7 @@ def mbpo_hopper(asked: Request) -> Result:
     )
     details["published"] = {"env": "Hopper-v2", "by_step": HOPPER_PUBLISHED, "reading_error": _FIGURE_ERROR}
     title = f"MBPO on Hopper-v5, {asked.steps:,} steps, {asked.seeds} seeds, against the published curve less 5 %"
-    command = f"python -m benchmarks.learning mbpo_hopper --steps {asked.steps}"
-    return Result("mbpo_hopper", "learning", title, checks, {"mbpo": details}, command)
+    return Result("mbpo_hopper", "learning", title, checks, {"mbpo": details})
 
 
 def first_reached(points: Summary) -> Summary:

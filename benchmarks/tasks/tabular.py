@@ -52,7 +52,7 @@ def dyna_maze(asked: Request) -> Result:
             "standard_error_by_episode": errors,
         }
     title = f"Dyna maze: steps per episode of Dyna-Q, {asked.seeds} runs"
-    return Result("dyna_maze", "learning", title, tuple(checks), details, "python -m benchmarks.learning dyna_maze")
+    return Result("dyna_maze", "learning", title, tuple(checks), details)
 
 
 def read_reference() -> dict[int, dict[int, tuple[float, float]]]:
@@ -88,7 +88,7 @@ def blocking_maze(asked: Request) -> Result:
     gain = float((reward["dyna-q-plus"][-1] - reward["dyna-q"][-1]).mean())
     check = Check(f"cumulative reward of Dyna-Q+ less that of Dyna-Q at step {asked.steps}", gain, 30, "", "more than")
     title = f"Blocking maze: Dyna-Q+ against Dyna-Q, {asked.seeds} runs"
-    return Result("blocking_maze", "learning", title, (check,), details, "python -m benchmarks.learning blocking_maze")
+    return Result("blocking_maze", "learning", title, (check,), details)
 
 
 def frozen_lake(asked: Request) -> Result:
@@ -106,4 +106,4 @@ def frozen_lake(asked: Request) -> Result:
         checks.append(Check(f"{label}: episodes that reach the goal", 100 * final["mean"], target, "%"))
         details[label] = {**described(run, training), "final": final}
     title = f"FrozenLake-v1: prioritized sweeping, {asked.seeds} seeds"
-    return Result("frozen_lake", "learning", title, tuple(checks), details, "python -m benchmarks.learning frozen_lake")
+    return Result("frozen_lake", "learning", title, tuple(checks), details)

@@ -163,7 +163,8 @@ class Live:
         cells = [f"[dim]{name}[/dim] {value}" for name, value in describe(self.now)]
         for start in range(0, len(cells), 4):
             table.add_row(*cells[start : start + 4])
-        bar = ProgressBar(total=max(self.now.steps, 1), completed=self.now.env_steps, width=60)
+        bar = Table.grid()  # a bar alone does not end its line
+        bar.add_row(ProgressBar(total=max(self.now.steps, 1), completed=self.now.env_steps, width=60))
         return Group(bar, table, Text(self.activity, style="yellow"))
 
 

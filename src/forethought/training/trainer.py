@@ -118,6 +118,7 @@ class Trainer:
     def _loop(self) -> None:
         if self.obs is None:
             self.obs = self._guarded(self.world.reset)
+            self.progress.compiling("evaluation")
             self._evaluate()
             self._save()
         while self.learner.env_steps < self.config.steps:

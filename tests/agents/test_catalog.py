@@ -1,0 +1,72 @@
+import pytest
+
+from forethought.agents.catalog import ALGORITHMS, find, find_preset, require_fit
+from forethought.errors import UsageError
+from forethought.training.config import from_dict, to_dict
+from forethought.types import Box, Discrete, EnvSpec
+
+VECTOR = EnvSpec("Vector-v0", Box((3,)), Box((1,)))
+TABLE = EnvSpec("Table-v0", Discrete(4), Discrete(2))
+PIXELS = EnvSpec("Pixels-v0", Box((8, 8, 3), "uint8"), Box((1,)))
+MIXED = EnvSpec("Mixed-v0", Box((3,)), Discrete(2))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_entry_is_found_and_loads(name):
+    agent, config = find(name).load()
+    assert (agent.__name__, config.__name__) == (ALGORITHMS[name].agent, ALGORITHMS[name].config)
+
+
+def test_unknown_names_get_the_nearest_ones():
+    with pytest.raises(UsageError, match=r"there is no algorithm 'dynaq'; did you mean 'dyna-q' or 'dyna-q-plus'\?"):
+        find("dynaq")
+    with pytest.raises(UsageError, match="known: dyna-q, dyna-q-plus, mbpo"):
+        find("zzz")
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_an_agent_fits_its_own_spaces_alone(name):
+    discrete = ALGORITHMS[name].obs is Discrete
+    require_fit(name, TABLE if discrete else VECTOR)
+    for spec in (VECTOR if discrete else TABLE, PIXELS, MIXED):
+        with pytest.raises(UsageError, match=f"{name} cannot learn {spec.id}"):
+            require_fit(name, spec)
+
+
+def test_a_misfit_names_the_reason_and_the_way_out():
+    with pytest.raises(UsageError) as error:
+        require_fit("sac", TABLE)
+    assert str(error.value) == (
+        "sac cannot learn Table-v0: it takes vector observations and vector actions, Table-v0 has Discrete(4) and "
+        "Discrete(2); use dyna-q or dyna-q-plus or prioritized-sweeping"
+    )
+    with pytest.raises(UsageError, match=r"images of shape \(8, 8, 3\)"):
+        require_fit("mbpo", PIXELS)
+
+
+def test_presets_are_found_by_environment_or_by_name():
+    by_env = find_preset("mbpo", None, "Hopper-v5")
+    assert by_env[0] == "hopper"
+    assert by_env == find_preset("mbpo", "hopper", "Walker2d-v5")
+    assert by_env[1]["schedule.last"] == 15
+    assert find_preset("mbpo", None, "Ant-v5")[2] == {"include_cfrc_ext_in_observation": False}
+    assert find_preset("mbpo", "none", "Hopper-v5") == (None, {}, {})
+    assert find_preset("sac", None, "Hopper-v5") == (None, {}, {})
+    with pytest.raises(UsageError, match="mbpo has no preset 'hoper'; did you mean 'hopper'"):
+        find_preset("mbpo", "hoper", "Hopper-v5")
+
+
+def test_a_preset_is_a_copy():
+    find_preset("mbpo", "hopper", "Hopper-v5")[1]["schedule.last"] = 99
+    assert find_preset("mbpo", "hopper", "Hopper-v5")[1]["schedule.last"] == 15
+
+
+@pytest.mark.parametrize(("name", "preset"), [(n, p) for n, entry in ALGORITHMS.items() for p in entry.presets])
+def test_every_preset_is_a_config_and_gives_a_source(name, preset):
+    chosen = ALGORITHMS[name].presets[preset]
+    flat = to_dict(from_dict(find(name).load()[1], chosen.settings))
+    for key, value in chosen.settings.items():
+        head, _, rest = key.partition(".")
+        said = flat[head][rest] if rest else flat[head]
+        assert said == (list(value) if isinstance(value, tuple) else value)
+    assert chosen.source

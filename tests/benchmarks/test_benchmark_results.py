@@ -1,0 +1,103 @@
+"""What benchmarks write, and the page and the picture made of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import results, tables
+from benchmarks.results import Check, Result
+from benchmarks.tasks import TASKS
+from benchmarks.workloads import WORKLOADS
+
+
+def example(value: float | None, *, partial: bool = False) -> Result:
+    check = Check("share of the peak", value, 50, "%")
+    return Result("sac_update", "speed", "SAC update", (check,), {"a": np.float32(1.5)}, "command", partial)
+
+
+@pytest.mark.parametrize(
+    ("value", "sense", "met"),
+    [
+        (2.0, "at least", True),
+        (1.9, "at least", False),
+        (2.0, "at most", True),
+        (2.1, "at most", False),
+        (2.0, "more than", False),
+        (2.1, "more than", True),
+        (float("nan"), "at most", False),
+        (None, "at least", None),
+    ],
+)
+def test_a_check_knows_whether_it_is_met(value, sense, met):
+    assert Check("x", value, 2.0, "s", sense).met is met
+
+
+def test_a_shortened_run_meets_no_target():
+    assert example(60.0).met
+    assert not example(60.0, partial=True).met
+    assert not example(None).met
+
+
+def test_results_survive_the_file(tmp_path):
+    kept = results.stamped(example(43.1))
+    results.write(tmp_path / "a.json", [kept])
+    assert results.read(tmp_path / "a.json") == [kept]
+    assert kept["details"] == {"a": 1.5}
+    assert kept["checks"][0]["met"] is False
+    assert kept["machine"]["cores"] >= 1
+    assert "jax" in kept["versions"]
+
+
+def test_the_newest_result_counts(tmp_path):
+    for name, value, date in (("b", 51.0, "2030-01-02"), ("a", 49.0, "2030-01-01")):
+        results.write(tmp_path / f"{name}.json", [results.stamped(example(value), date)])
+    newest = results.read_folder(tmp_path)
+    assert newest["speed", "sac_update"]["checks"][0]["value"] == 51.0
+
+
+def test_numbers_that_are_not_finite_become_null():
+    assert results.plain({"a": (float("inf"), np.array([1.0, np.nan]))}) == {"a": [None, [1.0, None]]}
+
+
+def test_the_page_says_what_is_met_and_by_how_much_not():
+    page = tables.page({("speed", "sac_update"): results.stamped(example(43.1), "2030-01-02")})
+    row = next(line for line in page.splitlines() if line.startswith("| SAC update"))
+    assert "43.1 %" in row
+    assert "at least 50 %" in row
+    assert "short by 6.9 percentage points" in row
+    assert "2030-01-02" in row
+    assert "`command`" in row
+    unmeasured = next(line for line in page.splitlines() if "`mbpo_hopper`" in line)
+    assert "not measured yet" in unmeasured
+
+
+def test_the_page_lists_every_benchmark():
+    assert set(tables.SPEED) == set(WORKLOADS)
+    assert set(tables.LEARNING) == set(TASKS)
+
+
+def test_pages_have_equally_long_rows():
+    for block in tables.page({}).split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in rows}) <= 1
+
+
+def test_a_file_of_another_format_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(ValueError, match="format 99"):
+        results.read(tmp_path / "a.json")
+
+
+def test_the_picture_has_a_panel_for_each_environment_with_a_curve():
+    from benchmarks.picture import picture
+
+    curve = {"env_steps": [0, 10], "wall_s": [0.0, 1.0], "returns": [[1.0, 2.0], [3.0, None]]}
+    found = {
+        ("learning", "mbpo_pendulum"): {"details": {"mbpo": {"curve": curve}}},
+        ("learning", "mbpo_hopper"): {"details": {"mbpo": {"curve": curve}}},
+    }
+    drawn = picture(found, ["Pendulum-v1", "InvertedPendulum-v5", "Hopper-v5"])
+    assert [note.text for note in drawn.layout.annotations] == ["Pendulum-v1", "Hopper-v5"]
+    assert [trace.name for trace in drawn.data if trace.showlegend] == ["MBPO"]
+    assert picture({}, ["Pendulum-v1"]) is None

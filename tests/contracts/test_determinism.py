@@ -1,0 +1,42 @@
+"""The same seed gives the same bits, and seeds do not see one another."""
+
+import jax
+import numpy as np
+import pytest
+import small
+
+from forethought.agents.catalog import ALGORITHMS
+
+STEPS = 26
+
+
+def leaves(learner, seed=None):
+    tree = {"state": learner.state, "replay": learner.replay.data}
+    named, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(p): np.asarray(x if seed is None else x[seed]) for p, x in named}
+
+
+@pytest.fixture(scope="module", params=ALGORITHMS)
+def alone(request):
+    return request.param, small.train(request.param, steps=STEPS, seeds=[1])
+
+
+def test_the_same_seed_gives_the_same_bits(alone):
+    name, first = alone
+    expected, found = leaves(first), leaves(small.train(name, steps=STEPS, seeds=[1]))
+    assert found.keys() == expected.keys()
+    for path in expected:
+        np.testing.assert_array_equal(found[path], expected[path], err_msg=path)
+    other = leaves(small.train(name, steps=STEPS, seeds=[2]))
+    assert any(not np.array_equal(other[path], expected[path]) for path in expected)
+
+
+def test_seeds_side_by_side_are_those_alone(alone):
+    name, expected = alone[0], leaves(alone[1], 0)
+    together = leaves(small.train(name, steps=STEPS, seeds=[0, 1, 2]), 1)
+    for path in expected:
+        if name in ("sac", "mbpo"):
+            # A batched matrix product may add in another order.
+            np.testing.assert_allclose(together[path], expected[path], rtol=1e-3, atol=1e-4, err_msg=path)
+        else:
+            np.testing.assert_array_equal(together[path], expected[path], err_msg=path)
