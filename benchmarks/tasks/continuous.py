@@ -35,7 +35,9 @@ def mbpo_pendulum(asked: Request) -> Result:
 
 def mbpo_inverted_pendulum(asked: Request) -> Result:
     """MBPO with the official settings: which seeds reach the greatest return, when, and whether they keep it."""
-    training = Training("mbpo", "mbpo", "InvertedPendulum-v5", asked.steps, asked.seeds, {"eval_every": 250, "log_every": 250})
+    training = Training(
+        "mbpo", "mbpo", "InvertedPendulum-v5", asked.steps, asked.seeds, {"eval_every": 250, "log_every": 250}
+    )
     details = _train_and_judge(training, asked)
     details["reached"] = first_reached(details["curve"])
     reached = sum(step is not None for step in details["reached"]["first_step"])

@@ -114,7 +114,7 @@ def test_nothing_compiles_twice(name):
     world = small.envs.make(small.WORLDS[name], seeds=[0])
     learner = small.Learner(small.make_agent(name, world.spec), [0], 1, 200)
     obs = world.reset()
-    for _ in range(28):
+    for _ in range(17):  # the last of these acts by the policy
         obs = small.advance(learner, world, obs)
     assert set(learner.infos) == {phase.name for phase in learner.phases}
     before = compiled_programs()
@@ -123,5 +123,5 @@ def test_nothing_compiles_twice(name):
         obs = small.advance(learner, world, obs)
     assert compiled_programs() == before
     fresh = jax.jit(lambda x: x * 3 + learner.env_steps)(1.0)  # the count does see a program that is new
-    assert float(fresh) == 3 + 48
+    assert float(fresh) == 3 + 37
     assert compiled_programs() > before

@@ -35,8 +35,8 @@ def test_seeds_side_by_side_are_those_alone(alone):
     name, expected = alone[0], leaves(alone[1], 0)
     together = leaves(small.train(name, steps=STEPS, seeds=[0, 1, 2]), 1)
     for path in expected:
-        if name in ("sac", "mbpo"):
-            # A batched matrix product may add in another order.
+        if name in ("sac", "mbpo", "dyna-q-plus"):
+            # Batched sums and products may be rounded in another order.
             np.testing.assert_allclose(together[path], expected[path], rtol=1e-3, atol=1e-4, err_msg=path)
         else:
             np.testing.assert_array_equal(together[path], expected[path], err_msg=path)

@@ -100,13 +100,17 @@ class Program:
 
     def init_state(self) -> PyTree:
         """Agent state of all seeds, [K, ...]."""
-        return jax.jit(self._over(lambda key: self.agent.init(key=purpose_key(key, "init", 0)), (0,)))(self.keys)
+
+        def init(key: Key) -> PyTree:
+            return _settled(self.agent.init(key=purpose_key(key, "init", 0)))
+
+        return jax.jit(self._over(init, (0,)))(self.keys)
 
     def init_replay(self) -> ring.Ring:
         """Empty replay of all seeds; data has axes [K, capacity, ...]."""
         example = empty_transition(self.agent.spec)
         k = len(self.seeds)
-        return jax.jit(lambda: _spread(ring.create(example, self.replay_capacity), k))()
+        return jax.jit(lambda: _settled(_spread(ring.create(example, self.replay_capacity), k)))()
 
     def init_carry(self, n: int | None = None) -> PyTree:
         """What acting carries in n environments per seed (default: those of training), [K, n, ...]."""
@@ -172,6 +176,11 @@ def empty_transition(spec: EnvSpec) -> Transition:
     """One row of a replay."""
     obs, action, no = empty_item(spec.obs), empty_item(spec.action), jnp.array(False)
     return Transition(obs, action, jnp.array(0.0), obs, no, no)
+
+
+def _settled(tree: PyTree) -> PyTree:
+    """Without JAX's weak types: the first step would lose them, and every program would compile a second time."""
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x, tree)
 
 
 def _spread(replay: ring.Ring, k: int) -> ring.Ring:
