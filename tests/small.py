@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from forethought import envs
 from forethought.agents import catalog
 from forethought.training.config import from_dict
@@ -63,6 +65,13 @@ def train(
         obs = advance(learner, world, obs)
     world.close()
     return learner
+
+
+def restart(learner: Learner) -> None:
+    """A new life with the programs that are compiled already, in another environment with the same spaces."""
+    learner.state, learner.replay = learner.program.init_state(), learner.program.init_replay()
+    learner.carry, learner.first = learner.program.init_carry(), np.ones_like(learner.first)
+    learner.env_steps = learner.frames = learner.updates = 0
 
 
 def advance(learner: Learner, world: Any, obs: Any) -> Any:

@@ -26,6 +26,7 @@ from forethought.training.config import RunConfig, flatten, from_dict, to_dict
 from forethought.training.evaluate import STEP_LIMIT, Evaluation
 from forethought.training.evaluate import evaluate as play
 from forethought.training.learner import Learner, check_warm_up
+from forethought.training.mirror import require_mirrors
 from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
 from forethought.training.rundir import RunDir
@@ -109,6 +110,7 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
     try:
         agent = build_agent(config, world.spec)
         check_warm_up(agent, config.steps)
+        require_mirrors(config.mirror)
         plan = memory.plan(Program(agent, config.seed_list, config.num_envs, config.steps))
         plan.refuse_if_too_large()
         stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -136,7 +138,10 @@ def resume(path: str | Path, *, steps: int | None = None, progress: Progress | N
     world = make_world(config)
     agent = build_agent(config, world.spec)
     trainer = Trainer(config, run, agent, world, progress)
-    trainer.resume()
+    if checkpoint.found(run.checkpoints):
+        trainer.resume()
+    else:  # killed before the first checkpoint: beginning again is going on exactly
+        run.cut_metrics(0)
     at = trainer.learner.env_steps
     if at >= config.steps:
         raise UsageError(f"the run has finished its {config.steps} steps; extend it with --steps N")

@@ -66,6 +66,8 @@ class Train(Generic[C]):
     """Steps between checkpoints. Default: about once a minute."""
     keep: int = 2
     """Checkpoints to keep."""
+    mirror: tuple[str, ...] = ()
+    """Send the metrics elsewhere too: tensorboard, wandb (extras of the same names)."""
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def test_a_misfit_names_the_reason_and_the_way_out():
     with pytest.raises(UsageError) as error:
         require_fit("sac", TABLE)
     assert str(error.value) == (
-        "sac cannot learn Table-v0: it takes vector observations and vector actions, Table-v0 has Discrete(4) and "
+        "sac cannot learn Table-v0: it takes vector observations and continuous actions, Table-v0 has Discrete(4) and "
         "Discrete(2); use dyna-q or dyna-q-plus or prioritized-sweeping"
     )
     with pytest.raises(UsageError, match=r"images of shape \(8, 8, 3\)"):

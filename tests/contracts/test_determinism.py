@@ -27,13 +27,13 @@ def test_the_same_seed_gives_the_same_bits(alone):
     assert found.keys() == expected.keys()
     for path in expected:
         np.testing.assert_array_equal(found[path], expected[path], err_msg=path)
-    other = leaves(small.train(name, steps=STEPS, seeds=[2]))
-    assert any(not np.array_equal(other[path], expected[path]) for path in expected)
 
 
 def test_seeds_side_by_side_are_those_alone(alone):
     name, expected = alone[0], leaves(alone[1], 0)
-    together = leaves(small.train(name, steps=STEPS, seeds=[0, 1, 2]), 1)
+    three = small.train(name, steps=STEPS, seeds=[0, 1, 2])
+    together, neighbour = leaves(three, 1), leaves(three, 0)
+    assert any(not np.allclose(neighbour[path], expected[path]) for path in expected)
     for path in expected:
         if name in ("sac", "mbpo", "dyna-q-plus"):
             # Batched sums and products may be rounded in another order.

@@ -11,6 +11,8 @@ from forethought.errors import UsageError, nearest
 
 T = TypeVar("T")
 
+MIRRORS = ("tensorboard", "wandb")  # where metrics can be sent besides the run directory
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -30,6 +32,7 @@ class RunConfig:
     log_every: int = 250
     checkpoint_every: int | None = None
     keep: int = 2
+    mirror: tuple[str, ...] = ()
     agent: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -43,6 +46,9 @@ class RunConfig:
             value = getattr(self, name)
             if value < 1:
                 raise UsageError(f"{name} is {value}; it must be at least 1")
+        for name in self.mirror:
+            if name not in MIRRORS:
+                raise UsageError(f"there is no mirror {name!r}; {nearest(name, MIRRORS)}")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; it must not be negative")
         if self.checkpoint_every is not None and self.checkpoint_every < 1:
@@ -114,7 +120,7 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
         elif option is float:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 return float(value)
-        elif isinstance(value, option) and (option is bool or not isinstance(value, bool)):
+        elif isinstance(value, typing.get_origin(option) or option) and (option is bool or not isinstance(value, bool)):
             return value
     wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
     raise UsageError(f"{name} is {value!r}; it takes {wanted}")

@@ -16,7 +16,7 @@ import psutil
 from forethought.envs import SpaceCodec
 from forethought.errors import CheckpointError, UsageError
 from forethought.training.checkpoint import disk_problem
-from forethought.training.config import RunConfig, to_dict
+from forethought.training.config import RunConfig, from_dict, to_dict
 
 FORMAT = 1
 _NAMED_VERSIONS = ("forethought", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
@@ -70,7 +70,7 @@ class RunDir:
             if described["format"] != FORMAT:
                 raise CheckpointError(f"{self.path} has format {described['format']}, this version reads {FORMAT}")
             known = {name: described[name] for name in RunConfig.__dataclass_fields__}
-            return RunConfig(**known), SpaceCodec.from_json(described["spaces"])
+            return from_dict(RunConfig, known), SpaceCodec.from_json(described["spaces"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{self.config_path} cannot be read ({type(error).__name__}: {error})") from error
 

@@ -15,9 +15,10 @@ from forethought.agents.base import Agent
 from forethought.envs.contract import Step, VectorEnv
 from forethought.errors import EnvironmentFault, ForethoughtError, TrainingDiverged
 from forethought.training import checkpoint
-from forethought.training.config import RunConfig
+from forethought.training.config import RunConfig, to_dict
 from forethought.training.evaluate import Evaluation, evaluate
 from forethought.training.learner import Learner
+from forethought.training.mirror import flat, open_mirrors
 from forethought.training.progress import Progress, Snapshot
 from forethought.training.rundir import RunDir
 
@@ -66,6 +67,7 @@ class Trainer:
         self.evaluation: Evaluation | None = None
         self.wall_s = 0.0
         self.saved: Path | None = None
+        self.mirrors = open_mirrors(config.mirror, run.path, to_dict(config))
         self._stop: str | None = None
         self._warned: set[str] = set()
 
@@ -112,6 +114,8 @@ class Trainer:
             summary = self._summary(status, message)
             self.run_dir.write_summary(summary)
             self.run_dir.close()
+            for mirror in self.mirrors:
+                mirror.close()
             self.world.close()
         return summary
 
@@ -254,6 +258,8 @@ class Trainer:
         learner = self.learner
         counters = {"env_steps": learner.env_steps, "frames": learner.frames, "updates": learner.updates}
         self.run_dir.log({"kind": kind, **counters, "wall_s": round(self._wall(), 3), **values})
+        for mirror in self.mirrors:
+            mirror.scalars({f"{kind}/{name}": value for name, value in flat(values).items()}, learner.env_steps)
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:
