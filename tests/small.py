@@ -35,7 +35,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 # One environment for each algorithm that it can learn.
-WORLDS = {name: "forethought/DynaMaze-v0" for name in SETTINGS} | {
+WORLDS = dict.fromkeys(SETTINGS, "forethought/DynaMaze-v0") | {
     "sac": "forethought/ProbeAction-v0",
     "mbpo": "forethought/ProbeAction-v0",
 }
@@ -60,11 +60,16 @@ def train(
     """A learner after ``steps`` environment steps per seed."""
     world = envs.make(env or WORLDS[algorithm], seeds=seeds, envs_per_seed=num_envs, env_kwargs=env_kwargs)
     learner = Learner(make_agent(algorithm, world.spec, **(settings or {})), seeds, num_envs, steps)
+    live(learner, world, steps)
+    return learner
+
+
+def live(learner: Learner, world: Any, steps: int) -> None:
+    """Act and learn until so many environment steps are made, from the beginning of the world to its end."""
     obs = world.reset()
     while learner.env_steps < steps:
         obs = advance(learner, world, obs)
     world.close()
-    return learner
 
 
 def restart(learner: Learner) -> None:

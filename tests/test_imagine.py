@@ -15,14 +15,20 @@ class Place(NamedTuple):
 
 
 class Line(eqx.Module):
-    """A world on a line: x moves by the action, plus noise; pays where it was; ends at ``end``, breaks at ``fault``."""
+    """A world on a line: x moves by the action, plus noise; pays where it was; ends at ``end``, breaks at ``fault``.
+
+    At ``unpaid`` the reward is not a number, but the world goes on.
+    """
 
     end: jax.Array
     fault: jax.Array
     noise: jax.Array
+    unpaid: jax.Array
 
-    def __init__(self, end=jnp.inf, fault=jnp.inf, noise=0.0):
-        self.end, self.fault, self.noise = (jnp.asarray(x, jnp.float32) for x in (end, fault, noise))
+    def __init__(self, end=jnp.inf, fault=jnp.inf, noise=0.0, unpaid=jnp.inf):
+        self.end, self.fault, self.noise, self.unpaid = (
+            jnp.asarray(x, jnp.float32) for x in (end, fault, noise, unpaid)
+        )
 
     def initial(self, n):
         return Place(jnp.zeros((n, 1)))
@@ -36,7 +42,8 @@ class Line(eqx.Module):
     def step(self, belief, action, *, key):
         x = belief.x + action + self.noise * jax.random.normal(key, action.shape)
         x = jnp.where(x >= self.fault, jnp.nan, x)
-        return Place(x), Outcome(belief.x[:, 0], 1.0 - (x[:, 0] >= self.end))
+        reward = jnp.where(belief.x[:, 0] == self.unpaid, jnp.nan, belief.x[:, 0])
+        return Place(x), Outcome(reward, 1.0 - (x[:, 0] >= self.end))
 
 
 def forward(obs, key):
@@ -90,6 +97,14 @@ def test_rollouts_stop_before_what_is_not_finite():
     )
     assert stored(r) == [(0, 1, False), (1, 2, False)]
     assert float(added) == 1.0
+
+
+def test_a_rollout_does_not_go_on_behind_a_fault():
+    r, added = branched_rollouts(
+        Line(unpaid=2.0), forward, starts(0.0, 3.0), jnp.array(4), empty(20), key=jax.random.key(0)
+    )
+    assert stored(r) == [(0, 1, False), (3, 4, False), (1, 2, False), (4, 5, False), (5, 6, False), (6, 7, False)]
+    assert float(added) == 3.0
 
 
 def test_the_length_is_decided_inside_the_compiled_program():

@@ -1,9 +1,10 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
+import small
 from forethought.agents.catalog import find_preset
 from forethought.agents.dyna.mbpo import MBPO, MBPOConfig, RolloutSchedule
 from forethought.replay import ring
@@ -107,6 +108,19 @@ def test_rollouts_branch_off_real_states_and_are_never_truncated(rolled_out):
     assert np.all(np.abs(first.action) <= 1.0)
     assert len(np.unique(first.action)) == 8
     assert not any(np.any(imagined.data.truncated) for _, _, imagined in seen)
+
+
+def test_only_elites_dream():
+    """Member 0 is broken: with it, a third of the rollouts would hold nothing that is finite."""
+    agent = small.make_agent("mbpo", SPEC)
+    state = agent.init(key=jax.random.key(0))
+    broken = jax.tree.map(lambda p: p.at[0].set(jnp.nan), state.model.model.members)
+    for elites, kept in (([1, 2], 1.0), ([0, 1], 0.5)):
+        model = eqx.tree_at(lambda e: (e.members, e.elites), state.model.model, (broken, jnp.array(elites)))
+        dreaming = state._replace(model=state.model._replace(model=model))
+        after, info = jax.jit(agent.rollout)(dreaming, lived(40), step=jnp.array(16), key=jax.random.key(0))
+        assert float(info["rollout_steps"]) == kept
+        assert np.all(np.isfinite(after.imagined.data.next_obs))
 
 
 def test_the_fit_is_reported_and_a_wrong_termination_is_a_concern():

@@ -73,7 +73,9 @@ class ByHand:
         self.batch = Transition(*(np.asarray(x) for x in batch))
         self.alpha = float(np.exp(self.state.log_alpha))
         key_target, key_actor = jax.random.split(KEY)
-        self.noise_target, self.noise_actor = (np.asarray(jax.random.normal(k, (N, 1))) for k in (key_target, key_actor))
+        self.noise_target, self.noise_actor = (
+            np.asarray(jax.random.normal(key, (N, 1))) for key in (key_target, key_actor)
+        )
 
     @staticmethod
     def network(net, x, pick=...):
@@ -117,7 +119,7 @@ def step():
 
 
 def test_the_losses_of_a_step(step):
-    _, by_hand, state, after, info = step
+    _, by_hand, _, after, info = step
     loss, error = by_hand.critic_loss()
     assert float(info["critic_loss"]) == pytest.approx(loss, rel=1e-4)
     assert float(info["q"]) == pytest.approx(np.mean(error + by_hand.target()), rel=1e-4)
@@ -144,7 +146,7 @@ def test_the_actor_descends_its_loss_under_the_new_critics(step):
 
 
 def test_the_temperature_descends_alpha_times_the_surplus_of_entropy(step):
-    made, by_hand, state, after, info = step
+    made, _, _, after, info = step
     surplus = float(info["entropy"]) - made.target_entropy
     assert made.target_entropy == -1.0
     assert float(after.log_alpha) == pytest.approx(-0.7 - LR * np.exp(-0.7) * surplus, rel=1e-5)

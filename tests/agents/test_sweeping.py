@@ -44,7 +44,8 @@ def corridor(**settings):
     state = agent.init(key=jax.random.key(0))
     model = remember(state.model, [lived(0, 0, 0.0, 1), lived(1, 0, 0.0, 2)])
     end = lived(2, 0, 1.0, 0, True)
-    state, info = jax.jit(agent.update)(state._replace(model=model), only(end), step=jnp.array(1), key=jax.random.key(0))
+    update, state = jax.jit(agent.update), state._replace(model=model)
+    state, info = update(state, only(end), step=jnp.array(1), key=jax.random.key(0))
     return state.q[:, 0], state.priority[:, 0], info
 
 

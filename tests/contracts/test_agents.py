@@ -9,11 +9,12 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
-import small
 
+import small
 from forethought.agents.base import Agent
 from forethought.agents.catalog import ALGORITHMS, require_fit
 from forethought.training.learner import compiled_programs
+from forethought.training.program import empty_item
 from forethought.types import Box
 
 EVERY = pytest.mark.parametrize("name", ALGORITHMS)
@@ -68,7 +69,8 @@ def documented_fields(config_class):
             continue
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
         for field, after in zip(tree.body, tree.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            explained = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(field, ast.AnnAssign) and explained:
                 found.add(field.target.id)
     return found
 
@@ -93,11 +95,9 @@ def test_every_setting_is_explained(name):
 def test_actions_lie_in_their_space(name, explore):
     agent = new_agent(name)
     state, n = agent.init(key=jax.random.key(0)), 50
-    obs = np.zeros((n, *getattr(agent.spec.obs, "shape", ())), np.float32 if isinstance(agent.spec.obs, Box) else np.int32)
+    obs, first = jax.numpy.stack([empty_item(agent.spec.obs)] * n), jax.numpy.ones(n, bool)
     carry = agent.init_actor(n)
-    action, after = agent.act(
-        state, carry, jax.numpy.asarray(obs), jax.numpy.ones(n, bool), key=jax.random.key(0), explore=explore
-    )
+    action, after = agent.act(state, carry, obs, first, key=jax.random.key(0), explore=explore)
     assert jax.tree.structure(after) == jax.tree.structure(carry)
     if isinstance(agent.spec.action, Box):
         assert action.shape == (n, *agent.spec.action.shape)

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 import pytest
-import small
 
+import small
 from forethought.agents.catalog import ALGORITHMS
 
 STEPS = 26

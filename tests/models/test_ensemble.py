@@ -122,11 +122,11 @@ def test_the_log_variance_is_bounded_softly_and_rises_throughout():
     model = small(1)
     raw = jnp.linspace(-60.0, 60.0, 241)
 
-    def at(l):
+    def at(said):
         pushed = eqx.tree_at(
             lambda e: (e.members.layers[-1].weight, e.members.layers[-1].bias),
             model,
-            (jnp.zeros((1, 4, 5)), jnp.array([[0.0, 0.0, l, l, 0.0]])),
+            (jnp.zeros((1, 4, 5)), jnp.array([[0.0, 0.0, said, said, 0.0]])),
         )
         return pushed.predict(jnp.zeros((1, 1, 2))).logvar[0, 0, 0]
 

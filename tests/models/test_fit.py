@@ -16,9 +16,7 @@ from forethought.types import Transition
 
 
 def small(members=3, n_obs=2, hidden=(4,), termination=never):
-    return Ensemble(
-        n_obs, 1, key=jax.random.key(0), members=members, elites=2, hidden=hidden, termination=termination
-    )
+    return Ensemble(n_obs, 1, key=jax.random.key(0), members=members, elites=2, hidden=hidden, termination=termination)
 
 
 def full_ring(n, n_obs=2, seed=0, **columns):
@@ -137,8 +135,9 @@ def linear():
     change = np.stack([0.3 * obs[:, 0] + 0.5 * action[:, 0], 2.0 - 4.0 * obs[:, 0]], axis=1)
     noise = np.array([0.1, 2.0])
     reward = obs[:, 0] - action[:, 0] + 0.3 * rng.normal(size=n)
-    replay = full_ring(n, obs=obs, action=action, reward=reward, next_obs=obs + change + noise * rng.normal(size=(n, 2)))
-    config = FitConfig(learning_rate=5e-3, batch_size=128, patience=4, max_epochs=25)
+    next_obs = obs + change + noise * rng.normal(size=(n, 2))
+    replay = full_ring(n, obs=obs, action=action, reward=reward, next_obs=next_obs)
+    config = FitConfig(learning_rate=5e-3, batch_size=64, patience=8, max_epochs=40, min_gain=0.003)
     model = small(hidden=(16,))
     fitted, info = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
     truth = np.concatenate([(obs[:, :1] - action), change], axis=1)

@@ -37,7 +37,8 @@ def lived(env_id, steps, **kwargs):
         ("Pendulum-v1", 100, 0, {}),
     ],
 )
-def test_it_ends_where_the_real_task_ends(env_id, steps, endings, kwargs):
+def test_it_ends_where_the_real_task_ends(env_id, steps, endings, kwargs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MuJoCo leaves its log where it runs
     obs, action, next_obs, terminated = lived(env_id, steps, **kwargs)
     assert terminated.sum() >= endings  # else nothing was tested
     said = known_termination(env_id)(*(jnp.asarray(x, jnp.float32) for x in (obs, action, next_obs)))

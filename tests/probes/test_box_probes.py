@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
+import small
 from forethought.agents.free.sac import q_values
 from forethought.envs.probes import Probe
 
@@ -45,9 +45,7 @@ def learned(learner, name, steps):
     """(value of the best action as the lesser critic sees it, best action), at every observation of the probe."""
     world = small.envs.make(f"forethought/Probe{name}-v0", seeds=[0], envs_per_seed=NUM_ENVS)
     small.restart(learner)
-    obs = world.reset()
-    while learner.env_steps < steps:
-        obs = small.advance(learner, world, obs)
+    small.live(learner, world, steps)
     state = jax.tree.map(lambda x: x[0], getattr(learner.state, "sac", learner.state))
     shown = jnp.asarray(Probe(name).observations())
     action, _ = learner.program.act(

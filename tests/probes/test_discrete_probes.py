@@ -1,12 +1,13 @@
 """Tables find the values that are known, and the actions that are best."""
 
-import jax
-import jax.numpy as jnp
+from functools import cache
+
 import numpy as np
 import pytest
-import small
 
+import small
 from forethought.envs.probes import Probe
+from forethought.types import Discrete, EnvSpec
 
 NAMES = ("Constant", "Observation", "Discount", "Action", "Policy", "Truncation", "Termination")
 GAMMA = 0.9
@@ -18,28 +19,34 @@ TABLES = {
 }
 
 
+STEPS = 250
+
+
+@cache
+def learner_for(table, n_states):
+    """One learner for all probes with so many observations: its programs are compiled once."""
+    algorithm, settings = TABLES[table]
+    spec = EnvSpec("probe", Discrete(n_states), Discrete(2))
+    agent = small.make_agent(algorithm, spec, **{"discount": GAMMA, "epsilon": 0.2, **settings})
+    return small.Learner(agent, [0], 1, STEPS)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("table", TABLES)
 def test_values_and_actions(table, name):
-    algorithm, settings = TABLES[table]
     kinds = {"obs": "discrete", "action": "discrete"}
-    learner = small.train(
-        algorithm,
-        f"forethought/Probe{name}-v0",
-        steps=250,
-        env_kwargs=kinds,
-        settings={"discount": GAMMA, "epsilon": 0.2, **settings},
-    )
-    probe, q = Probe(name, **kinds), np.asarray(learner.state.q)[0]
+    probe, world = Probe(name, **kinds), small.envs.make(f"forethought/Probe{name}-v0", seeds=[0], env_kwargs=kinds)
+    learner = learner_for(table, world.spec.obs.n)
+    small.restart(learner)
+    small.live(learner, world, STEPS)
+    q = np.asarray(learner.state.q)[0]
     # Dyna-Q+ sees a bonus of at most kappa sqrt(250) per step.
-    bonus = 1e-4 * np.sqrt(250) / (1 - GAMMA) if table == "dyna-q-plus" else 0.0
+    bonus = 1e-4 * np.sqrt(STEPS) / (1 - GAMMA) if table == "dyna-q-plus" else 0.0
     np.testing.assert_allclose(q.max(axis=1), probe.optimal_values(GAMMA), atol=0.02 + bonus)
     best = probe.optimal_actions()
     if best is not None:
-        state = jax.tree.map(lambda x: x[0], learner.state)
-        shown = jnp.asarray(probe.observations())
-        first = jnp.ones(len(shown), bool)
-        judged, _ = learner.agent.act(state, (), shown, first, key=jax.random.key(0), explore=False)
-        np.testing.assert_array_equal(judged, best)
+        shown = probe.observations()[None]
+        judged, _ = learner.program.act(learner.state, (), shown, np.ones(shown.shape, bool), 0, explore=False)
+        np.testing.assert_array_equal(judged[0], best)
         wrong = np.take_along_axis(q, 1 - best[:, None], axis=1)[:, 0]
         np.testing.assert_allclose(wrong, -1.0, atol=0.05)  # one step, then nothing

@@ -1,8 +1,8 @@
 import jax
 import numpy as np
 import pytest
-import small
 
+import small
 from forethought.agents.base import Phase
 from forethought.errors import TrainingDiverged, UsageError
 from forethought.training.learner import check_warm_up, due
@@ -63,9 +63,7 @@ class Recorder:
 def test_phases_run_at_their_own_steps_also_with_several_environments(num_envs, every, start, expected):
     world = small.envs.make("forethought/ProbeConstant-v0", seeds=[0], envs_per_seed=num_envs)
     learner = small.Learner(Recorder(world.spec, every, start), [0], num_envs, 12)
-    obs = world.reset()
-    while learner.env_steps < 12:
-        obs = small.advance(learner, world, obs)
+    small.live(learner, world, 12)
     assert learner.state["at"][0][: int(learner.state["n"][0])].tolist() == expected
     assert learner.updates == 3 * len(expected)
     assert learner.metrics("note") == {"step": [float(expected[-1])]}

@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
+import small
 from forethought.replay import ring
 from forethought.training.program import REPLAY_AXES, Program, over_seeds, purpose_key, random_action
 from forethought.types import Box, Discrete
@@ -57,7 +57,8 @@ def test_random_actions_fill_their_space():
 
 
 @pytest.mark.parametrize(
-    ("wanted", "steps", "num_envs", "capacity"), [(100, 1000, 1, 100), (100, 40, 1, 40), (100, 40, 3, 42), (2, 40, 3, 3)]
+    ("wanted", "steps", "num_envs", "capacity"),
+    [(100, 1000, 1, 100), (100, 40, 1, 40), (100, 40, 3, 42), (2, 40, 3, 3)],
 )
 def test_the_replay_is_as_large_as_needed_and_divides_by_the_environments(wanted, steps, num_envs, capacity):
     spec = small.envs.env_spec("forethought/ProbeAction-v0")

@@ -22,7 +22,10 @@ CASES = {
         *["sac", "Pendulum-v1", "--steps", "390", "--seeds", "2", "--num-envs", "3", "--action-repeat", "2"],
         *["--agent.hidden", "8", "8", "--agent.random-steps", "90", "--agent.replay-capacity", "150"],
     ],
-    "dyna-q-plus": ["dyna-q-plus", "forethought/BlockingMaze-v0", "--steps", "1500", "--env-kwargs", '{"switch_at":400}'],
+    "dyna-q-plus": [
+        *["dyna-q-plus", "forethought/BlockingMaze-v0", "--steps", "1500"],
+        *["--env-kwargs", '{"switch_at": 400}'],
+    ],
 }
 UNTIMED = ("wall_s", "steps_per_s", "seconds")
 

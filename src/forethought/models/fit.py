@@ -28,6 +28,8 @@ class FitConfig:
     """Transitions per member and update."""
     weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
     """Weight of ``|W|^2 / 2`` for each layer, first to last; the last value serves any further layers."""
+    max_gradient: float = 20.0
+    """Norm to which the gradient of each member is cut (ours: the official code cuts nothing; docs/decisions/0004)."""
     holdout_ratio: float = 0.2
     """Share of the transitions that no member trains on."""
     max_holdout: int = 5000
@@ -189,8 +191,27 @@ def update(
 ) -> tuple[Weights, optax.OptState, Float[Array, ""]]:
     """One Adam step of all members on their own batches; returns the mean NLL too."""
     (_, nll), grads = jax.value_and_grad(loss, has_aux=True)(weights, model, batch, config.weight_decay)
+    grads = clip_per_member(grads, config.max_gradient)
     updates, opt_state = _optimizer(config).update(grads, opt_state, weights)
     return optax.apply_updates(weights, updates), opt_state, nll
+
+
+def clip_per_member(grads: Weights, limit: float) -> Weights:
+    """Scale the gradient of each member, and that of the bounds, down to the norm ``limit``.
+
+    After a long fit the members are very sure of themselves. New data from elsewhere then give errors of hundreds of
+    standard deviations and gradients to match; the second moment of Adam remembers them for thousands of updates, in
+    which the fit stands still.
+    """
+
+    def scale(leaves: list[Array], axis: int) -> Array:
+        square = sum(jnp.sum(x.reshape(*x.shape[:axis], -1) ** 2, axis=-1) for x in leaves)
+        return jnp.minimum(1.0, limit / jnp.sqrt(jnp.maximum(square, 1e-12)))
+
+    of_members = scale(jax.tree.leaves(grads.members), 1)
+    of_bounds = scale([grads.max_logvar, grads.min_logvar], 0)
+    members = jax.tree.map(lambda x: x * of_members.reshape(-1, *(1,) * (x.ndim - 1)), grads.members)
+    return Weights(members, grads.max_logvar * of_bounds, grads.min_logvar * of_bounds)
 
 
 def make_batch(model: Ensemble, rows: Transition) -> Batch:
