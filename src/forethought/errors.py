@@ -44,6 +44,13 @@ class MissingExtra(UsageError):
         super().__init__(f"{what} needs an extra that is not installed: pip install 'forethought[{extra}]'")
 
 
+def require_within(name: str, value: int | float, low: int | float, high: int | float | None = None) -> None:
+    """Raise `UsageError` unless ``low <= value <= high`` (no upper bound where ``high`` is None)."""
+    if not (low <= value and (high is None or value <= high)):
+        bounds = f"at least {low}" if high is None else f"between {low} and {high}"
+        raise UsageError(f"{name} is {value}; it must be {bounds}")
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known names are close to ``name``; all of them when none is close.
 

@@ -78,14 +78,13 @@ class ByHand:
         )
 
     @staticmethod
-    def network(net, x, pick=...):
+    def network(net, x):
         first, last = net.layers
-        hidden = np.maximum(x @ first.weight[pick] + first.bias[pick], 0.0)
-        return hidden @ last.weight[pick] + last.bias[pick]
+        return np.maximum(x @ first.weight + first.bias, 0.0) @ last.weight + last.bias
 
     def q(self, critics, obs, action):
         x = np.concatenate([obs, action], axis=1)
-        return np.stack([self.network(critics.net, x, i)[:, 0] for i in (0, 1)])
+        return np.stack([self.network(critic.net, x)[:, 0] for critic in critics])
 
     def act(self, actor, obs, noise):
         mean, log_std = np.split(self.network(actor.net, obs), 2, axis=1)
@@ -133,8 +132,8 @@ def test_the_critics_descend_their_semi_gradient(step):
     """dL/db of the last bias is the mean error: nothing more comes through the target."""
     _, by_hand, state, after, _ = step
     _, error = by_hand.critic_loss()
-    moved = after.critics.net.layers[-1].bias - np.asarray(state.critics.net.layers[-1].bias)
-    np.testing.assert_allclose(moved[:, 0], -LR * error.mean(axis=1), rtol=1e-3)
+    biases = [[float(critic.net.layers[-1].bias[0]) for critic in s.critics] for s in (state, after)]
+    np.testing.assert_allclose(np.subtract(biases[1], biases[0]), -LR * error.mean(axis=1), rtol=1e-3)
 
 
 def test_the_actor_descends_its_loss_under_the_new_critics(step):
@@ -145,11 +144,11 @@ def test_the_actor_descends_its_loss_under_the_new_critics(step):
     assert moved == pytest.approx(-LR * slope, rel=1e-3)
 
 
-def test_the_temperature_descends_alpha_times_the_surplus_of_entropy(step):
+def test_the_temperature_descends_the_surplus_of_entropy(step):
     made, _, _, after, info = step
     surplus = float(info["entropy"]) - made.target_entropy
     assert made.target_entropy == -1.0
-    assert float(after.log_alpha) == pytest.approx(-0.7 - LR * np.exp(-0.7) * surplus, rel=1e-5)
+    assert float(after.log_alpha) == pytest.approx(-0.7 - LR * surplus, rel=1e-5)
 
 
 def test_the_targets_are_the_polyak_mean(step):
@@ -192,7 +191,7 @@ def test_target_critics_begin_as_copies_of_their_own():
     for online, target in zip(jax.tree.leaves(state.critics), jax.tree.leaves(state.targets), strict=True):
         np.testing.assert_array_equal(online, target)
         assert online.unsafe_buffer_pointer() != target.unsafe_buffer_pointer()
-    first, second = state.critics.net.layers[0].weight
+    first, second = (critic.net.layers[0].weight for critic in state.critics)
     assert not np.array_equal(first, second)
 
 

@@ -50,6 +50,15 @@ def test_a_faulty_environment_is_named_and_nothing_learned_is_lost(tmp_path, fau
     assert np.isfinite(policy(np.zeros(2, np.float32))).all()
 
 
+def test_a_run_that_a_fault_has_stopped_can_go_on(tmp_path):
+    with pytest.raises(EnvironmentFault):
+        train(tmp_path, FAULTY, env_kwargs={"fault": "raises"})
+    # The replayed episode meets no fault (the count of steps began anew with the process), so it ends elsewhere.
+    run = forethought.resume(tmp_path / "run")
+    assert run.summary["status"] == "finished"
+    assert run.summary["env_steps"] == 100
+
+
 def test_observations_out_of_bounds_are_warned_of_once(tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -93,6 +102,7 @@ def test_steps_within_the_warm_up(tmp_path):
         ({"env": "FrozenLake-v1"}, "use dyna-q"),
         ({"preset": "hoper"}, "no preset 'hoper'"),
         ({"steps": 0}, "steps is 0"),
+        ({"agent": {"discount": 1.5}}, "discount is 1.5; it must be between 0.0 and 1.0"),
         ({"seeds": 0}, "seeds is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"eval_evry": 5}, "eval_evry"),

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
+from forethought.errors import require_within
 from forethought.models.ensemble import Ensemble
 from forethought.models.normalizer import fit_normalizer
 from forethought.nets.mlp import MLP
@@ -40,6 +41,12 @@ class FitConfig:
     """Relative fall of a member's hold-out error that counts as a gain."""
     max_epochs: int = 1000
     """The fit ends here at the latest (the official code sets no limit; a fit takes 10 to 100)."""
+
+    def __post_init__(self) -> None:
+        require_within("holdout_ratio", self.holdout_ratio, 0.01, 0.9)
+        require_within("min_gain", self.min_gain, 0.0, 0.99)
+        for name in ("batch_size", "max_holdout", "patience", "max_epochs"):
+            require_within(name, getattr(self, name), 1)
 
 
 class Weights(NamedTuple):
@@ -118,7 +125,7 @@ def is_held_out(slots: Int[Array, " n"], size: Int[Array, ""], config: FitConfig
     was never trained on before: the hold-out error is honest over the whole run, not only within one fit.
     """
     share = jnp.minimum(config.holdout_ratio, config.max_holdout / jnp.maximum(size, 1))
-    return _mix(slots.astype(jnp.uint32)).astype(jnp.float32) / 2.0**32 < share
+    return _mix(slots.astype(jnp.uint32) + 1).astype(jnp.float32) / 2.0**32 < share
 
 
 def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[FitState, Info]:

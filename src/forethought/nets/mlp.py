@@ -18,7 +18,7 @@ Initializer: TypeAlias = Callable[..., Array]
 
 
 def fan_in_uniform(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
-    """Uniform in +-1/sqrt(fan in), the default of the networks in the published SAC results."""
+    """Uniform in +-1/sqrt(fan in): PyTorch's default, with which most SAC results of the field were obtained."""
     bound = shape[0] ** -0.5
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 

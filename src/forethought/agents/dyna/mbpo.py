@@ -13,6 +13,7 @@ from jaxtyping import Array, Int
 
 from forethought.agents.base import Phase
 from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, SACState
+from forethought.errors import require_within
 from forethought.imagine import branched_rollouts
 from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import FitConfig, FitState, fit
@@ -24,7 +25,10 @@ from forethought.types import EnvSpec, Info, Key, Transition
 
 @dataclass(frozen=True)
 class RolloutSchedule:
-    """Length of the imagined rollouts: ``first`` until step ``start``, ``last`` from ``end``, linear between."""
+    """Length of the imagined rollouts: ``first`` until step ``start``, ``last`` from ``end``, linear between.
+
+    Steps are counted from the end of the random ones, as the epochs of the official code are.
+    """
 
     start: int = 20_000
     """Environment steps until which rollouts have the first length."""
@@ -73,6 +77,14 @@ class MBPOConfig:
     """How the policy learns."""
     replay_capacity: int = 1_000_000
     """Real transitions kept."""
+
+    def __post_init__(self) -> None:
+        for name in ("updates_per_step", "model_every", "rollouts_per_step", "retain", "epoch_steps", "members"):
+            require_within(name, getattr(self, name), 1)
+        require_within("elites", self.elites, 1, self.members)
+        require_within("real_ratio", self.real_ratio, 0.0, 1.0)
+        require_within("schedule.first", self.schedule.first, 1)
+        require_within("schedule.last", self.schedule.last, 1)
 
     @property
     def rollouts(self) -> int:
@@ -160,7 +172,7 @@ class MBPO:
         """Branch rollouts off real states; the ring holds ``retain`` epochs of rollouts of the present length."""
         key_start, key_rollout = jax.random.split(key)
         c = self.config
-        length = c.schedule.length(step)
+        length = c.schedule.length(step - c.random_steps)
         imagined = ring.resize(state.imagined, c.rollouts_per_step * c.epoch_steps * c.retain * length)
         start = ring.sample(replay, c.rollouts, key=key_start).obs
         imagined, added = branched_rollouts(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from forethought.agents.base import Phase
 from forethought.agents.dyna.tables import epsilon_greedy
+from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
 from forethought.replay import ring
 from forethought.types import Discrete, EnvSpec, Info, Key
@@ -30,6 +31,12 @@ class SweepingConfig:
     """Factor on older counts of a pair at each visit: 1 the empirical distribution, 0 only the last outcome."""
     outcomes: int = 8
     """Distinct outcomes that the model keeps per state and action."""
+
+    def __post_init__(self) -> None:
+        require_within("planning_steps", self.planning_steps, 0)
+        require_within("outcomes", self.outcomes, 1)
+        for name in ("discount", "epsilon", "model_decay"):
+            require_within(name, getattr(self, name), 0.0, 1.0)
 
 
 class SweepingState(NamedTuple):
