@@ -82,7 +82,8 @@ def rolled_out():
     state, replay, seen = agent.init(key=jax.random.key(0)), lived(40), []
     rollout = jax.jit(agent.rollout)
     for step in (8, 12, 16, 20, 24, 28, 32, 36):
-        state, info = rollout(state, replay, step=jnp.array(step), key=jax.random.key(step))
+        after_exploring = jnp.array(step + agent.config.random_steps)
+        state, info = rollout(state, replay, step=after_exploring, key=jax.random.key(step))
         seen.append((step, {k: float(v) for k, v in info.items()}, state.imagined))
     return agent, replay, seen
 

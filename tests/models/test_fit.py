@@ -7,9 +7,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from forethought.errors import UsageError
 from forethought.models import fit as fit_module
 from forethought.models.ensemble import Ensemble
-from forethought.models.fit import Batch, FitConfig, Weights, fit, gaussian_nll, init, is_held_out, loss
+from forethought.models.fit import (
+    Batch,
+    FitConfig,
+    Weights,
+    clip_per_member,
+    fit,
+    gaussian_nll,
+    init,
+    is_held_out,
+    loss,
+)
 from forethought.models.termination import never
 from forethought.replay import ring
 from forethought.types import Transition
@@ -295,3 +306,31 @@ def test_termination_is_learned_from_data():
     probability = np.asarray(jax.nn.sigmoid(said.end_logit)).mean(axis=0)
     assert probability[obs[:, 0] > 0.5].min() > 0.85
     assert probability[obs[:, 0] < -0.5].max() < 0.15
+
+
+def test_gradients_are_cut_member_by_member():
+    model = small(members=2)
+    weights = weights_of(model)
+    ones = jax.tree.map(jnp.ones_like, weights)
+    # Member 1 has a gradient a hundred times that of member 0; the bounds have one of norm sqrt(2 * 3).
+    uneven = ones._replace(members=jax.tree.map(lambda g: g.at[1].mul(100.0), ones.members))
+    norm = float(np.sqrt(sum(g[0].size for g in jax.tree.leaves(ones.members))))
+    cut = clip_per_member(uneven, 2.0 * norm)
+    for before, after in zip(jax.tree.leaves(uneven.members), jax.tree.leaves(cut.members), strict=True):
+        np.testing.assert_array_equal(after[0], before[0])
+        np.testing.assert_allclose(after[1], 2.0, rtol=1e-5)
+    np.testing.assert_array_equal(cut.max_logvar, ones.max_logvar)
+    np.testing.assert_allclose(clip_per_member(ones, 0.5).min_logvar, 0.5 / np.sqrt(6.0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"holdout_ratio": 0.0}, "holdout_ratio is 0.0; it must be between 0.01 and 0.9"),
+        ({"min_gain": 1.0}, "min_gain is 1.0"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+    ],
+)
+def test_settings_that_no_fit_can_have(settings, said):
+    with pytest.raises(UsageError, match=said):
+        FitConfig(**settings)
