@@ -73,8 +73,13 @@ class Batch(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Hold-out error of each member: mean squared error and negative log-likelihood per output, normalised units."""
+    """Hold-out error of each member, per output and in normalised units.
 
+    ``error``, by which weights and elites are chosen, is the mean squared error, and where termination is learned the
+    cross-entropy of its logit on top: the dynamics may be as good as they get long before the endings are.
+    """
+
+    error: Float[Array, " m"]
     mse: Float[Array, " m"]
     nll: Float[Array, " m"]
 
@@ -112,8 +117,7 @@ def loss(weights: Weights, model: Ensemble, batch: Batch, weight_decay: tuple[fl
     for i, layer in enumerate(weights.members.layers):
         total += weight_decay[min(i, len(weight_decay) - 1)] * 0.5 * jnp.sum(layer.weight**2)
     if model.termination is None:
-        cross_entropy = optax.sigmoid_binary_cross_entropy(said.end_logit, batch.ended.astype(jnp.float32))
-        total += jnp.sum(jnp.mean(cross_entropy, axis=1))
+        total += jnp.sum(jnp.mean(_ending_loss(said.end_logit, batch.ended), axis=1))
     return total, jnp.mean(nll)
 
 
@@ -155,7 +159,7 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
 
     n_batches = jnp.maximum(1, (n_train + config.batch_size - 1) // config.batch_size)
     progress = _fit_epochs(state, model, config, draw, score, n_batches, key_epochs)
-    elites = jnp.argsort(progress.score.mse)[: model.elites.shape[0]]
+    elites = jnp.argsort(progress.score.error)[: model.elites.shape[0]]
     model = eqx.tree_at(lambda e: e.elites, _with_weights(model, progress.best), elites)
     info = {
         "holdout_mse": jnp.mean(progress.score.mse[elites]),
@@ -176,7 +180,7 @@ def _fit_epochs(state, model, config, draw, score, n_batches, key) -> _Progress:
         carry = (p.weights, p.opt_state, p.train_nll, jax.random.fold_in(key, p.epoch))
         weights, opt_state, nll, _ = jax.lax.fori_loop(0, n_batches, step, carry)
         new = score(weights)
-        gained = new.mse < p.score.mse * (1.0 - config.min_gain)
+        gained = new.error < p.score.error * (1.0 - config.min_gain)
         best = _keep_gains(gained, weights, p.best)
         stale = jnp.where(jnp.any(gained), 0, p.stale + 1)
         kept = Score(*(jnp.where(gained, a, b) for a, b in zip(new, p.score, strict=True)))
@@ -189,7 +193,7 @@ def _fit_epochs(state, model, config, draw, score, n_batches, key) -> _Progress:
     none = jnp.full(model.n_members, jnp.inf)
     zero = jnp.array(0)
     return jax.lax.while_loop(
-        going, epoch, _Progress(start, state.opt_state, start, Score(none, none), zero, zero, jnp.array(0.0))
+        going, epoch, _Progress(start, state.opt_state, start, Score(none, none, none), zero, zero, jnp.array(0.0))
     )
 
 
@@ -251,12 +255,24 @@ def _score(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[A
         said = model.predict(batch.x)
         mse = jnp.where(counts, (said.mean - batch.y) ** 2, 0.0)
         nll = jnp.where(counts, gaussian_nll(batch.y, said.mean, said.logvar), 0.0)
-        return Score(total.mse + jnp.sum(mse, axis=(1, 2)), total.nll + jnp.sum(nll, axis=(1, 2)))
+        endings = jnp.where(counts[..., 0], _ending_loss(said.end_logit, batch.ended), 0.0)
+        return Score(
+            total.error + jnp.sum(endings, axis=1),
+            total.mse + jnp.sum(mse, axis=(1, 2)),
+            total.nll + jnp.sum(nll, axis=(1, 2)),
+        )
 
     zeros = jnp.zeros(m)
-    total = jax.lax.fori_loop(0, (n_held + chunk - 1) // chunk, add, Score(zeros, zeros))
-    outputs = jnp.maximum(n_held, 1) * model.max_logvar.shape[0]
-    return Score(total.mse / outputs, total.nll / outputs)
+    total = jax.lax.fori_loop(0, (n_held + chunk - 1) // chunk, add, Score(zeros, zeros, zeros))
+    rows = jnp.maximum(n_held, 1)
+    outputs = rows * model.max_logvar.shape[0]
+    mse, endings = total.mse / outputs, total.error / rows
+    return Score(mse + endings if model.termination is None else mse, mse, total.nll / outputs)
+
+
+def _ending_loss(logit: Float[Array, "m b"], ended: Bool[Array, "m b"]) -> Float[Array, "m b"]:
+    """Cross-entropy of the learned termination."""
+    return optax.sigmoid_binary_cross_entropy(logit, ended.astype(jnp.float32))
 
 
 def _keep_gains(gained: Bool[Array, " m"], new: Weights, old: Weights) -> Weights:
