@@ -180,7 +180,7 @@ def describe(now: Snapshot) -> list[tuple[str, str]]:
         ("episodes", f"{now.episodes:,}"),
         ("return", number(now.train_return)),
         ("evaluated", number(now.eval_return)),
-        ("steps/s", number(now.steps_per_s)),
+        ("steps/s", number(now.steps_per_s or None)),
         ("elapsed", duration(now.wall_s)),
         ("left", duration(now.left_s)),
         ("updates", f"{now.updates:,}"),

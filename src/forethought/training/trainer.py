@@ -17,7 +17,7 @@ from forethought.errors import EnvironmentFault, ForethoughtError, TrainingDiver
 from forethought.training import checkpoint
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.evaluate import Evaluation, evaluate
-from forethought.training.learner import Learner
+from forethought.training.learner import Learner, compiled_programs
 from forethought.training.mirror import flat, open_mirrors
 from forethought.training.progress import Progress, Snapshot
 from forethought.training.rundir import RunDir
@@ -138,7 +138,7 @@ class Trainer:
 
     def _step(self) -> None:
         assert self.obs is not None
-        learner, before = self.learner, self.learner.env_steps
+        learner, before, compiled = self.learner, self.learner.env_steps, compiled_programs()
         action = learner.act(self.obs)
         with learner.clock.measure("env"):
             step = self._guarded(lambda: self.world.step(action))
@@ -154,6 +154,8 @@ class Trainer:
             self._evaluate()
         if self._save_is_due(before):
             self._save()
+        if compiled_programs() > compiled:  # a step that waited for the compiler says nothing of the speed
+            self._mark = learner.env_steps, time.monotonic()
         self.progress.advance(self._snapshot())
 
     def _guarded(self, call: Any) -> Any:
@@ -273,7 +275,7 @@ class Trainer:
 
     def _snapshot(self) -> Snapshot:
         learner = self.learner
-        if not self._rate or time.monotonic() - self._mark[1] > _RATE_S:
+        if time.monotonic() - self._mark[1] > _RATE_S:
             self._measure_rate()
         judged = self.evaluation
         return Snapshot(
