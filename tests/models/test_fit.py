@@ -1,3 +1,4 @@
+import dataclasses
 from functools import partial
 
 import equinox as eqx
@@ -326,7 +327,7 @@ def test_gradients_are_cut_member_by_member():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"holdout_ratio": 0.0}, "holdout_ratio is 0.0; it must be between 0.01 and 0.9"),
+        ({"holdout_ratio": 1.0}, "holdout_ratio is 1.0; it must be between 0.0 and 0.9"),
         ({"min_gain": 1.0}, "min_gain is 1.0"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
     ],
@@ -334,3 +335,13 @@ def test_gradients_are_cut_member_by_member():
 def test_settings_that_no_fit_can_have(settings, said):
     with pytest.raises(UsageError, match=said):
         FitConfig(**settings)
+
+
+def test_without_a_hold_out_every_epoch_is_taken_and_the_last_weights_stay():
+    config = FitConfig(batch_size=16, holdout_ratio=0.0, max_epochs=9, patience=1)
+    state, info = fit(init(small(), config), full_ring(64), config, key=jax.random.key(0))
+    assert int(info["epochs"]) == 9
+    shorter = dataclasses.replace(config, max_epochs=8)
+    before, _ = fit(init(small(), shorter), full_ring(64), shorter, key=jax.random.key(0))
+    last = state.model.members.layers[0].weight
+    assert np.all(np.any(last != before.model.members.layers[0].weight, axis=(1, 2)))

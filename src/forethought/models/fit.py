@@ -32,7 +32,7 @@ class FitConfig:
     max_gradient: float = 20.0
     """Norm to which the gradient of each member is cut (ours: the official code cuts nothing; docs/decisions/0004)."""
     holdout_ratio: float = 0.2
-    """Share of the transitions that no member trains on."""
+    """Share of the transitions that no member trains on; 0: every fit takes max_epochs and keeps the last weights."""
     max_holdout: int = 5000
     """Transitions held out at most."""
     patience: int = 5
@@ -43,7 +43,7 @@ class FitConfig:
     """The fit ends here at the latest (the official code sets no limit; a fit takes 10 to 100)."""
 
     def __post_init__(self) -> None:
-        require_within("holdout_ratio", self.holdout_ratio, 0.01, 0.9)
+        require_within("holdout_ratio", self.holdout_ratio, 0.0, 0.9)
         require_within("min_gain", self.min_gain, 0.0, 0.99)
         for name in ("batch_size", "max_holdout", "patience", "max_epochs"):
             require_within(name, getattr(self, name), 1)
@@ -158,7 +158,7 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
         return _score(_with_weights(model, weights), replay, held_slots, n_held)
 
     n_batches = jnp.maximum(1, (n_train + config.batch_size - 1) // config.batch_size)
-    progress = _fit_epochs(state, model, config, draw, score, n_batches, key_epochs)
+    progress = _fit_epochs(state, model, config, draw, score, n_held, n_batches, key_epochs)
     elites = jnp.argsort(progress.score.error)[: model.elites.shape[0]]
     model = eqx.tree_at(lambda e: e.elites, _with_weights(model, progress.best), elites)
     info = {
@@ -170,7 +170,7 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
     return FitState(model, progress.opt_state), info
 
 
-def _fit_epochs(state, model, config, draw, score, n_batches, key) -> _Progress:
+def _fit_epochs(state, model, config, draw, score, n_held, n_batches, key) -> _Progress:
     def step(i: Array, carry: tuple[Weights, optax.OptState, Array, Key]):
         weights, opt_state, _, key = carry
         weights, opt_state, nll = update(weights, opt_state, model, draw(jax.random.fold_in(key, i)), config)
@@ -180,7 +180,7 @@ def _fit_epochs(state, model, config, draw, score, n_batches, key) -> _Progress:
         carry = (p.weights, p.opt_state, p.train_nll, jax.random.fold_in(key, p.epoch))
         weights, opt_state, nll, _ = jax.lax.fori_loop(0, n_batches, step, carry)
         new = score(weights)
-        gained = new.error < p.score.error * (1.0 - config.min_gain)
+        gained = (new.error < p.score.error * (1.0 - config.min_gain)) | (n_held == 0)
         best = _keep_gains(gained, weights, p.best)
         stale = jnp.where(jnp.any(gained), 0, p.stale + 1)
         kept = Score(*(jnp.where(gained, a, b) for a, b in zip(new, p.score, strict=True)))
