@@ -101,9 +101,17 @@ def test_ask_and_tell_refuses_nonsense_and_loses_nothing(tmp_path):
     agent.act(np.zeros(3))
     with pytest.raises(UsageError, match="not finite"):
         agent.observe(np.zeros(3), np.nan, terminated=False)
+    with pytest.raises(UsageError, match="observation that is not finite"):
+        agent.act(np.array([0.0, np.inf, 0.0]))
     assert agent.steps == 0
     agent.observe(np.zeros(3), 1.0, terminated=False)
     assert agent.steps == 1
+
+
+def test_an_algorithm_that_does_not_fit_leaves_no_directory_behind(tmp_path):
+    with pytest.raises(UsageError, match="dyna-q cannot learn"):
+        forethought.start("dyna-q", OBS, ACTION, run=tmp_path / "run", steps=100)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_tells_how_its_spaces_translate_without_the_environment(run, monkeypatch):

@@ -264,7 +264,7 @@ def film(path: str | Path, output: str | Path, *, seed: int = 0) -> Path:
     Raises `UsageError` or `EnvironmentFault` where the environment gives no pictures.
     """
     config, codec, agent, learner = load_learner(path)
-    policy = _policy(agent, codec, learner, config.seed_list.index(config.seed), config.seed)
+    policy = _policy(agent, codec, learner, 0, config.seed)
     world = envs.make(
         config.env,
         seeds=[seed],

@@ -29,8 +29,14 @@ class Live:
         self._action: np.ndarray | None = None
 
     def act(self, obs: Any) -> np.ndarray:
-        """The action to take now; exploring, and uniformly random in the first ``random_steps``."""
-        self._obs = self.codec.obs_to_agent(obs)[None]
+        """The action to take now; exploring, and uniformly random in the first ``random_steps``.
+
+        Raises `UsageError` for an observation that does not fit or is not finite.
+        """
+        seen = self.codec.obs_to_agent(obs)[None]
+        if not np.all(np.isfinite(seen)):
+            raise UsageError(f"act got an observation that is not finite: {seen[0]}")
+        self._obs = seen
         self._action = self.learner.act(self._obs)
         return self.codec.action_to_env(self._action)[0]
 
@@ -82,6 +88,7 @@ def start(
     """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold."""
     codec = SpaceCodec.from_spaces(observation_space, action_space)
     config = configure(algorithm, name, steps=steps, seed=seed, agent=agent)
+    catalog.require_fit(algorithm, codec.spec(name))  # before anything is written
     described = RunDir.create(Path(run), config, to_dict(catalog.find(algorithm).load()[1]()), codec)
     return _live(config, codec, described)
 

@@ -9,6 +9,7 @@ from forethought.agents.catalog import find_preset
 from forethought.agents.dyna.mbpo import MBPO, MBPOConfig, RolloutSchedule
 from forethought.replay import ring
 from forethought.training.config import from_dict
+from forethought.training.learner import due
 from forethought.training.program import empty_transition
 from forethought.types import Box, EnvSpec, Transition
 
@@ -72,6 +73,13 @@ def test_a_batch_holds_its_share_of_real_transitions(ratio, n_real):
     _, info = agent.update(state, lived(50, reward=1.0), step=jnp.array(0), key=jax.random.key(0))
     assert batches[0] == (256,)
     assert float(jnp.sum(info["paid"])) == n_real
+
+
+@pytest.mark.parametrize("random_steps", [0, 30])
+def test_the_first_fit_comes_no_later_than_the_first_update(random_steps):
+    fit, rollout, update = MBPO(MBPOConfig(random_steps=random_steps), SPEC).phases()
+    first = [min(t for t in range(1, 600) if due(phase, t - 1, t)) for phase in (fit, rollout, update)]
+    assert first == [max(random_steps, 1)] * 3
 
 
 @pytest.fixture(scope="module")

@@ -163,9 +163,7 @@ class Trainer:
         try:
             return call()
         except (EnvironmentFault, TrainingDiverged) as fault:
-            if self.saved is None or isinstance(fault, TrainingDiverged):
-                raise type(fault)(f"{fault}; {self._last_good()}") from fault
-            if self.obs is not None:
+            if self.saved is not None and isinstance(fault, EnvironmentFault):
                 self._save()
             raise type(fault)(f"{fault}; {self._last_good()}") from fault
 

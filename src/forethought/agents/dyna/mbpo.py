@@ -144,7 +144,7 @@ class MBPO:
 
     def phases(self) -> tuple[Phase, ...]:
         """Fit and imagine every ``model_every`` steps, improve the policy after each step."""
-        c, start = self.config, self.config.random_steps
+        c, start = self.config, max(self.config.random_steps, 1)  # never an update before the first fit
         return (
             Phase("fit_model", c.model_every, self.fit_model, start=start, kind="model"),
             Phase("rollout", c.model_every, self.rollout, start=start, kind="model"),
