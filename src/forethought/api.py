@@ -135,6 +135,7 @@ def resume(path: str | Path, *, steps: int | None = None, progress: Progress | N
         if steps < config.steps:
             raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
         config = dataclasses.replace(config, steps=steps)
+    require_mirrors(config.mirror)
     world = make_world(config)
     agent = build_agent(config, world.spec)
     trainer = Trainer(config, run, agent, world, progress)
