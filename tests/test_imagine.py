@@ -139,3 +139,26 @@ def test_each_step_of_imagination_draws_afresh():
     _, (t, _) = imagine(Line(noise=0.5), wander, starts(0.0, 0.0), 3, key=jax.random.key(0))
     for drawn in (t.action, t.next_obs - t.obs - t.action):
         assert len(set(np.round(np.asarray(drawn).ravel(), 5))) == 6
+
+
+def test_rollouts_in_blocks_lose_and_mix_up_nothing(monkeypatch):
+    from forethought import imagine as module
+
+    obs = np.arange(12.0)
+    whole, _ = branched_rollouts(Line(end=13.0), forward, starts(*obs), jnp.array(3), empty(100), key=jax.random.key(0))
+    monkeypatch.setattr(module, "BLOCK", 5)  # 12 particles: two blocks of 6
+    parts, added = branched_rollouts(
+        Line(end=13.0), forward, starts(*obs), jnp.array(3), empty(100), key=jax.random.key(0)
+    )
+    assert stored(parts) == stored(whole)
+    assert float(added) * 12 == len(stored(whole))
+
+
+def test_blocks_of_particles_have_noise_of_their_own(monkeypatch):
+    from forethought import imagine as module
+
+    monkeypatch.setattr(module, "BLOCK", 2)
+    into, _ = branched_rollouts(
+        Line(noise=1.0), forward, starts(*[0.0] * 8), jnp.array(1), empty(9), key=jax.random.key(0)
+    )
+    assert len({after for _, after, _ in stored(into)}) == 8

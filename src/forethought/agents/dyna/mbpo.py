@@ -190,12 +190,11 @@ class MBPO:
         """``updates_per_step`` steps of SAC, each on ``real_ratio`` real and otherwise imagined transitions."""
         n_real, n = self.n_real, self.config.sac.batch_size
 
-        def body(sac: SACState, key: Key) -> tuple[SACState, Info]:
-            key_real, key_imagined, key_learn = jax.random.split(key, 3)
+        def draw(key: Key) -> Transition:
+            key_real, key_imagined = jax.random.split(key)
             real = ring.sample(replay, n_real, key=key_real)
             imagined = ring.sample(state.imagined, n - n_real, key=key_imagined)
-            batch = jax.tree.map(lambda r, i: jnp.concatenate([r, i]), real, imagined)
-            return self.sac.learn(sac, batch, key=key_learn)
+            return jax.tree.map(lambda r, i: jnp.concatenate([r, i]), real, imagined)
 
-        sac, infos = jax.lax.scan(body, state.sac, jax.random.split(key, self.config.updates_per_step))
-        return state._replace(sac=sac), jax.tree.map(lambda x: x[-1], infos)
+        sac, info = self.sac.learn_many(state.sac, draw, self.config.updates_per_step, key=key)
+        return state._replace(sac=sac), info
