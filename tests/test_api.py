@@ -7,6 +7,8 @@ import pytest
 
 import forethought
 from forethought.errors import UsageError
+from forethought.report.html import write_report
+from forethought.report.read import read_run
 from forethought.types import Box
 
 AGENT = {"hidden": (8, 8), "batch_size": 8, "random_steps": 20}
@@ -83,6 +85,25 @@ def test_ask_and_tell_is_saved_and_goes_on_with_the_same_bits(tmp_path):
     replayed = np.random.default_rng(3)
     obs = replayed.uniform(-1, 1, (40, 3))[-1]
     np.testing.assert_array_equal(second.act(obs), expected[39])
+
+
+def test_ask_and_tell_writes_a_journal_that_a_report_can_read(tmp_path):
+    agent = forethought.start("sac", OBS, ACTION, run=tmp_path / "run", steps=200, agent=AGENT)
+    drive(agent, np.random.default_rng(3), 60)
+    agent.save()
+    drive(agent, np.random.default_rng(4), 30)  # lost: never saved
+    agent = forethought.resume_live(tmp_path / "run")
+    drive(agent, np.random.default_rng(5), 10)
+    agent.save()
+    run = read_run(tmp_path / "run")
+    assert [(r["env_steps"], r["length"]) for r in run.of("episode")] == [(13, 13), (26, 13), (39, 13), (52, 13)]
+    steps = [r["env_steps"] for r in run.of("train")]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 70
+    assert all("critic_loss" in r for r in run.of("train") if r["env_steps"] >= 20)
+    assert run.summary["status"] == "saved"
+    assert run.summary["env_steps"] == 70
+    assert "Return" in write_report([run.path], tmp_path / "report.html").read_text()
 
 
 def test_what_was_really_done_is_learned_from(tmp_path):

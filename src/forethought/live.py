@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from forethought.agents import catalog
-from forethought.agents.base import Agent
 from forethought.api import build_agent, configure, print_warning
 from forethought.envs import SpaceCodec, Step
 from forethought.errors import UsageError
 from forethought.training import checkpoint
 from forethought.training.config import RunConfig, to_dict
+from forethought.training.journal import Journal
 from forethought.training.learner import Learner
 from forethought.training.rundir import RunDir
 
@@ -23,8 +23,11 @@ class Live:
     ``act`` and ``observe`` alternate; observations and actions are plain numpy in the environment's own units.
     """
 
-    def __init__(self, agent: Agent, codec: SpaceCodec, learner: Learner, run: RunDir, keep: int):
-        self.agent, self.codec, self.learner, self.run, self.keep = agent, codec, learner, run, keep
+    def __init__(self, config: RunConfig, codec: SpaceCodec, run: RunDir):
+        self.config, self.codec, self.run = config, codec, run
+        self.agent = build_agent(config, codec.spec(config.env))
+        self.learner = Learner(self.agent, config.seed_list, 1, config.steps)
+        self.journal = Journal(config, run, self.agent, self.learner, print_warning)
         self._obs: np.ndarray | None = None
         self._action: np.ndarray | None = None
 
@@ -46,7 +49,8 @@ class Live:
         """What the last action led to; then the agent learns what is due.
 
         ``next_obs`` is the final observation where the episode ended; then call `act` with the first observation of
-        the next one. ``action`` reports what was really done where that is not what `act` said.
+        the next one. ``action`` reports what was really done where that is not what `act` said. Episodes and
+        training metrics go to ``metrics.jsonl``, as in any run.
 
         Raises `UsageError` without a preceding `act`, or for numbers that are not finite: nothing is learned then.
         """
@@ -57,10 +61,11 @@ class Live:
         if not (np.isfinite(reward) and np.all(np.isfinite(seen)) and np.all(np.isfinite(done))):
             raise UsageError(f"observe got a number that is not finite (reward {reward}); this step was not learned")
         flags = np.array([terminated]), np.array([truncated])
-        frames = np.ones(1, np.int32)
-        self.learner.observe(self._obs, done, Step(seen, np.array([reward], np.float32), *flags, seen, frames))
+        step = Step(seen, np.array([reward], np.float32), *flags, seen, np.ones(1, np.int32))
+        self.learner.observe(self._obs, done, step)
         self._obs = None
-        self.learner.learn()
+        self.journal.stepped(step)
+        self.journal.learned(self.learner.learn())
 
     @property
     def steps(self) -> int:
@@ -70,8 +75,9 @@ class Live:
     def save(self) -> Path:
         """Write a checkpoint; `resume_live` and `load` read it. Raises `TrainingDiverged` rather than keep a NaN."""
         self.learner.check_finite()
-        host = {"counters": self.learner.counters()}
-        return checkpoint.save(self.run.checkpoints, self.steps, self.learner.tree(), host, keep=self.keep)
+        host = {"counters": self.learner.counters(), **self.journal.host()}
+        self.journal.summary("saved")
+        return checkpoint.save(self.run.checkpoints, self.steps, self.learner.tree(), host, keep=self.config.keep)
 
 
 def start(
@@ -90,20 +96,15 @@ def start(
     config = configure(algorithm, name, steps=steps, seed=seed, agent=agent)
     catalog.require_fit(algorithm, codec.spec(name))  # before anything is written
     described = RunDir.create(Path(run), config, to_dict(catalog.find(algorithm).load()[1]()), codec)
-    return _live(config, codec, described)
+    return Live(config, codec, described)
 
 
 def resume_live(path: str | Path) -> Live:
     """Go on with an ask/tell agent from its newest checkpoint, exactly where `Live.save` left it."""
     run = RunDir.open(Path(path))
     config, codec = run.read_config()
-    live = _live(config, codec, run)
+    live = Live(config, codec, run)
     tree, host, _ = checkpoint.load_latest(run.checkpoints, live.learner.tree, print_warning)
     live.learner.restore(tree, host["counters"])
+    live.journal.restore(host)
     return live
-
-
-def _live(config: RunConfig, codec: SpaceCodec, run: RunDir) -> Live:
-    spec = codec.spec(config.env)
-    agent = build_agent(config, spec)
-    return Live(agent, codec, Learner(agent, config.seed_list, 1, config.steps), run, config.keep)

@@ -9,7 +9,8 @@ import pytest
 
 import forethought
 from forethought.errors import CheckpointError, EnvironmentFault, TrainingDiverged, UsageError
-from forethought.training import checkpoint
+from forethought.report.read import read_run
+from forethought.training import checkpoint, trainer
 
 FAULTY = "tests.training.faulty:Faulty-v0"
 TINY = {"hidden": (8, 8), "batch_size": 8, "random_steps": 20, "replay_capacity": 500}
@@ -57,6 +58,27 @@ def test_a_run_that_a_fault_has_stopped_can_go_on(tmp_path):
     run = forethought.resume(tmp_path / "run")
     assert run.summary["status"] == "finished"
     assert run.summary["env_steps"] == 100
+
+
+def test_an_evaluation_that_failed_is_made_up_for_on_resume(tmp_path, monkeypatch):
+    options = {"steps": 60, "eval_every": 30}
+    whole = train(tmp_path / "whole", **options)
+    calls, play = [], trainer.evaluate
+
+    def fails_once(*args, **kwargs):
+        calls.append(kwargs["stream"])
+        if len(calls) == 2:
+            raise EnvironmentFault("the light went out")
+        return play(*args, **kwargs)
+
+    monkeypatch.setattr(trainer, "evaluate", fails_once)
+    with pytest.raises(EnvironmentFault, match="the light went out"):
+        train(tmp_path / "parts", **options)
+    parts = forethought.resume(tmp_path / "parts" / "run")
+    assert calls[1] == calls[2] == "evaluation at 30"
+    evaluated = [[(r["env_steps"], r["return"]) for r in read_run(run.path).of("eval")] for run in (whole, parts)]
+    assert len(evaluated[0]) == 3
+    assert evaluated[0] == evaluated[1]
 
 
 def test_observations_out_of_bounds_are_warned_of_once(tmp_path):

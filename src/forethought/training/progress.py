@@ -14,22 +14,16 @@ class Snapshot:
     """The state of a run in numbers. Returns are means over seeds."""
 
     steps: int = 0
-    seeds: int = 1
     env_steps: int = 0
     frames: int = 0
     updates: int = 0
     episodes: int = 0
     wall_s: float = 0.0
     steps_per_s: float = 0.0
+    left_s: float | None = None
     train_return: float | None = None
     eval_return: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def left_s(self) -> float | None:
-        """Seconds to go at the present speed."""
-        rate = self.steps_per_s / self.seeds
-        return (self.steps - self.env_steps) / rate if rate else None
 
 
 @runtime_checkable  # for the type checks of the tests

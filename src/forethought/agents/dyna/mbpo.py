@@ -81,6 +81,8 @@ class MBPOConfig:
     def __post_init__(self) -> None:
         for name in ("updates_per_step", "model_every", "rollouts_per_step", "retain", "epoch_steps", "members"):
             require_within(name, getattr(self, name), 1)
+        require_within("random_steps", self.random_steps, 0)
+        require_within("replay_capacity", self.replay_capacity, 1)
         require_within("elites", self.elites, 1, self.members)
         require_within("real_ratio", self.real_ratio, 0.0, 1.0)
         require_within("schedule.first", self.schedule.first, 1)

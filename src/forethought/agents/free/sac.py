@@ -59,6 +59,11 @@ class SACConfig(ActorCriticConfig):
     replay_capacity: int = 1_000_000
     """Transitions kept."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("updates_per_step", 1), ("random_steps", 0), ("replay_capacity", 1)):
+            require_within(name, getattr(self, name), least)
+
 
 class Actor(eqx.Module):
     """Mean and log standard deviation of a Gaussian that tanh squashes into the action box."""

@@ -1,0 +1,187 @@
+"""What a run tells of itself: the lines of ``metrics.jsonl``, what mirrors get, warnings, episodes and speed."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from forethought.agents.base import Agent, Phase
+from forethought.envs.contract import Step
+from forethought.training.config import RunConfig, to_dict
+from forethought.training.learner import Learner, compiled_programs
+from forethought.training.mirror import flat, open_mirrors
+from forethought.training.progress import Snapshot
+from forethought.training.rundir import RunDir
+
+_RATE_S = 5.0  # seconds over which the displayed speed is measured
+_RECENT = 20  # training episodes in the displayed mean return
+
+
+@dataclass
+class Episodes:
+    """Return and length so far of the episode in each slot, and the returns of the last finished ones."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    finished: int = 0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def add(self, step: Step) -> list[tuple[int, float, int]]:
+        """Count one step of every slot; returns (slot, return, length) of the episodes that ended."""
+        self.returns += step.reward
+        self.lengths += 1
+        ended = []
+        for slot in np.flatnonzero(step.terminated | step.truncated):
+            ended.append((int(slot), float(self.returns[slot]), int(self.lengths[slot])))
+            self.recent.append(self.returns[slot])
+            self.returns[slot], self.lengths[slot] = 0.0, 0
+        self.finished += len(ended)
+        return ended
+
+
+class Journal:
+    """Writes down what a learner lives through, whoever drives it.
+
+    Every method that reads the agent's numbers raises `TrainingDiverged` where one of them is NaN or infinite.
+    """
+
+    def __init__(
+        self, config: RunConfig, run: RunDir, agent: Agent, learner: Learner, show: Callable[[str], None]
+    ) -> None:
+        self.config, self.run, self.agent, self.learner, self.show = config, run, agent, learner, show
+        slots = config.seeds * config.num_envs
+        self.episodes = Episodes(np.zeros(slots), np.zeros(slots, np.int64))
+        self.mirrors = open_mirrors(config.mirror, run.path, to_dict(config))
+        self.latest: dict[str, float] = {}
+        self._warned: set[str] = set()
+        self._rate = 0.0
+        self.begin(0.0)
+
+    def begin(self, wall_s: float) -> None:
+        """Start the clocks, ``wall_s`` seconds into the run."""
+        now = time.monotonic()
+        self._started, self._programs = now - wall_s, compiled_programs()
+        self._mark = self._pace = self.learner.env_steps, now
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of the whole run, earlier processes included."""
+        return time.monotonic() - self._started
+
+    def log(self, kind: str, values: dict[str, Any]) -> None:
+        """One line, with the counters."""
+        learner = self.learner
+        counters = {"env_steps": learner.env_steps, "frames": learner.frames, "updates": learner.updates}
+        self.run.log({"kind": kind, **counters, "wall_s": round(self.wall_s, 3), **values})
+        for mirror in self.mirrors:
+            mirror.scalars({f"{kind}/{name}": value for name, value in flat(values).items()}, learner.env_steps)
+
+    def warn(self, text: str) -> None:
+        """Say something once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.log("warning", {"text": text})
+            self.show(f"warning: {text}")
+
+    def stepped(self, step: Step) -> None:
+        """One step of every slot: the episodes that end with it."""
+        for slot, total, length in self.episodes.add(step):
+            seed = self.config.seed_list[slot // self.config.num_envs]
+            self.log("episode", {"seed": seed, "return": total, "length": length})
+
+    def learned(self, ran: Sequence[Phase]) -> None:
+        """After the phases of a step: what the model says of itself, and the training metrics where they are due."""
+        models = self._metrics(phase for phase in ran if phase.kind == "model")
+        if models:
+            self.log("model", models)
+            for text in self.agent.concerns(models):
+                self.warn(text)
+        if crossed(self.learner, self.config.log_every):
+            metrics = self._metrics(phase for phase in self.learner.phases if phase.kind == "train")
+            self._measure_rate()
+            seconds = {name: round(s, 4) for name, s in self.learner.clock.seconds.items()}
+            self.latest = {name: float(np.mean(values)) for name, values in metrics.items()}
+            self.log("train", {**metrics, "steps_per_s": self._rate, "seconds": seconds})
+
+    def host(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {
+            "returns": self.episodes.returns,
+            "lengths": self.episodes.lengths,
+            "episodes": self.episodes.finished,
+            "recent": [float(x) for x in self.episodes.recent],
+            "metrics_bytes": self.run.metrics_size(),
+            "wall_s": self.wall_s,
+        }
+
+    def restore(self, host: dict[str, Any]) -> None:
+        """Become what `host` was; lines that were written later are cut off."""
+        self.run.cut_metrics(host["metrics_bytes"])
+        self.episodes.returns, self.episodes.lengths = np.array(host["returns"]), np.array(host["lengths"])
+        self.episodes.finished = host["episodes"]
+        self.episodes.recent.extend(host["recent"])
+        self.begin(host["wall_s"])
+
+    def snapshot(self) -> Snapshot:
+        """The numbers for a display."""
+        learner, now = self.learner, time.monotonic()
+        if compiled_programs() > self._programs:  # a step that waited for the compiler says nothing of the speed
+            self._programs = compiled_programs()
+            self._mark = self._pace = learner.env_steps, now
+        if now - self._mark[1] > _RATE_S:
+            self._measure_rate()
+        steps, since = learner.env_steps - self._pace[0], now - self._pace[1]
+        return Snapshot(
+            steps=self.config.steps,
+            env_steps=learner.env_steps,
+            frames=learner.frames,
+            updates=learner.updates,
+            episodes=self.episodes.finished,
+            wall_s=self.wall_s,
+            steps_per_s=self._rate,
+            left_s=(self.config.steps - learner.env_steps) * since / steps if steps else None,
+            train_return=float(np.mean(self.episodes.recent)) if self.episodes.recent else None,
+            metrics=self.latest,
+        )
+
+    def summary(self, status: str, message: str = "", returns: list[float] | None = None) -> dict[str, Any]:
+        """Write ``summary.json`` and return it; ``returns`` are the last evaluation's, per seed."""
+        learner = self.learner
+        summary = {
+            "status": status,
+            "message": message,
+            "env_steps": learner.env_steps,
+            "frames": learner.frames,
+            "updates": learner.updates,
+            "wall_s": round(self.wall_s, 3),
+            "seconds": {name: round(s, 3) for name, s in learner.clock.seconds.items()},
+            "return": returns,
+        }
+        self.run.write_summary(summary)
+        return summary
+
+    def close(self) -> None:
+        """Close the files and the mirrors."""
+        self.run.close()
+        for mirror in self.mirrors:
+            mirror.close()
+
+    def _metrics(self, phases: Iterable[Phase]) -> dict[str, list[float]]:
+        metrics: dict[str, list[float]] = {}
+        for phase in phases:
+            metrics.update(self.learner.metrics(phase.name))
+        return metrics
+
+    def _measure_rate(self) -> None:
+        """Environment steps per second, of all seeds together, since the last measurement."""
+        steps, since = self.learner.env_steps - self._mark[0], time.monotonic() - self._mark[1]
+        self._rate = steps * self.config.seeds / max(since, 1e-9)
+        self._mark = self.learner.env_steps, time.monotonic()
+
+
+def crossed(learner: Learner, every: int) -> bool:
+    """Whether the newest step of every environment passed a multiple of ``every``."""
+    return learner.env_steps // every > (learner.env_steps - learner.num_envs) // every
