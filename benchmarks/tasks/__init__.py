@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from benchmarks.results import Result
 from benchmarks.tasks import continuous, tabular
 from benchmarks.tasks.common import Request
+from benchmarks.tasks.warm_start import warm_start
 
 
 @dataclass(frozen=True)
@@ -28,5 +29,6 @@ TASKS: dict[str, Task] = {
     "sac_pendulum": Task(continuous.sac_pendulum, 20_000, 5),
     "mbpo_pendulum": Task(continuous.mbpo_pendulum, 3000, 5),
     "mbpo_inverted_pendulum": Task(continuous.mbpo_inverted_pendulum, 5000, 5),
+    "warm_start": Task(warm_start, 750, 10),
     "mbpo_hopper": Task(continuous.mbpo_hopper, 125_000, 1, any_length=True),
 }

@@ -101,7 +101,7 @@ def test_the_ring_holds_an_epoch_of_rollouts_of_the_present_length(rolled_out):
     assert agent.config.rollouts == 8
     assert seen[0][2].capacity == 2 * 8 * 3
     for step, info, imagined in seen:
-        length = {8: 1, 12: 1, 16: 1, 20: 2, 24: 2, 28: 2}.get(step, 3)
+        length = {8: 1, 12: 1, 16: 1, 20: 1, 24: 2, 28: 2}.get(step, 3)  # as it is where the epoch of 8 steps began
         assert info["rollout_length"] == length
         assert int(imagined.limit) == 2 * 8 * length
         assert info["rollout_steps"] <= length

@@ -14,6 +14,7 @@ from forethought.agents.free.sac import (
     SACConfig,
     soft_target,
 )
+from forethought.errors import UsageError
 from forethought.replay import ring
 from forethought.types import Box, EnvSpec, Transition
 
@@ -163,6 +164,12 @@ def test_the_temperature_rises_while_entropy_is_below_its_target(target_entropy,
     after, info = jax.jit(made.learn)(start(made), make_batch(), key=KEY)
     assert (float(info["entropy"]) < target_entropy) == rises
     assert (float(after.log_alpha) > -0.7) == rises
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_a_temperature_has_a_logarithm(temperature):
+    with pytest.raises(UsageError, match="temperature is"):
+        SACConfig(temperature=temperature)
 
 
 def test_a_fixed_temperature_stays():

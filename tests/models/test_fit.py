@@ -10,7 +10,7 @@ from scipy import stats
 
 from forethought.errors import UsageError
 from forethought.models import fit as fit_module
-from forethought.models.ensemble import Ensemble
+from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import (
     Batch,
     FitConfig,
@@ -335,6 +335,27 @@ def test_gradients_are_cut_member_by_member():
 def test_settings_that_no_fit_can_have(settings, said):
     with pytest.raises(UsageError, match=said):
         FitConfig(**settings)
+
+
+def test_of_a_handful_of_transitions_one_is_held_out():
+    config = FitConfig(batch_size=4, max_epochs=200, holdout_ratio=0.01)
+    assert not jnp.any(is_held_out(jnp.arange(8), jnp.array(8), config))  # by their numbers all would be trained on
+    _, info = fit(init(small(), config), full_ring(8), config, key=jax.random.key(0))
+    assert float(info["holdout_mse"]) > 0.0
+    assert int(info["epochs"]) < 200
+
+
+def test_a_constant_observation_stays_where_it_is():
+    # A set-point of 207.4: were its rounding error taken for a spread, imagination would multiply it at every step.
+    n, rng = 200, np.random.default_rng(0)
+    obs = np.stack([rng.normal(size=n), np.full(n, 207.4)], axis=1)
+    data = full_ring(n, obs=obs, next_obs=obs + np.stack([rng.normal(size=n), np.zeros(n)], axis=1))
+    config = FitConfig(batch_size=32, max_epochs=20)
+    state, _ = jax.jit(fit, static_argnums=2)(init(small(), config), data, config, key=jax.random.key(0))
+    model, belief = state.model.predictor(), EnsembleBelief(jnp.asarray(obs, jnp.float32))
+    for i in range(4):
+        belief, _ = model.step(belief, jnp.zeros((n, 1)), key=jax.random.key(i))
+    assert float(jnp.max(jnp.abs(belief.obs[:, 1] - 207.4))) < 5.0
 
 
 def test_without_a_hold_out_every_epoch_is_taken_and_the_last_weights_stay():

@@ -1,5 +1,7 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from forethought.models.normalizer import fit_normalizer, identity
 
@@ -19,6 +21,16 @@ def test_a_small_spread_around_a_large_mean():
     fitted = fit_normalizer(x, jnp.ones(4000, bool))
     np.testing.assert_allclose(fitted.std, 0.05 * noise.std(), rtol=1e-2)
     np.testing.assert_allclose(fitted.mean, 1000.0, atol=0.02)
+
+
+@pytest.mark.parametrize("constant", [10.3, -77.7, 207.4, 3e4])
+def test_a_large_constant_is_a_constant(constant):
+    # The float32 mean of equal numbers is off by a rounding error, which must not pass for a spread.
+    for n in (137, 1000, 4001):
+        x = jnp.full((n, 1), constant, jnp.float32)
+        fitted = jax.jit(fit_normalizer)(x, jnp.arange(n) % 5 != 0)
+        assert fitted.std.tolist() == [1.0]
+        np.testing.assert_array_equal(fitted.mean, x[0])
 
 
 def test_without_data():

@@ -30,6 +30,7 @@ def lived(env_id, steps, **kwargs):
         ("Hopper-v5", 600, 10, {}),
         ("Walker2d-v5", 600, 10, {}),
         ("InvertedPendulum-v5", 300, 10, {}),
+        ("InvertedDoublePendulum-v5", 300, 10, {}),
         ("HalfCheetah-v5", 100, 0, {}),
         ("Ant-v5", 600, 1, {"include_cfrc_ext_in_observation": False}),
         ("Humanoid-v5", 300, 5, {}),

@@ -73,6 +73,14 @@ MBPO_PRESETS: dict[str, Preset] = {
         random_steps=500,
         epoch_steps=250,
     ),
+    "inverted-double-pendulum": _official(
+        "InvertedDoublePendulum-v5",
+        "official",
+        target_entropy=-0.5,
+        rollouts=(1, 15, 1, 1),
+        random_steps=500,
+        epoch_steps=250,
+    ),
     "pendulum": Preset(
         "Pendulum-v1",
         "no official configuration; between InvertedPendulum's and that of mbrl-lib for its cartpole",

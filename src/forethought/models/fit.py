@@ -21,7 +21,11 @@ _BOUND_PENALTY = 0.01  # weight of (max_logvar - min_logvar) in the loss; offici
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How an ensemble is fitted. Defaults are those of MBPO's official code (``mbpo/models/bnn.py``)."""
+    """How an ensemble is fitted. Defaults are those of MBPO's official code.
+
+    Batch size and hold-out share stand there in ``mbpo/algorithms/mbpo.py``, step size and decay in
+    ``mbpo/models/constructor.py``, the rule of stopping in ``mbpo/models/bnn.py``.
+    """
 
     learning_rate: float = 1e-3
     """Adam step size."""
@@ -36,7 +40,7 @@ class FitConfig:
     max_holdout: int = 5000
     """Transitions held out at most."""
     patience: int = 5
-    """Epochs without a gain on any member, after which the fit ends."""
+    """Epochs without a gain on any member that are forgiven; the next one ends the fit."""
     min_gain: float = 0.01
     """Relative fall of a member's hold-out error that counts as a gain."""
     max_epochs: int = 1000
@@ -141,10 +145,12 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
     slots = jnp.arange(replay.capacity)
     used = slots < replay.size
     held = is_held_out(slots, replay.size, config) & used
-    n_held = jnp.sum(held)
+    if config.holdout_ratio > 0.0:  # of a handful of transitions one at least: without any there is nothing to stop by
+        held |= (replay.size > 1) & ~jnp.any(held) & (slots == 0)
     held_slots = jnp.nonzero(held, size=min(replay.capacity, 2 * config.max_holdout), fill_value=0)[0]
+    n_held = jnp.minimum(jnp.sum(held), held_slots.shape[0])
     train_slots = jnp.nonzero(used & ~held, size=replay.capacity, fill_value=0)[0]
-    n_train = replay.size - n_held
+    n_train = replay.size - jnp.sum(held)
     model = _with_statistics(state.model, replay.data, used & ~held)
     key_boot, key_epochs = jax.random.split(key)
     salt = jax.random.bits(key_boot, (model.n_members, 1))
@@ -161,12 +167,10 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
     progress = _fit_epochs(state, model, config, draw, score, n_held, n_batches, key_epochs)
     elites = jnp.argsort(progress.score.error)[: model.elites.shape[0]]
     model = eqx.tree_at(lambda e: e.elites, _with_weights(model, progress.best), elites)
-    info = {
-        "holdout_mse": jnp.mean(progress.score.mse[elites]),
-        "holdout_nll": jnp.mean(progress.score.nll[elites]),
-        "train_nll": progress.train_nll,
-        "epochs": progress.epoch,
-    }
+    info = {"train_nll": progress.train_nll, "epochs": progress.epoch}
+    if config.holdout_ratio > 0.0:
+        held_out = {"holdout_mse": progress.score.mse[elites], "holdout_nll": progress.score.nll[elites]}
+        info |= jax.tree.map(jnp.mean, held_out)
     return FitState(model, progress.opt_state), info
 
 

@@ -31,9 +31,12 @@ def identity(dim: int) -> Normalizer:
 def fit_normalizer(x: Float[Array, "n d"], keep: Bool[Array, " n"]) -> Normalizer:
     """Statistics of the rows that are kept. A constant dimension gets a standard deviation of 1.
 
-    Two passes: the one-pass formula loses a small spread around a large mean in float32.
+    Two passes, both relative to one of the rows: in float32 the one-pass formula loses a small spread around a large
+    mean, and the mean of equal large numbers is not quite that number, which would pass for a tiny spread.
     """
     weight = keep[:, None] / jnp.maximum(jnp.sum(keep), 1)
-    mean = jnp.sum(x * weight, axis=0)
-    std = jnp.sqrt(jnp.sum((x - mean) ** 2 * weight, axis=0))
-    return Normalizer(mean, jnp.where(std < _SMALLEST_STD, 1.0, std))
+    origin = x[jnp.argmax(keep)]
+    offset = x - origin
+    mean = jnp.sum(offset * weight, axis=0)
+    std = jnp.sqrt(jnp.sum((offset - mean) ** 2 * weight, axis=0))
+    return Normalizer(origin + mean, jnp.where(std < _SMALLEST_STD, 1.0, std))

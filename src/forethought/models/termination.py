@@ -28,6 +28,15 @@ def inverted_pendulum(obs: Float[Array, "n o"], action: Array, next_obs: Float[A
     return ~(_finite(next_obs) & (jnp.abs(next_obs[:, 1]) <= 0.2))
 
 
+def inverted_double_pendulum(
+    obs: Float[Array, "n o"], action: Array, next_obs: Float[Array, "n o"]
+) -> Bool[Array, " n"]:
+    """The tip of two poles of 0.6 m is at most 1 m high; observed are sines (1, 2) and cosines (3, 4) of the angles."""
+    first, second = (jnp.arctan2(next_obs[:, i], next_obs[:, i + 2]) for i in (1, 2))
+    tip = 0.6 * (jnp.cos(first) + jnp.cos(first + second))
+    return ~(_finite(next_obs) & (tip > 1.0))
+
+
 def hopper(obs: Float[Array, "n o"], action: Array, next_obs: Float[Array, "n o"]) -> Bool[Array, " n"]:
     """Height at most 0.7 m, lean at least 0.2 rad, or a state beyond 100."""
     height, angle = next_obs[:, 0], next_obs[:, 1]
@@ -69,6 +78,7 @@ KNOWN: dict[str, Termination] = {
     "Pusher-v5": never,
     "HumanoidStandup-v5": never,
     "InvertedPendulum-v5": inverted_pendulum,
+    "InvertedDoublePendulum-v5": inverted_double_pendulum,
     "Hopper-v5": hopper,
     "Walker2d-v5": walker2d,
     "Ant-v5": ant,

@@ -18,7 +18,7 @@ Initializer: TypeAlias = Callable[..., Array]
 
 
 def fan_in_uniform(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
-    """Uniform in +-1/sqrt(fan in): PyTorch's default, with which most SAC results of the field were obtained."""
+    """Uniform in +-1/sqrt(fan in): PyTorch's default for weights, with which most SAC results were obtained."""
     bound = shape[0] ** -0.5
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
@@ -32,7 +32,7 @@ def truncated_normal(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
 
 
 class Linear(eqx.Module):
-    """``y = x W + b`` with W of shape [in, out]."""
+    """``y = x W + b`` with W of shape [in, out]; b starts at 0."""
 
     weight: Float[Array, "i o"]
     bias: Float[Array, " o"]

@@ -28,7 +28,7 @@ class DynaQConfig:
     planning_steps: int = 50
     """Updates from the model after each real step; 0 is plain Q-learning."""
     kappa: float = 0.0
-    """Bonus ``kappa sqrt(steps since the pair was tried)`` in planning; above 0 is Dyna-Q+ (book: 1e-4 to 1e-3)."""
+    """Bonus ``kappa sqrt(steps since the pair was tried)`` in planning; above 0 is Dyna-Q+."""
     model_decay: float = 1.0
     """Factor on older counts of a pair at each visit: 1 the empirical distribution, 0 only the last outcome."""
     outcomes: int = 8
@@ -46,7 +46,8 @@ class DynaQPlusConfig(DynaQConfig):
     """Dyna-Q+: as Dyna-Q, and curious about what it has not tried for long."""
 
     kappa: float = 1e-4
-    """Bonus ``kappa sqrt(steps since the pair was tried)`` in planning (figures 8.4 and 8.5 use about 1e-4)."""
+    """Bonus ``kappa sqrt(steps since the pair was tried)`` in planning. The book gives
+    no value; Zhang's replication takes 1e-4 for its figure 8.4 and 1e-3 for 8.5."""
     model_decay: float = 0.0
     """Factor on older counts of a pair at each visit; 0, only the last outcome counts, suits a changing world."""
 
@@ -117,7 +118,11 @@ class DynaQ:
         return DynaQState(q, model, last_tried), info
 
     def _imagined_pair(self, model: TabularModel, *, key: Key) -> tuple[Array, Array]:
-        """What planning tries: a visited pair, and in Dyna-Q+ any action of a visited state."""
+        """What planning tries: a visited pair, and in Dyna-Q+ any action of a visited state.
+
+        The book's Tabular Dyna-Q draws a visited state and then an action taken in it; drawing among the pairs differs
+        by less than the standard error of 100 runs of its maze from the third episode on.
+        """
         if self.config.kappa == 0:
             return model.sample_pair(key=key)
         key_state, key_action = jax.random.split(key)

@@ -40,7 +40,7 @@ class RolloutSchedule:
     """Length at the end."""
 
     def length(self, step: Int[Array, ""]) -> Int[Array, ""]:
-        """Steps per rollout, rounded down (official code, ``_set_rollout_length``)."""
+        """Steps per rollout from ``step`` on, rounded down (official code, ``_set_rollout_length``)."""
         along = jnp.clip((step - self.start) / max(self.end - self.start, 1), 0.0, 1.0)
         return (self.first + along * (self.last - self.first)).astype(jnp.int32)
 
@@ -174,7 +174,8 @@ class MBPO:
         """Branch rollouts off real states; the ring holds ``retain`` epochs of rollouts of the present length."""
         key_start, key_rollout = jax.random.split(key)
         c = self.config
-        length = c.schedule.length(step - c.random_steps)
+        epoch = (step - c.random_steps) // c.epoch_steps  # the length changes where an epoch begins
+        length = c.schedule.length(epoch * c.epoch_steps)
         imagined = ring.resize(state.imagined, c.rollouts_per_step * c.epoch_steps * c.retain * length)
         start = ring.sample(replay, c.rollouts, key=key_start).obs
         imagined, added = branched_rollouts(

@@ -38,11 +38,13 @@ class ActorCriticConfig:
     batch_size: int = 256
     """Transitions per update."""
     temperature: float | None = None
-    """A fixed weight of the entropy; None: learned so that the entropy meets its target."""
+    """A fixed weight of the entropy, above 0; None: learned so that the entropy meets its target."""
     target_entropy: float | None = None
     """Entropy that the temperature aims at, in nats; None: minus the number of action dimensions."""
 
     def __post_init__(self) -> None:
+        if self.temperature is not None:  # kept as its logarithm
+            require_within("temperature", self.temperature, 1e-8)
         require_within("batch_size", self.batch_size, 1)
         require_within("discount", self.discount, 0.0, 1.0)
         require_within("tau", self.tau, 0.0, 1.0)
