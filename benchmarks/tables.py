@@ -17,6 +17,7 @@ LEARNING = (
     "sac_pendulum",
     "mbpo_pendulum",
     "mbpo_inverted_pendulum",
+    "warm_start",
     "mbpo_hopper",
 )
 
