@@ -76,7 +76,7 @@ def restart(learner: Learner) -> None:
     """A new life with the programs that are compiled already, in another environment with the same spaces."""
     learner.state, learner.replay = learner.program.init_state(), learner.program.init_replay()
     learner.carry, learner.first = learner.program.init_carry(), np.ones_like(learner.first)
-    learner.env_steps = learner.frames = learner.updates = 0
+    learner.env_steps = learner.frames = learner.updates = learner.learned = 0
 
 
 def advance(learner: Learner, world: Any, obs: Any) -> Any:

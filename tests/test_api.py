@@ -49,6 +49,11 @@ def test_a_policy_refuses_what_it_was_not_trained_for(run):
         forethought.load(run.path, seed=7)
 
 
+def test_a_policy_refuses_what_is_not_finite(run):
+    with pytest.raises(UsageError, match="not finite"):
+        forethought.load(run.path)(np.array([0.0, np.nan, 0.0]))
+
+
 def test_final_return_is_the_mean_over_seeds(run):
     assert run.final_return == pytest.approx(np.mean(run.summary["return"]))
     assert len(run.summary["return"]) == 2
@@ -106,6 +111,36 @@ def test_ask_and_tell_writes_a_journal_that_a_report_can_read(tmp_path):
     assert "Return" in write_report([run.path], tmp_path / "report.html").read_text()
 
 
+def test_learning_can_be_put_off_until_the_world_rests(tmp_path):
+    def start(path):
+        return forethought.start("sac", OBS, ACTION, run=path, steps=200, agent=AGENT)
+
+    agent, rng = start(tmp_path / "run"), np.random.default_rng(0)
+    for _ in range(30):
+        agent.act(rng.uniform(-1, 1, 3))
+        agent.observe(rng.uniform(-1, 1, 3), 0.0, terminated=False, learn=False)
+    assert agent.learner.updates == 0
+    agent.learn()
+    assert agent.learner.updates == 11  # as many as from step 20 to step 30
+    agent.learn()
+    assert agent.learner.updates == 11
+    agent.save()
+    assert forethought.resume_live(tmp_path / "run").learner.learned == 30
+
+
+def test_a_run_without_an_environment_says_who_drives_it(tmp_path):
+    agent = forethought.start("sac", OBS, ACTION, run=tmp_path / "run", steps=100, agent=AGENT)
+    agent.save()
+    for use in (forethought.evaluate, forethought.resume):
+        with pytest.raises(UsageError, match=r"forethought.resume_live\('.*run'\)"):
+            use(tmp_path / "run")
+    with pytest.raises(UsageError, match=r"go on with it: forethought.resume_live"):
+        forethought.start("sac", OBS, ACTION, run=tmp_path / "run", steps=100, agent=AGENT)
+    with pytest.raises(UsageError, match="100 steps end within the 100 random steps"):
+        forethought.start("sac", OBS, ACTION, run=tmp_path / "other", steps=100, agent={**AGENT, "random_steps": 100})
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_was_really_done_is_learned_from(tmp_path):
     agent = forethought.start("sac", OBS, ACTION, run=tmp_path / "run", steps=100, agent=AGENT)
     agent.act(np.zeros(3))
@@ -120,8 +155,10 @@ def test_ask_and_tell_refuses_nonsense_and_loses_nothing(tmp_path):
     with pytest.raises(UsageError, match=r"call act\(obs\) first"):
         agent.observe(np.zeros(3), 1.0, terminated=False)
     agent.act(np.zeros(3))
-    with pytest.raises(UsageError, match="not finite"):
+    with pytest.raises(UsageError, match="reward nan, which is not finite"):
         agent.observe(np.zeros(3), np.nan, terminated=False)
+    with pytest.raises(UsageError, match="outside of the action space"):
+        agent.observe(np.zeros(3), 0.0, terminated=False, action=np.array([7.0, 0.0]))
     with pytest.raises(UsageError, match="observation that is not finite"):
         agent.act(np.array([0.0, np.inf, 0.0]))
     assert agent.steps == 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,10 +18,10 @@ from forethought.agents import catalog
 from forethought.agents.base import Agent
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
-from forethought.errors import EnvironmentFault, UsageError
+from forethought.errors import EnvironmentFault, UsageError, require_within
 from forethought.report.html import write_report
 from forethought.report.read import read_run
-from forethought.report.video import write_video
+from forethought.report.video import require_suffix, write_video
 from forethought.training import checkpoint, memory
 from forethought.training.config import RunConfig, flatten, from_dict, to_dict
 from forethought.training.evaluate import STEP_LIMIT, Evaluation
@@ -72,6 +73,8 @@ def train(
         run: the run directory; it must not exist. Default: ``runs/<algorithm>-<env>-<time>``.
         preset: settings by name; None takes the one made for this environment, "none" the plain defaults.
         agent: settings of the agent, nested or by dotted name (``{"fit.max_epochs": 50}``).
+        progress: where to report to; default: nowhere. ``forethought.training.progress.terminal()`` is the display
+            of the command line.
         options: further fields of `forethought.training.config.RunConfig`, such as ``eval_every``.
 
     Raises:
@@ -114,12 +117,18 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
         plan = memory.plan(Program(agent, config.seed_list, config.num_envs, config.steps))
         plan.refuse_if_too_large()
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{config.env.split('/')[-1]}-{stamp}"
+        name = re.sub(r"[^\w.-]+", "-", config.env.split("/")[-1])  # no colon: scp takes what is before it for a host
+        folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{name}-{stamp}"
         run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.codec)
     except BaseException:
         world.close()
         raise
     progress.begin(_title(config), [str(plan), device_line(), f"run directory: {run.path}"])
+    if world.spec.max_episode_steps is None:
+        progress.note(
+            f"warning: {config.env} has no time limit, an episode may never end; "
+            "register it with max_episode_steps, or pass it in env_kwargs"
+        )
     trainer = Trainer(config, run, agent, world, progress)
     return Run(run.path, trainer.run())
 
@@ -131,6 +140,7 @@ def resume(path: str | Path, *, steps: int | None = None, progress: Progress | N
     """
     run, progress = RunDir.open(Path(path)), progress or Silent()
     config, _ = run.read_config()
+    run.require_world()
     if steps is not None:
         if steps < config.steps:
             raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
@@ -171,6 +181,8 @@ class Policy:
     def __call__(self, obs: Any) -> np.ndarray:
         """The action for one observation or a batch. Raises `UsageError` for another shape than the run's."""
         seen = self.codec.obs_to_agent(obs)
+        if not np.all(np.isfinite(seen)):
+            raise UsageError(f"the policy got an observation that is not finite: {obs}")
         single = seen.ndim == len(item_shape(self.agent.spec.obs))
         own = self.codec.action_to_env(self.act(seen[None] if single else seen))
         return own[0] if single else own
@@ -201,6 +213,8 @@ def load(path: str | Path, *, seed: int | None = None) -> Policy:
 
 def evaluate(path: str | Path, *, episodes: int = 100, seed: int = 0) -> Evaluation:
     """Play episodes with every seed of a run; ``seed`` chooses the episodes."""
+    require_within("episodes", episodes, 1)
+    RunDir.open(Path(path)).require_world()
     config, _, _, learner = load_learner(path)
 
     def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
@@ -264,6 +278,8 @@ def film(path: str | Path, output: str | Path, *, seed: int = 0) -> Path:
 
     Raises `UsageError` or `EnvironmentFault` where the environment gives no pictures.
     """
+    require_suffix(Path(output))
+    RunDir.open(Path(path)).require_world()
     config, codec, agent, learner = load_learner(path)
     policy = _policy(agent, codec, learner, 0, config.seed)
     world = envs.make(

@@ -1,17 +1,16 @@
 """The command line. Nothing heavy is imported before it is known what is asked for."""
 
-import contextlib
-import io
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tyro.conf import Positional
 
+from forethought.arguments import json_object, option, parse
 from forethought.errors import ForethoughtError, UsageError, nearest
 
 C = TypeVar("C")
@@ -138,6 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(__version__)
             return 0
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.insert(0, "")  # module:Env-v0 finds modules of the current folder, as with python -m
         if args[0] not in COMMANDS:
             raise UsageError(f"there is no command {args[0]!r}; {nearest(args[0], COMMANDS)}")
         return COMMANDS[args[0]](args[1:])
@@ -158,6 +159,7 @@ def _train(args: list[str]) -> int:
     words = [a for a in args[:2] if not a.startswith("-")]
     if len(words) < 2:
         if "-h" in args or "--help" in args:
+            print(f"algorithms: {', '.join(catalog.ALGORITHMS)}; what follows is for {words[0] if words else 'mbpo'}\n")
             words = [*(words or ["mbpo"]), "ENV"]
             args = [*words, "--help"]
         else:
@@ -169,18 +171,18 @@ def _train(args: list[str]) -> int:
     from forethought.training.config import from_dict, to_dict
     from forethought.training.progress import terminal
 
-    preset, settings, _ = catalog.find_preset(algorithm, _option(args, "--preset"), env)
+    preset, settings, _ = catalog.find_preset(algorithm, option(args, "--preset"), env)
     default: Any = Train(agent=from_dict(config_class, settings))
-    asked = _parse(Train[config_class], args[2:], f"forethought train {algorithm} {env}", default)  # type: ignore[valid-type]
+    asked = parse(Train[config_class], args[2:], f"forethought train {algorithm} {env}", default)  # type: ignore[valid-type]
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) is not None}
     options.pop("run", None)
-    options.update(agent=to_dict(asked.agent), env_kwargs=_json_object(asked.env_kwargs, "--env-kwargs"))
+    options.update(agent=to_dict(asked.agent), env_kwargs=json_object(asked.env_kwargs, "--env-kwargs"))
     config = configure(algorithm, env, **{**options, "preset": preset or "none"})
     return _finish(start_run(config, asked.run, terminal()))
 
 
 def _resume(args: list[str]) -> int:
-    asked = _parse(Resume, args, "forethought resume")
+    asked = parse(Resume, args, "forethought resume")
     prepare_jax()
     from forethought.api import resume
     from forethought.training.progress import terminal
@@ -189,7 +191,7 @@ def _resume(args: list[str]) -> int:
 
 
 def _eval(args: list[str]) -> int:
-    asked = _parse(Eval, args, "forethought eval")
+    asked = parse(Eval, args, "forethought eval")
     prepare_jax()
     from forethought.api import evaluate, film
     from forethought.statistics import bootstrap_interval
@@ -211,7 +213,7 @@ def _eval(args: list[str]) -> int:
 
 def _report(args: list[str]) -> int:
     args = ["--output" if a == "-o" else a for a in args]
-    asked = _parse(Report, args, "forethought report")
+    asked = parse(Report, args, "forethought report")
     if not asked.runs:
         raise UsageError("report takes one or more run directories")
     from forethought.report.html import write_report
@@ -221,7 +223,7 @@ def _report(args: list[str]) -> int:
 
 
 def _list(args: list[str]) -> int:
-    asked = _parse(List, args, "forethought list")
+    asked = parse(List, args, "forethought list")
     from rich.console import Console
     from rich.table import Table
 
@@ -248,7 +250,7 @@ def _list(args: list[str]) -> int:
 
 
 def _demo(args: list[str]) -> int:
-    asked = _parse(Demo, args, "forethought demo")
+    asked = parse(Demo, args, "forethought demo")
     prepare_jax()
     import time
 
@@ -273,20 +275,22 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 def _finish(run: Any) -> int:
     """Write the report and print what came out."""
     from rich.console import Console
-    from rich.table import Table
 
     from forethought.api import report_run
 
     before, after, report = report_run(run.path)
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("return before", f"{before:.4g}")
-    table.add_row("return after", f"[bold]{after:.4g}[/bold]")
-    table.add_row("environment steps", f"{run.summary['env_steps']:,} per seed")
-    table.add_row("updates", f"{run.summary['updates']:,} per seed")
-    table.add_row("wall time", f"{run.summary['wall_s']:.0f} s")
-    table.add_row("run", str(run.path))
-    table.add_row("report", str(report))
-    Console(soft_wrap=True).print(table)
+    lines = {
+        "return before": f"{before:.4g}",
+        "return after": f"{after:.4g}",
+        "environment steps": f"{run.summary['env_steps']:,} per seed",
+        "updates": f"{run.summary['updates']:,} per seed",
+        "wall time": f"{run.summary['wall_s']:.0f} s",
+        "run": run.path,
+        "report": report,
+    }
+    console = Console(soft_wrap=True, highlight=False, markup=False)  # a path is never cut
+    for name, value in lines.items():
+        console.print(f"{name:<19}{value}", style="bold" if name == "return after" else None)
     return 0
 
 
@@ -299,59 +303,3 @@ def prepare_jax() -> None:
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     jax.config.update("jax_compilation_cache_dir", str(home / "forethought" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
-
-def _parse(cls: Any, args: list[str], prog: str, default: Any = None) -> Any:
-    """Parse arguments into a dataclass whose docstrings are the help; raises `UsageError` in one line."""
-    import tyro
-
-    said = io.StringIO()
-    kwargs = {} if default is None else {"default": default}
-    try:
-        with contextlib.redirect_stderr(said):
-            asked, unknown = tyro.cli(cls, args=args, prog=prog, return_unknown_args=True, **kwargs)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise UsageError(f"{_first_sentence(said.getvalue())}; see {prog} --help") from None
-    if unknown:
-        flag = unknown[0].split("=")[0]
-        if not flag.startswith("-"):
-            raise UsageError(f"{prog} does not know what to do with {flag!r}; see {prog} --help")
-        raise UsageError(f"{prog} has no option {flag}; {nearest(flag, _flags(asked))}")
-    return asked
-
-
-def _first_sentence(boxed: str) -> str:
-    """What tyro says in the first part of its box, without the box."""
-    lines = [line.strip("│ ").strip() for line in boxed.splitlines()[1:]]
-    end = next((i for i, line in enumerate(lines) if not line or set(line) <= set("─╰╯")), len(lines))
-    return " ".join(lines[:end]).rstrip(".")
-
-
-def _flags(asked: Any, prefix: str = "--") -> list[str]:
-    names: list[str] = []
-    for f in fields(asked):
-        value, name = getattr(asked, f.name), prefix + f.name.replace("_", "-")
-        names += _flags(value, f"{name}.") if is_dataclass(value) else [name]
-    return names
-
-
-def _option(args: list[str], flag: str) -> str | None:
-    """The value of one option, needed before the others can be parsed."""
-    for i, arg in enumerate(args):
-        if arg == flag and i + 1 < len(args):
-            return args[i + 1]
-        if arg.startswith(f"{flag}="):
-            return arg.split("=", 1)[1]
-    return None
-
-
-def _json_object(text: str, flag: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise UsageError(f"{flag} takes a JSON object such as '{{\"is_slippery\": false}}', not {text!r}")
-    return value

@@ -13,8 +13,9 @@ from forethought.errors import UsageError
 from forethought.training import checkpoint
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
-from forethought.training.learner import Learner
+from forethought.training.learner import Learner, check_warm_up
 from forethought.training.rundir import RunDir
+from forethought.types import Discrete
 
 
 class Live:
@@ -44,9 +45,18 @@ class Live:
         return self.codec.action_to_env(self._action)[0]
 
     def observe(
-        self, next_obs: Any, reward: float, *, terminated: bool, truncated: bool = False, action: Any = None
+        self,
+        next_obs: Any,
+        reward: float,
+        *,
+        terminated: bool,
+        truncated: bool = False,
+        action: Any = None,
+        learn: bool = True,
     ) -> None:
-        """What the last action led to; then the agent learns what is due.
+        """What the last action led to; then the agent learns what is due, which may take seconds.
+
+        Where the world does not wait, pass ``learn=False`` and call `learn` while it rests.
 
         ``next_obs`` is the final observation where the episode ended; then call `act` with the first observation of
         the next one. ``action`` reports what was really done where that is not what `act` said. Episodes and
@@ -56,16 +66,30 @@ class Live:
         """
         if self._obs is None or self._action is None:
             raise UsageError("observe was called without an act before it; call act(obs) first")
-        done = self._action if action is None else self.codec.action_from_env(action)[None]
+        done = self._action if action is None else self._really_done(action)
         seen = self.codec.obs_to_agent(next_obs)[None]
-        if not (np.isfinite(reward) and np.all(np.isfinite(seen)) and np.all(np.isfinite(done))):
-            raise UsageError(f"observe got a number that is not finite (reward {reward}); this step was not learned")
+        for name, value in (("reward", reward), ("observation", seen[0]), ("action", done[0])):
+            if not np.all(np.isfinite(value)):
+                raise UsageError(f"observe got {name} {value}, which is not finite; this step was not learned")
         flags = np.array([terminated]), np.array([truncated])
         step = Step(seen, np.array([reward], np.float32), *flags, seen, np.ones(1, np.int32))
         self.learner.observe(self._obs, done, step)
         self._obs = None
         self.journal.stepped(step)
+        if learn:
+            self.learn()
+
+    def learn(self) -> None:
+        """Learn all that is due; only needed after ``observe(..., learn=False)``."""
         self.journal.learned(self.learner.learn())
+
+    def _really_done(self, action: Any) -> np.ndarray:
+        done = self.codec.action_from_env(action)[None]
+        if isinstance(self.codec.action, Discrete) and not 0 <= done[0] < self.codec.action.n:
+            raise UsageError(f"observe got the action {action}, which is none of the {self.codec.action.n}")
+        if not np.allclose(self.codec.action_to_env(done)[0], np.asarray(action), rtol=1e-4, atol=1e-5, equal_nan=True):
+            raise UsageError(f"observe got the action {action}, which lies outside of the action space; clip it")
+        return done
 
     @property
     def steps(self) -> int:
@@ -94,9 +118,9 @@ def start(
     """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold."""
     codec = SpaceCodec.from_spaces(observation_space, action_space)
     config = configure(algorithm, name, steps=steps, seed=seed, agent=agent)
-    catalog.require_fit(algorithm, codec.spec(name))  # before anything is written
-    described = RunDir.create(Path(run), config, to_dict(catalog.find(algorithm).load()[1]()), codec)
-    return Live(config, codec, described)
+    check_warm_up(build_agent(config, codec.spec(name)), steps)  # before anything is written
+    defaults = to_dict(catalog.find(algorithm).load()[1]())
+    return Live(config, codec, RunDir.create(Path(run), config, defaults, codec, live=True))
 
 
 def resume_live(path: str | Path) -> Live:

@@ -144,3 +144,61 @@ def test_plain_lines_come_now_and_then(capsys):
     assert "left 0:05" in said
     shown.advance(Snapshot(steps=100, env_steps=51, left_s=5.0, wall_s=6.0))
     assert capsys.readouterr().out == ""  # the last line is still fresh
+
+
+MODULE = """
+import gymnasium, numpy as np
+class Bare(gymnasium.Env):
+    pass
+class Blind(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+    def step(self, action):
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+for name, cls in (("Bare-v0", Bare), ("Blind-v0", Blind)):
+    gymnasium.register(name, entry_point=cls)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "--env", "mine_too:Bare-v0"], "has no observation_space; declare it"),
+        (["list", "--env", "mine_too:Blnd-v0"], "did you mean 'mine_too:Blind-v0'"),
+        (["list", "--env", "./mine_too.py:Blind-v0"], "write mine_too:Blind-v0"),
+        (["train", "sac", "Pendulum-v1", "--steps", "2k"], "--steps takes a whole number, not '2k'"),
+        (["train", "sac", "Pendulum-v1", "--agent.learning-rate", "-1"], "learning_rate is -1.0; it must be above 0"),
+        (["train", "mbpo", "Pendulum-v1", "--agent.rollouts-per-step", "100000000"], "more than a ring holds"),
+        (["train", "mbpo", "Pendulum-v1", "--agent.schedule.end", "5"], "schedule.end is 5; it must be at least"),
+        (["resume", "runs/nope"], "holds no config.json; "),
+    ],
+)
+def test_mistakes_of_a_newcomer(tmp_path, monkeypatch, capsys, words, said):
+    (tmp_path / "mine_too.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    assert run(*words) in (2, 4)
+    out = capsys.readouterr().err
+    assert said in out
+    assert out.count("\n") == 1
+
+
+def test_what_cannot_be_filmed_or_judged(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine_three.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    limited = ["--env-kwargs", '{"max_episode_steps": 5}']
+    assert run("train", "sac", "mine_three:Blind-v0", *TINY, *limited, "--run", "run") == 0
+    capsys.readouterr()
+    assert run("eval", "run", "--episodes", 1, "--video", "v.gif") == 2
+    assert "cannot be filmed: its constructor takes no render_mode" in capsys.readouterr().err
+    assert run("eval", "run", "--episodes", 0) == 2
+    assert "episodes is 0" in capsys.readouterr().err
+
+
+def test_the_help_of_train_names_the_algorithms(capsys):
+    with pytest.raises(SystemExit):
+        run("train", "--help")
+    assert "algorithms: dyna-q, dyna-q-plus" in capsys.readouterr().out

@@ -22,6 +22,8 @@ class Faulty(gymnasium.Env):
         self.steps += 1
         obs, reward = self.np_random.normal(size=2).astype(np.float32), 0.0
         if self.steps == self.at:
+            if self.fault == "none":
+                pass
             if self.fault == "nan observation":
                 obs[1] = np.nan
             if self.fault == "infinite reward":

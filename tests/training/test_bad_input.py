@@ -4,6 +4,7 @@ import errno
 import json
 import warnings
 
+import jax
 import numpy as np
 import pytest
 
@@ -54,10 +55,30 @@ def test_a_faulty_environment_is_named_and_nothing_learned_is_lost(tmp_path, fau
 def test_a_run_that_a_fault_has_stopped_can_go_on(tmp_path):
     with pytest.raises(EnvironmentFault):
         train(tmp_path, FAULTY, env_kwargs={"fault": "raises"})
-    # The replayed episode meets no fault (the count of steps began anew with the process), so it ends elsewhere.
+    # The count of steps begins anew with the process, so the fault does not strike again.
     run = forethought.resume(tmp_path / "run")
     assert run.summary["status"] == "finished"
     assert run.summary["env_steps"] == 100
+
+
+@pytest.mark.parametrize(
+    ("fault", "num_envs", "at"), [("raises", 1, 60), ("nan observation", 2, 33), ("infinite reward", 1, 60)]
+)
+def test_a_step_that_failed_has_not_happened(tmp_path, fault, num_envs, at):
+    """Mended and resumed, the run ends with the same bits as one that met no fault."""
+    whole = train(tmp_path / "whole", FAULTY, env_kwargs={"fault": "none", "at": at}, num_envs=num_envs)
+    with pytest.raises(EnvironmentFault):
+        train(tmp_path / "parts", FAULTY, env_kwargs={"fault": fault, "at": at}, num_envs=num_envs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parts = forethought.resume(tmp_path / "parts" / "run")
+    said = [read_run(run.path) for run in (whole, parts)]
+    assert not said[1].of("warning")
+    assert [r["return"] for r in said[0].of("episode")] == [r["return"] for r in said[1].of("episode")]
+    ends = [checkpoint.found(run.path / "checkpoints")[-1] for run in (whole, parts)]
+    assert ends[0].name == ends[1].name
+    left, right = (forethought.api.load_learner(run.path)[3].tree() for run in (whole, parts))
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
 
 
 def test_an_evaluation_that_failed_is_made_up_for_on_resume(tmp_path, monkeypatch):

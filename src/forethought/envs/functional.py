@@ -177,7 +177,7 @@ class JaxVector:
         """Act once in every slot; see `VectorEnv.step`."""
         slots = self._started()
         checked = checked_action(self.spec, self.num_slots, action)
-        self._slots, out = _advance_all(self._env, self._repeat, slots, checked)
+        after, out = _advance_all(self._env, self._repeat, slots, checked)
         step = Step(*map(np.asarray, out))
         for name, values in (("reward", step.reward), ("observation", step.next_obs)):
             bad = first_nonfinite(values)
@@ -187,6 +187,7 @@ class JaxVector:
                     f"{self.spec.id} returned the {name} {values[bad]}{place} in the action that followed step "
                     f"{int(slots.steps[bad[0]])} of the episode in slot {bad[0]}; its step function is at fault"
                 )
+        self._slots = after
         return step
 
     def get_state(self) -> EnvState:

@@ -127,6 +127,9 @@ class GymVector:
         self.num_slots = len(origins)
         self._envs = [make_gym_env(env_id, env_kwargs, render=render and i == 0) for i in range(self.num_slots)]
         first = self._envs[0]
+        for name in ("observation_space", "action_space"):
+            if getattr(first, name, None) is None:
+                raise UsageError(f"{env_id} has no {name}; declare it as an attribute of the class")
         self.codec = SpaceCodec.from_spaces(first.observation_space, first.action_space)
         limit = first.spec.max_episode_steps if first.spec is not None else None
         self.spec = EnvSpec(
@@ -154,7 +157,17 @@ class GymVector:
         return obs
 
     def step(self, action: np.ndarray) -> Step:
-        """Act once in every slot; see `VectorEnv.step`."""
+        """Act once in every slot; see `VectorEnv.step`. A step that fails in one slot has happened in none."""
+        before = [(slot, slot.episode, slot.actions, len(slot.actions)) for slot in self._slots]
+        try:
+            return self._step(action)
+        except EnvironmentFault:
+            for slot, episode, actions, taken in before:
+                del actions[taken:]
+                slot.episode, slot.actions = episode, actions
+            raise
+
+    def _step(self, action: np.ndarray) -> Step:
         native = self.codec.action_to_env(checked_action(self.spec, self.num_slots, action))
         arrivals = [slot.step(native[i]) for i, slot in enumerate(self._slots)]
         next_obs = np.stack([arrival.obs for arrival in arrivals])

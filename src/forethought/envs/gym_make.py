@@ -36,6 +36,7 @@ def make_gym_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, re
     unknown id or unsuitable arguments, `MissingExtra` for a dependency that an extra brings, and `EnvironmentFault`
     where the environment's own constructor fails.
     """
+    _require_module(env_id)
     _import_plugins(env_id)
     kwargs = dict(env_kwargs or {})
     if render:  # only then: a simple environment need not know the argument
@@ -52,6 +53,8 @@ def make_gym_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, re
     except gymnasium.error.Error as error:
         raise UsageError(f"{env_id!r} cannot be made: {one_line(error)}") from error
     except Exception as error:
+        if isinstance(error, TypeError) and "render_mode" in str(error):
+            raise UsageError(f"{env_id} cannot be filmed: its constructor takes no render_mode") from error
         if isinstance(error, TypeError) and kwargs:
             raise UsageError(f"{env_id} does not take env_kwargs {kwargs}: {one_line(error)}") from error
         raise EnvironmentFault(
@@ -83,6 +86,14 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def _require_module(env_id: str) -> None:
+    """Refuse a file where a module is to be named."""
+    module, colon, name = env_id.partition(":")
+    if colon and ("/" in module or module.endswith(".py")):
+        dotted = module.removesuffix(".py").removeprefix("./").replace("/", ".")
+        raise UsageError(f"{module!r} is a file, not a module; write {dotted}:{name}")
+
+
 def _import_plugins(env_id: str) -> None:
     """Import the packages that register ids of this namespace; Gymnasium itself does not look for them."""
     namespace = env_id.partition("/")[0]
@@ -99,10 +110,10 @@ def _import_plugins(env_id: str) -> None:
 
 def _known(env_id: str) -> str:
     """Words on which ids come near; the whole registry would not fit on a line."""
-    name = env_id.rpartition(":")[2]
+    module, colon, name = env_id.rpartition(":")
     close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.5)
     if close:
-        return nearest(name, close)
+        return nearest(env_id, [f"{module}{colon}{known}" if colon else known for known in close])
     return "gymnasium.pprint_registry() lists the known ones, and 'package.module:Name-v0' imports your own"
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from forethought.errors import require_within
+from forethought.errors import UsageError, require_within
 from forethought.models.ensemble import Ensemble
 from forethought.models.normalizer import fit_normalizer
 from forethought.nets.mlp import MLP
@@ -47,6 +47,8 @@ class FitConfig:
     """The fit ends here at the latest (the official code sets no limit; a fit takes 10 to 100)."""
 
     def __post_init__(self) -> None:
+        if not self.learning_rate > 0.0:
+            raise UsageError(f"learning_rate is {self.learning_rate}; it must be above 0")
         require_within("holdout_ratio", self.holdout_ratio, 0.0, 0.9)
         require_within("min_gain", self.min_gain, 0.0, 0.99)
         for name in ("batch_size", "max_holdout", "patience", "max_epochs"):

@@ -12,6 +12,8 @@ from jaxtyping import Array, Bool, Int
 
 from forethought.types import Key, PyTree
 
+MOST_ROWS = 2**31 - 1  # rows are counted in int32
+
 
 class Ring(eqx.Module):
     """The last ``limit`` rows that were added.

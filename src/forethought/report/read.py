@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forethought.errors import CheckpointError, nearest
+from forethought.errors import CheckpointError
+from forethought.training.rundir import neighbours
 
 FORMAT = 1  # of config.json; a higher number was written by a later version
 
@@ -56,7 +57,7 @@ def read_run(path: Path) -> Run:
         CheckpointError: ``path`` is no run directory, or its ``config.json`` cannot be understood.
     """
     if not path.is_dir():
-        raise CheckpointError(f"there is no run directory {str(path)!r}{_neighbours(path)}")
+        raise CheckpointError(f"there is no run directory {str(path)!r}{neighbours(path)}")
     if not (path / "config.json").is_file():
         raise CheckpointError(
             f"{str(path)!r} is not a run: it has no config.json; give one of the directories in runs/"
@@ -84,12 +85,6 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         run if names.count(run.name) == 1 else replace(run, name=f"{run.path.resolve().parent.name}/{run.name}")
         for run in runs
     ]
-
-
-def _neighbours(path: Path) -> str:
-    """Say which runs lie where ``path`` was looked for."""
-    found = [config.parent.name for config in path.parent.glob("*/config.json")] if path.parent.is_dir() else []
-    return f": {nearest(path.name, found)}" if found else "; `forethought train` writes one under runs/"
 
 
 def _read_object(path: Path) -> dict[str, Any]:

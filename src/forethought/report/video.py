@@ -34,9 +34,7 @@ def write_video(frames: Iterable[np.ndarray], path: Path, fps: float | int = 30)
         UsageError: the suffix is unknown, ``fps`` is not positive, there are no frames or they are no such images.
         CheckpointError: the file cannot be written.
     """
-    suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise UsageError(f"cannot write a video as {path.suffix or path.name!r}: use {' or '.join(_SUFFIXES)}")
+    suffix = require_suffix(path)
     if not fps > 0:
         raise UsageError(f"fps is {fps}; pass a positive number of frames per second")
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{suffix}")
@@ -54,6 +52,14 @@ def write_video(frames: Iterable[np.ndarray], path: Path, fps: float | int = 30)
         with suppress(OSError):
             partial.unlink(missing_ok=True)
     return path
+
+
+def require_suffix(path: Path) -> str:
+    """The suffix, in small letters; raises `UsageError` where no video can be written under it."""
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise UsageError(f"cannot write a video as {path.suffix or path.name!r}: use {' or '.join(_SUFFIXES)}")
+    return suffix
 
 
 def _write_frames(frames: Iterable[np.ndarray], path: Path, fps: float | int) -> None:

@@ -74,6 +74,7 @@ class Learner:
         env_steps: environment steps per seed so far, over its N environments.
         frames: frames of all environments of a seed, with action repeat counted.
         updates: gradient steps (or table updates) per seed.
+        learned: the environment step up to which phases have run.
         infos: what each phase last reported, on the device.
     """
 
@@ -84,7 +85,7 @@ class Learner:
         self.program = Program(agent, seeds, num_envs, steps)
         self.phases = agent.phases()
         self.clock = Clock()
-        self.env_steps = self.frames = self.updates = 0
+        self.env_steps = self.frames = self.updates = self.learned = 0
         self.infos: dict[str, dict[str, Any]] = {}
         with self.clock.measure("init"):
             self.state = self.program.init_state()
@@ -124,21 +125,31 @@ class Learner:
         self.frames += int(np.sum(step.frames)) // len(self.program.seeds)
 
     def learn(self) -> list[Phase]:
-        """Run every phase that is due after the newest step; returns those that ran."""
+        """Run every phase that is due after the newest step, and those of earlier steps that were put off, in order.
+
+        Returns those that ran.
+        """
+        ran = []
+        while self.learned < self.env_steps:
+            ran += self._learn_at(self.learned + self.num_envs)
+        return ran
+
+    def _learn_at(self, now: int) -> list[Phase]:
         ran = []
         for phase in self.phases:
-            repeats = due(phase, self.env_steps - self.num_envs, self.env_steps)
+            repeats = due(phase, now - self.num_envs, now)
             if not repeats:
                 continue
             if not self.program.compiled(phase, repeats):
                 self.on_compile(phase.name)
-            at = self.env_steps - (self.env_steps - phase.start) % phase.every
+            at = now - (now - phase.start) % phase.every
             with self.clock.measure(phase.name):
                 self.state, info = self.program.run(phase, self.state, self.replay, at, repeats)
                 jax.block_until_ready(info)
             self.infos[phase.name] = info
             self.updates += phase.updates * repeats
             ran.append(phase)
+        self.learned = now
         return ran
 
     def metrics(self, phase: str) -> dict[str, list[float]]:
@@ -175,6 +186,7 @@ class Learner:
             "env_steps": self.env_steps,
             "frames": self.frames,
             "updates": self.updates,
+            "learned": self.learned,
             "first": self.first,
             "seconds": dict(self.clock.seconds),
         }
@@ -186,6 +198,7 @@ class Learner:
         self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
         self.first = np.asarray(counters["first"])
         self.env_steps, self.frames, self.updates = (int(counters[k]) for k in ("env_steps", "frames", "updates"))
+        self.learned = int(counters["learned"])
         self.clock.seconds = dict(counters["seconds"])
 
 

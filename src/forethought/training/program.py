@@ -19,8 +19,6 @@ from forethought.errors import UsageError
 from forethought.replay import ring
 from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, Transition
 
-_MOST_ROWS = 2**31 - 1  # rows are counted in int32
-
 # The replays of all seeds are written in step, so they share cursor, size and limit.
 # (Unflattened, because the constructor takes arrays and these are axes.)
 _ONE_RING = jax.tree.structure(jax.eval_shape(lambda: ring.create(0.0, 1)))
@@ -91,8 +89,8 @@ class Program:
         self.keys = jnp.stack([jax.random.key(seed) for seed in seeds])
         wanted = max(min(agent.replay_capacity, steps), num_envs)
         self.replay_capacity = -(-wanted // num_envs) * num_envs
-        if self.replay_capacity > _MOST_ROWS:
-            raise UsageError(f"a replay holds at most {_MOST_ROWS:,} transitions; lower --agent.replay-capacity")
+        if self.replay_capacity > ring.MOST_ROWS:
+            raise UsageError(f"a replay holds at most {ring.MOST_ROWS:,} transitions; lower --agent.replay-capacity")
         self._act = {explore: self._compile_act(explore) for explore in (True, False)}
         self._random = jax.jit(self._over(self._random_actions, (0, None)))
         self._record = jax.jit(self._over(ring.add, (REPLAY_AXES, 0), REPLAY_AXES), donate_argnums=0)

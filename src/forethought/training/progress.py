@@ -154,7 +154,7 @@ class Live:
         from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
-        cells = [f"[dim]{name}[/dim] {value}" for name, value in describe(self.now)]
+        cells = [Text.assemble((name, "dim"), " ", value) for name, value in describe(self.now)]
         for start in range(0, len(cells), 4):
             table.add_row(*cells[start : start + 4])
         bar = Table.grid()  # a bar alone does not end its line

@@ -14,7 +14,7 @@ import jax
 import psutil
 
 from forethought.envs import SpaceCodec
-from forethought.errors import CheckpointError, UsageError
+from forethought.errors import CheckpointError, UsageError, nearest
 from forethought.training.checkpoint import disk_problem
 from forethought.training.config import RunConfig, from_dict, to_dict
 
@@ -32,12 +32,17 @@ class RunDir:
         self._metrics: Any = None
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, defaults: dict[str, Any], codec: SpaceCodec) -> "RunDir":
-        """Make the directory and write ``config.json``. Raises `UsageError` where a run is there already."""
+    def create(
+        cls, path: Path, config: RunConfig, defaults: dict[str, Any], codec: SpaceCodec, *, live: bool = False
+    ) -> "RunDir":
+        """Make the directory and write ``config.json``. Raises `UsageError` where a run is there already.
+
+        ``live``: the user owns the loop, and forethought cannot make the environment.
+        """
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UsageError(
-                f"{path} exists already; choose another --run, or go on with it: forethought resume {path}"
-            )
+            way_out = f"run=..., or go on with it: {_resume_live(path)}" if live else ""
+            way_out = way_out or f"--run, or go on with it: forethought resume {path}"
+            raise UsageError(f"{path} exists already; choose another {way_out}")
         described = {
             "format": FORMAT,
             **to_dict(config),
@@ -46,6 +51,7 @@ class RunDir:
             "versions": versions(),
             "hardware": hardware(),
             "command": command(),
+            "live": live,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         try:
@@ -60,8 +66,16 @@ class RunDir:
         """An existing run. Raises `CheckpointError` where there is none."""
         run = cls(path)
         if not run.config_path.is_file():
-            raise CheckpointError(f"{path} is not a run directory: it holds no config.json")
+            raise CheckpointError(f"{path} is not a run directory: it holds no config.json{neighbours(path)}")
         return run
+
+    def require_world(self) -> None:
+        """Raise `UsageError` where the user owns the loop of the run, so that there is no environment to make."""
+        if json.loads(self.config_path.read_text()).get("live"):
+            raise UsageError(
+                f"{self.path} was driven from Python by forethought.start, its environment is not known here; "
+                f"go on with {_resume_live(self.path)}, use it with forethought.load"
+            )
 
     def read_config(self) -> tuple[RunConfig, SpaceCodec]:
         """What the run was asked to do, and how its spaces translate. Raises `CheckpointError` where unreadable."""
@@ -112,6 +126,16 @@ class RunDir:
         if self._metrics is not None:
             self._metrics.close()
             self._metrics = None
+
+
+def neighbours(path: Path) -> str:
+    """Say which runs lie where ``path`` was looked for."""
+    found = [config.parent.name for config in path.parent.glob("*/config.json")] if path.parent.is_dir() else []
+    return f"; {nearest(path.name, found)}" if found else "; `forethought train` writes one under runs/"
+
+
+def _resume_live(path: Path) -> str:
+    return f"forethought.resume_live({str(path)!r})"
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,8 +1,10 @@
 """The training loop: act, step the world, remember, learn; log, judge and save on the way."""
 
+import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,9 @@ class Trainer:
         except Interrupted as stop:
             status, message = "interrupted", str(stop)
             raise
+        except KeyboardInterrupt:
+            status, message = "interrupted", "a second signal stopped it at once, without saving"
+            raise
         except ForethoughtError as error:
             message = str(error)
             raise
@@ -107,10 +112,10 @@ class Trainer:
 
     def _step(self) -> None:
         assert self.obs is not None
-        learner = self.learner
+        learner, carry = self.learner, self.learner.carry
         action = learner.act(self.obs)
         with learner.clock.measure("env"):
-            step = self._guarded(lambda: self.world.step(action))
+            step = self._guarded(lambda: self.world.step(action), carry)
         learner.observe(self.obs, action, step)
         self.obs = step.obs
         self.journal.stepped(step)
@@ -122,23 +127,27 @@ class Trainer:
             self._save()
         self.progress.advance(self._snapshot())
 
-    def _guarded(self, call: Any) -> Any:
-        """Run a call of the world; where it fails, keep what was learned so far and say where."""
+    def _guarded(self, call: Any, carry: Any = None) -> Any:
+        """Run a call of the world; where it fails, keep what was learned so far and say where.
+
+        ``carry`` is what acting carried before this step, which has then not happened.
+        """
         try:
             return call()
         except (EnvironmentFault, TrainingDiverged) as fault:
+            self.learner.carry = self.learner.carry if carry is None else carry
             if self.saved is not None and isinstance(fault, EnvironmentFault):
                 self._save()
             raise type(fault)(f"{fault}; {self._last_good()}") from fault
 
     def _last_good(self) -> str:
         if self.saved is None:
-            return "nothing was learned yet"
+            return f"nothing was learned yet, once that is mended: forethought resume {self.run_dir.path}"
         return f"the last good checkpoint is {self.saved}, go on with: forethought resume {self.run_dir.path}"
 
     def _evaluate(self) -> None:
-        learner, episodes = self.learner, self.config.eval_episodes
-        carry = learner.program.init_carry(episodes)
+        learner = self.learner
+        carry = learner.program.init_carry(self.config.eval_episodes)
 
         def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
             return learner.program.act(learner.state, carry, obs, first, t, explore=False)
@@ -146,11 +155,17 @@ class Trainer:
         self._evaluating = True
         with learner.clock.measure("evaluate"):
             stream = f"evaluation at {learner.env_steps}"
-            self.evaluation = self._guarded(lambda: evaluate(act, carry, self.config, episodes=episodes, stream=stream))
+            self.evaluation = self._guarded(lambda: self._judge(act, carry, stream))
         judged = self.evaluation
         assert judged is not None
         self._evaluating = False
         self.journal.log("eval", {"return": judged.returns.tolist(), "length": judged.lengths.tolist()})
+
+    def _judge(self, act: Any, carry: Any, stream: str) -> Evaluation:
+        try:
+            return evaluate(act, carry, self.config, episodes=self.config.eval_episodes, stream=stream)
+        except EnvironmentFault as fault:
+            raise EnvironmentFault(f"in an episode of the evaluation: {fault}") from fault
 
     def _save_is_due(self) -> bool:
         if self.config.checkpoint_every is not None:
@@ -206,9 +221,13 @@ class _Signals:
 
     def _ask(self, number: int, frame: object) -> None:
         if self.trainer._stop:
-            signal.signal(number, signal.default_int_handler)
+            raise KeyboardInterrupt
         self.trainer._stop = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        self.trainer.progress.note("stopping after this step; a second Ctrl-C stops at once")
+        # Straight to the terminal: the display may be in the middle of a line, and its streams cannot be entered twice.
+        with suppress(OSError):
+            os.write(
+                2, b"\nstopping after this step, which may have to be compiled first; again: stop without saving\n"
+            )
 
 
 def make_world(config: RunConfig) -> VectorEnv:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int
 from forethought.agents.base import Phase
 from forethought.agents.ensemble import EnsembleConfig, EnsembleLearner
 from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, SACState
-from forethought.errors import require_within
+from forethought.errors import UsageError, require_within
 from forethought.imagine import branched_rollouts
 from forethought.models.ensemble import EnsembleBelief
 from forethought.models.fit import FitState
@@ -73,6 +73,12 @@ class MBPOConfig(EnsembleConfig):
         require_within("real_ratio", self.real_ratio, 0.0, 1.0)
         require_within("schedule.first", self.schedule.first, 1)
         require_within("schedule.last", self.schedule.last, 1)
+        require_within("schedule.end", self.schedule.end, self.schedule.start)
+        if max(self.imagined_capacity, self.rollouts) > ring.MOST_ROWS:
+            raise UsageError(
+                f"{self.imagined_capacity:,} imagined transitions are more than a ring holds ({ring.MOST_ROWS:,}); "
+                "lower rollouts_per_step, retain or epoch_steps"
+            )
 
     @property
     def rollouts(self) -> int:

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float
 
 from forethought.agents.base import Phase
-from forethought.errors import require_within
+from forethought.errors import UsageError, require_within
 from forethought.nets.heads import tanh_gaussian_sample
 from forethought.nets.mlp import MLP
 from forethought.replay import ring
@@ -45,6 +45,8 @@ class ActorCriticConfig:
     def __post_init__(self) -> None:
         if self.temperature is not None:  # kept as its logarithm
             require_within("temperature", self.temperature, 1e-8)
+        if not self.learning_rate > 0.0:
+            raise UsageError(f"learning_rate is {self.learning_rate}; it must be above 0")
         require_within("batch_size", self.batch_size, 1)
         require_within("discount", self.discount, 0.0, 1.0)
         require_within("tau", self.tau, 0.0, 1.0)

@@ -1,0 +1,70 @@
+"""From words on the command line to dataclasses whose docstrings are the help, with errors of one line."""
+
+import contextlib
+import io
+import json
+import re
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from forethought.errors import UsageError, nearest
+
+
+def parse(cls: Any, args: list[str], prog: str, default: Any = None) -> Any:
+    """Parse arguments into a dataclass whose docstrings are the help; raises `UsageError` in one line."""
+    import tyro
+
+    said = io.StringIO()
+    kwargs = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(said):
+            asked, unknown = tyro.cli(cls, args=args, prog=prog, return_unknown_args=True, **kwargs)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise UsageError(f"{_first_sentence(said.getvalue())}; see {prog} --help") from None
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        if not flag.startswith("-"):
+            raise UsageError(f"{prog} does not know what to do with {flag!r}; see {prog} --help")
+        raise UsageError(f"{prog} has no option {flag}; {nearest(flag, _flags(asked))}")
+    return asked
+
+
+def _first_sentence(boxed: str) -> str:
+    """What tyro says in the first part of its box, without the box."""
+    lines = [line.strip("│ ").strip() for line in boxed.splitlines()[1:]]
+    end = next((i for i, line in enumerate(lines) if not line or set(line) <= set("─╰╯")), len(lines))
+    said = " ".join(lines[:end]).rstrip(".")
+    return re.sub(
+        r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)", r"\1 takes a whole number, not \2", said
+    )
+
+
+def _flags(asked: Any, prefix: str = "--") -> list[str]:
+    names: list[str] = []
+    for f in fields(asked):
+        value, name = getattr(asked, f.name), prefix + f.name.replace("_", "-")
+        names += _flags(value, f"{name}.") if is_dataclass(value) else [name]
+    return names
+
+
+def option(args: list[str], flag: str) -> str | None:
+    """The value of one option, needed before the others can be parsed."""
+    for i, arg in enumerate(args):
+        if arg == flag and i + 1 < len(args):
+            return args[i + 1]
+        if arg.startswith(f"{flag}="):
+            return arg.split("=", 1)[1]
+    return None
+
+
+def json_object(text: str, flag: str) -> dict[str, Any]:
+    """The JSON object that an option holds; raises `UsageError` for anything else."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise UsageError(f"{flag} takes a JSON object such as '{{\"is_slippery\": false}}', not {text!r}")
+    return value
