@@ -56,9 +56,9 @@ class Train(Generic[C]):
     env_kwargs: str = "{}"
     """Arguments of the environment, as JSON."""
     eval_every: int | None = None
-    """Steps between evaluations. Default: a twentieth of the run."""
-    eval_episodes: int = 10
-    """Episodes per seed and evaluation."""
+    """Steps between evaluations. Default: a twentieth of the run; a quarter for planners, whose actions are dear."""
+    eval_episodes: int | None = None
+    """Episodes per seed and evaluation. Default: 10; 1 for planners."""
     log_every: int | None = None
     """Steps between two lines of training metrics. Default: a hundredth of the run, at most 1000."""
     checkpoint_every: int | None = None

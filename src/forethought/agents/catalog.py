@@ -4,14 +4,25 @@ import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from forethought.agents.presets import MBPO_PRESETS, SAC_PRESETS, TABULAR_PRESETS, Preset
+from forethought.agents.presets import (
+    MBPO_PRESETS,
+    PETS_PRESETS,
+    PLANNING_PRESETS,
+    SAC_PRESETS,
+    TABULAR_PRESETS,
+    Preset,
+)
 from forethought.errors import UsageError, nearest
 from forethought.types import Box, Discrete, EnvSpec, Space
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One algorithm: where it stands, what it is, and which spaces it takes."""
+    """One algorithm: where it stands, what it is, and which spaces it takes.
+
+    ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise: few where every action
+    is dear.
+    """
 
     module: str
     agent: str
@@ -22,6 +33,8 @@ class Entry:
     obs: type[Box] | type[Discrete]
     action: type[Box] | type[Discrete]
     presets: dict[str, Preset] = field(default_factory=dict)
+    evaluations: int = 20
+    eval_episodes: int = 10
 
     def load(self) -> tuple[type, type]:
         """The classes of agent and config; this imports JAX."""
@@ -39,6 +52,22 @@ class Entry:
         if isinstance(spec.obs, Box) and len(spec.obs.shape) != 1:
             return f"it takes vectors, the observations of {spec.id} are images of shape {spec.obs.shape}"
         return None
+
+
+def _planning(agent_config: str, summary: str, paper: str, module: str = "planning", presets=PLANNING_PRESETS) -> Entry:
+    return Entry(
+        module=f"forethought.agents.control.{module}",
+        agent="PlanningAgent",
+        config=agent_config,
+        use="planning at decision time",
+        summary=summary,
+        paper=paper,
+        obs=Box,
+        action=Box,
+        presets=presets,
+        evaluations=4,
+        eval_episodes=1,
+    )
 
 
 ALGORITHMS: dict[str, Entry] = {
@@ -96,6 +125,19 @@ ALGORITHMS: dict[str, Entry] = {
         obs=Box,
         action=Box,
         presets=MBPO_PRESETS,
+    ),
+    "random-shooting": _planning(
+        "RandomShootingConfig", "the best of many random plans, judged by an ensemble", "Nagabandi et al. 2018"
+    ),
+    "cem": _planning("CEMConfig", "plans by the cross-entropy method, judged by an ensemble", "Rubinstein 1999"),
+    "icem": _planning("ICEMConfig", "the cross-entropy method with fewer, better used samples", "Pinneri et al. 2020"),
+    "mppi": _planning("MPPIConfig", "plans averaged by their value, judged by an ensemble", "Williams et al. 2017"),
+    "pets": _planning(
+        "PETSConfig",
+        "the cross-entropy method on particles through a probabilistic ensemble",
+        "Chua et al. 2018",
+        module="pets",
+        presets=PETS_PRESETS,
     ),
 }
 

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from forethought.agents.control.planning import PlanningConfig
+from forethought.agents.control.planning import PlanningAgent, PlanningConfig
 from forethought.models.ensemble import Propagation
 from forethought.models.fit import FitConfig
 from forethought.planning.cem import CEM
+
+__all__ = ["PETSConfig", "PlanningAgent"]
 
 
 @dataclass(frozen=True)
