@@ -47,10 +47,13 @@ _PLANNING = {
     "fit.batch_size": 8,
     "search.population": 16,
 }
-PLANNERS = ("random-shooting", "cem", "icem", "mppi", "pets")
+PLANNERS = ("random-shooting", "cem", "icem", "mppi", "pets", "poplin-a", "poplin-p")
 SETTINGS |= dict.fromkeys(PLANNERS, _PLANNING)
-for _name in ("cem", "icem", "pets"):
+_POPLIN = {"policy_hidden": (4,), "policy_updates": 3, "policy_batch": 8}
+for _name in ("cem", "icem", "pets", "poplin-a", "poplin-p"):
     SETTINGS[_name] = {**_PLANNING, "search.elites": 4, "search.iterations": 2}
+    if _name.startswith("poplin"):
+        SETTINGS[_name] |= _POPLIN
 
 # One environment for each algorithm that it can learn.
 WORLDS = dict.fromkeys(SETTINGS, "forethought/DynaMaze-v0") | {

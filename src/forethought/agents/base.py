@@ -69,6 +69,10 @@ class Agent(Protocol):
         """
         ...
 
+    def note(self, carry: PyTree) -> PyTree:
+        """What to keep of the carry, after acting, beside the transition that follows; ``()`` for nothing."""
+        ...
+
     def phases(self) -> tuple[Phase, ...]:
         """How the agent learns, in the order of one environment step."""
         ...

@@ -8,6 +8,7 @@ from forethought.agents.presets import (
     MBPO_PRESETS,
     PETS_PRESETS,
     PLANNING_PRESETS,
+    POPLIN_PRESETS,
     SAC_PRESETS,
     TABULAR_PRESETS,
     Preset,
@@ -54,10 +55,17 @@ class Entry:
         return None
 
 
-def _planning(agent_config: str, summary: str, paper: str, module: str = "planning", presets=PLANNING_PRESETS) -> Entry:
+def _planning(
+    agent_config: str,
+    summary: str,
+    paper: str,
+    module: str = "planning",
+    presets: dict[str, Preset] = PLANNING_PRESETS,
+    agent: str = "PlanningAgent",
+) -> Entry:
     return Entry(
         module=f"forethought.agents.control.{module}",
-        agent="PlanningAgent",
+        agent=agent,
         config=agent_config,
         use="planning at decision time",
         summary=summary,
@@ -69,6 +77,8 @@ def _planning(agent_config: str, summary: str, paper: str, module: str = "planni
         eval_episodes=1,
     )
 
+
+_POPLIN = ("poplin", POPLIN_PRESETS, "POPLIN")
 
 ALGORITHMS: dict[str, Entry] = {
     "dyna-q": Entry(
@@ -138,6 +148,12 @@ ALGORITHMS: dict[str, Entry] = {
         "Chua et al. 2018",
         module="pets",
         presets=PETS_PRESETS,
+    ),
+    "poplin-a": _planning(
+        "POPLINAConfig", "plans around the actions of a policy that is distilled from plans", "Wang & Ba 2019", *_POPLIN
+    ),
+    "poplin-p": _planning(
+        "POPLINPConfig", "plans in the parameters of a policy that is distilled from plans", "Wang & Ba 2019", *_POPLIN
     ),
 }
 

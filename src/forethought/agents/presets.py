@@ -127,6 +127,14 @@ PETS_PRESETS: dict[str, Preset] = {
     ),
 }
 
+_POPLIN = {"propagation": "expectation", "particles": 1, "reward": "known", "horizon": 30}
+
+POPLIN_PRESETS: dict[str, Preset] = {
+    "cartpole": Preset("forethought/CartPoleContinuous-v0", "as PETS's", {**_CARTPOLE, **_POPLIN, "horizon": 15}),
+    "gym-cartpole": Preset("forethought/GymCartPole-v0", "as PETS's", {**_CARTPOLE, **_POPLIN}),
+    "pendulum": Preset("Pendulum-v1", "as PETS's", {**_CARTPOLE, **_POPLIN, "horizon": 25}),
+}
+
 SAC_PRESETS: dict[str, Preset] = {}
 
 TABULAR_PRESETS: dict[str, Preset] = {}

@@ -139,7 +139,7 @@ def plan_values(
     return jnp.where(jnp.isfinite(value), value, -jnp.inf)
 
 
-def shifted(x: Float[Array, "n s d"], fill: Array | float = 0.0) -> Float[Array, "n s d"]:
+def shifted(x: Float[Array, "*b s d"], fill: Array | float = 0.0) -> Float[Array, "*b s d"]:
     """A plan one step later: the first decision is gone, ``fill`` is the last one. One decision for all stays."""
     if x.shape[-2] == 1:
         return x

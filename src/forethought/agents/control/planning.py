@@ -115,6 +115,10 @@ class PlanningAgent:
         plan, carry = self.planner.plan(model, self.guide, EnsembleBelief(obs), carry, jnp.asarray(first), key=key)
         return plan.action, carry
 
+    def note(self, carry: Any) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def phases(self) -> tuple[Phase, ...]:
         """The fit of the model."""
         return (self.learner.phase(),)

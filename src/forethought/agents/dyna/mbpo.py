@@ -126,6 +126,10 @@ class MBPO:
         actor = state.sac.actor
         return (self.sac.policy(actor, obs, key=key) if explore else self.sac.best(actor, obs)), carry
 
+    def note(self, carry: tuple[()]) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def phases(self) -> tuple[Phase, ...]:
         """Fit and imagine every ``model_every`` steps, improve the policy after each step."""
         c, start = self.config, self.learner.start  # never an update before the first fit

@@ -87,6 +87,10 @@ class PrioritizedSweeping:
         """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
         return epsilon_greedy(state.q, obs, self.config.epsilon if explore else 0.0, key=key), carry
 
+    def note(self, carry: tuple[()]) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def phases(self) -> tuple[Phase, ...]:
         """One phase: remember the transition of each step, then back up where the error is greatest."""
         return (Phase("update", 1, self.update, updates=self.config.planning_steps),)

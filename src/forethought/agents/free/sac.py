@@ -238,6 +238,10 @@ class SAC:
         learner = self.learner
         return (learner.policy(state.actor, obs, key=key) if explore else learner.best(state.actor, obs)), carry
 
+    def note(self, carry: tuple[()]) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def phases(self) -> tuple[Phase, ...]:
         """One phase: ``updates_per_step`` updates on real transitions after each step."""
         n = self.config.updates_per_step
