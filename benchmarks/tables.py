@@ -17,6 +17,7 @@ LEARNING = (
     "sac_pendulum",
     "mbpo_pendulum",
     "mbpo_inverted_pendulum",
+    "warm_start",
     "mbpo_hopper",
 )
 
@@ -172,6 +173,8 @@ def settings(found: Found) -> str:
     rows = []
     for name in LEARNING:
         for label, run in found.get(("learning", name), {}).get("details", {}).items():
+            if "settings" not in run:  # no run of an agent
+                continue
             words = ", ".join(f"{key} = {value}" for key, value in run["settings"].items())
             rows.append([f"`{name}`, {label}", f"`{run['algorithm']}` on `{run['env']}`", words])
     if not rows:
