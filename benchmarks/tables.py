@@ -18,6 +18,12 @@ LEARNING = (
     "mbpo_pendulum",
     "mbpo_inverted_pendulum",
     "warm_start",
+    "cem_oracle",
+    "pets_cartpole",
+    "gym_cartpole",
+    "samples_pendulum",
+    "samples_inverted_pendulum",
+    "samples_cartpole",
     "mbpo_hopper",
 )
 
