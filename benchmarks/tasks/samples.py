@@ -1,4 +1,4 @@
-"""How many environment steps each algorithm needs to a stated return: the claim of "ten times fewer samples", measured."""
+"""Environment steps that each algorithm needs to a stated return: "ten times fewer samples", measured."""
 
 import numpy as np
 
