@@ -189,6 +189,18 @@ class Ensemble(eqx.Module):
         mean = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape))).mean
         return jnp.sqrt(jnp.mean(jnp.var(mean, axis=0), axis=-1))
 
+    def log_density(
+        self, belief: EnsembleBelief, action: Float[Array, "n a"], obs: Float[Array, "n o"]
+    ) -> Float[Array, " n"]:
+        """Log density of the mixture of the members' Gaussians, ``ln 1/M sum_m prod_i N(obs_i; mean_mi, var_mi)``."""
+        x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
+        said = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape)))
+        mean, logvar = said.mean[..., 1:], said.logvar[..., 1:]
+        change = (obs - belief.obs - self.outputs.mean[1:]) / self.outputs.std[1:]
+        terms = (change - mean) ** 2 * jnp.exp(-logvar) + logvar + jnp.log(2.0 * jnp.pi)
+        members = jax.nn.logsumexp(-0.5 * jnp.sum(terms, axis=-1), axis=0) - jnp.log(self.n_members)
+        return members - jnp.sum(jnp.log(self.outputs.std[1:]))
+
 
 def _group(x: Float[Array, "n i"], m: int) -> Float[Array, "m g i"]:
     """Deal n particles to m groups in order, repeating the first ones where n is no multiple of m."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from forethought.errors import UsageError
 from forethought.imagine import imagine
 from forethought.models.base import Belief, WorldModel
 from forethought.types import Box, Discrete, Key, PyTree
@@ -138,6 +139,10 @@ class Parameters(Actions):
     def shape(self, horizon: int) -> tuple[int, ...]:
         """A change of all parameters."""
         return (1 if self.shared else horizon), sum(leaf.size for leaf in jax.tree.leaves(self.actor))
+
+    def draw(self, shape: tuple[int, ...], *, key: Key) -> Array:
+        """Raises `UsageError`: there are no bounds to draw within."""
+        raise UsageError("changes of parameters have no bounds that random shooting could draw within; use cem")
 
     def act(self, features: PyTree, x: Array) -> PyTree:
         """``policy_{theta + x}(s)``."""

@@ -3,14 +3,16 @@
 One contract for every search: all that differs between random shooting, CEM, iCEM and MPPI is in the `Search`.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
+from forethought.errors import require_within
 from forethought.imagine import follow
 from forethought.models.base import Belief, WorldModel
 from forethought.planning.guides import Guide
@@ -25,7 +27,7 @@ Objective: TypeAlias = Callable[
 class Found(NamedTuple):
     """What a search found for each of n states; ``value`` is what it believes the decisions are worth."""
 
-    decisions: Float[Array, "n s d"]
+    decisions: Num[Array, "n s *d"]
     value: Float[Array, " n"]
 
 
@@ -33,7 +35,7 @@ class Plan(NamedTuple):
     """What to do now, and what was thought."""
 
     action: PyTree
-    decisions: Float[Array, "n s d"]
+    decisions: Num[Array, "n s *d"]
     value: Float[Array, " n"]
 
 
@@ -44,7 +46,7 @@ class Search(Protocol[Carry]):
     ``carry`` is what it keeps from one decision to the next; `begin` makes it from a first guess.
     """
 
-    def begin(self, mean: Float[Array, "n s d"]) -> Carry:
+    def begin(self, mean: Num[Array, "n s *d"]) -> Carry:
         """What is carried before the first search, given the middle of what is to be searched."""
         ...
 
@@ -72,6 +74,11 @@ class Planner(Generic[Carry]):
     horizon: int
     particles: int = 1
     discount: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_within("horizon", self.horizon, 1)
+        require_within("particles", self.particles, 1)
+        require_within("discount", self.discount, 0.0, 1.0)
 
     def init(self, guide: Guide, n: int) -> Carry:
         """The carry before the first episode; `plan` begins anew where an episode does."""
@@ -105,7 +112,7 @@ def plan_values(
     model: WorldModel[Belief],
     guide: Guide,
     belief: Belief,
-    x: Float[Array, "n p s d"],
+    x: Num[Array, "n p s *d"],
     horizon: int,
     particles: int = 1,
     discount: float = 1.0,
@@ -114,7 +121,8 @@ def plan_values(
 ) -> Float[Array, "n p"]:
     """What each of p plans is worth in each of n beliefs: the mean over particles of ``sum_t g^t r_t + g^H V(s_H)``.
 
-    Nothing is earned after an imagined termination. A plan with a particle whose value is not finite is worth -inf.
+    Nothing is earned after an imagined termination. A plan is worth -inf where a particle's return is not finite, or an
+    observation that it meets while alive; also where that observation counts as the end, for it might be a cheap one.
 
     The particles are the outermost axis of the batch, so that a model that deals its batch out in order (an ensemble)
     lets every member see an equal share of each plan's particles.
@@ -135,6 +143,7 @@ def plan_values(
     powers = discount ** jnp.arange(horizon)
     value = jnp.einsum("h,hr->r", powers, jnp.where(imagined.alive, imagined.transition.reward, 0.0))
     value += jnp.where(alive, discount**horizon * guide.value(model.features(last)), 0.0)
+    value = jnp.where(jnp.all(_sound(imagined.transition.next_obs) | ~imagined.alive, axis=0), value, -jnp.inf)
     value = jnp.mean(value.reshape(particles, n, p), axis=0)
     return jnp.where(jnp.isfinite(value), value, -jnp.inf)
 
@@ -144,6 +153,11 @@ def shifted(x: Float[Array, "*b s d"], fill: Array | float = 0.0) -> Float[Array
     if x.shape[-2] == 1:
         return x
     return jnp.concatenate([x[..., 1:, :], jnp.broadcast_to(fill, x[..., :1, :].shape)], axis=-2)
+
+
+def _sound(features: PyTree) -> Bool[Array, "h r"]:
+    finite = [jnp.all(jnp.isfinite(leaf), axis=tuple(range(2, leaf.ndim))) for leaf in jax.tree.leaves(features)]
+    return functools.reduce(jnp.logical_and, finite)
 
 
 def _where(fresh: Bool[Array, " n"], new: Any, old: Any) -> Array:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Num
 
 from forethought.errors import require_within
 from forethought.planning.guides import Guide
@@ -22,13 +22,13 @@ class RandomShooting:
     def __post_init__(self) -> None:
         require_within("population", self.population, 1)
 
-    def begin(self, mean: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
+    def begin(self, mean: Num[Array, "n s *d"]) -> Num[Array, "n s *d"]:
         """Remembered for its shape only."""
         return mean
 
     def search(
-        self, objective: Objective, guide: Guide, carry: Float[Array, "n s d"], *, key: Key
-    ) -> tuple[Found, Float[Array, "n s d"]]:
+        self, objective: Objective, guide: Guide, carry: Num[Array, "n s *d"], *, key: Key
+    ) -> tuple[Found, Num[Array, "n s *d"]]:
         """Draw, judge, take the best."""
         key_draw, key_judge = jax.random.split(key)
         x = guide.draw((carry.shape[0], self.population, *carry.shape[1:]), key=key_draw)

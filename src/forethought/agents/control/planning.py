@@ -13,7 +13,7 @@ from jaxtyping import Array
 from forethought.agents.base import Phase
 from forethought.agents.ensemble import EnsembleConfig, EnsembleLearner
 from forethought.errors import require_within
-from forethought.models.ensemble import EnsembleBelief, Propagation
+from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
 from forethought.models.fit import FitState
 from forethought.models.rewards import known_reward
 from forethought.planning.cem import CEM, ICEM
@@ -126,3 +126,7 @@ class PlanningAgent:
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """Known functions that the data contradict."""
         return self.learner.concerns(metrics)
+
+    def world_model(self, state: PlanningState) -> Ensemble:
+        """The elites."""
+        return state.model.model.predictor()

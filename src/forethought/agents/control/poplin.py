@@ -14,7 +14,7 @@ from forethought.agents.base import Phase
 from forethought.agents.control.planning import PlanningConfig
 from forethought.agents.ensemble import EnsembleLearner
 from forethought.errors import UsageError, require_within
-from forethought.models.ensemble import EnsembleBelief, Propagation
+from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
 from forethought.models.fit import FitState
 from forethought.models.rewards import known_reward
 from forethought.nets.mlp import MLP
@@ -150,6 +150,10 @@ class POPLIN:
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """Known functions that the data contradict."""
         return self.learner.concerns(metrics)
+
+    def world_model(self, state: POPLINState) -> Ensemble:
+        """The elites."""
+        return state.model.model.predictor()
 
     def distil(self, state: POPLINState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[POPLINState, Info]:
         """Teach the policy what was planned."""

@@ -102,6 +102,10 @@ class DynaQ:
         """None."""
         return []
 
+    def world_model(self, state: DynaQState) -> TabularModel:
+        """The counts."""
+        return state.model
+
     def update(self, state: DynaQState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[DynaQState, Info]:
         """Learn from the transition of this step, remember it, then plan."""
         t = ring.row(replay, step - 1)

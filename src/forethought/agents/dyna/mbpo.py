@@ -16,7 +16,7 @@ from forethought.agents.ensemble import EnsembleConfig, EnsembleLearner
 from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, SACState
 from forethought.errors import UsageError, require_within
 from forethought.imagine import branched_rollouts
-from forethought.models.ensemble import EnsembleBelief
+from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import FitState
 from forethought.replay import ring
 from forethought.types import EnvSpec, Info, Key, Transition
@@ -142,6 +142,10 @@ class MBPO:
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """A known termination function that the data contradict."""
         return self.learner.concerns(metrics)
+
+    def world_model(self, state: MBPOState) -> Ensemble:
+        """The elites."""
+        return state.model.model.predictor()
 
     def rollout(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
         """Branch rollouts off real states; the ring holds ``retain`` epochs of rollouts of the present length."""

@@ -99,6 +99,10 @@ class PrioritizedSweeping:
         """None."""
         return []
 
+    def world_model(self, state: SweepingState) -> TabularModel:
+        """The counts."""
+        return state.model
+
     def update(self, state: SweepingState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SweepingState, Info]:
         """Queue the pair just lived through by its error, then serve the queue."""
         t = ring.row(replay, step - 1)

@@ -251,6 +251,9 @@ class SAC:
         """None."""
         return []
 
+    def world_model(self, state: SACState) -> None:
+        """There is none."""
+
     def update(self, state: SACState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SACState, Info]:
         """``updates_per_step`` gradient steps, each on a fresh batch from the replay."""
 
