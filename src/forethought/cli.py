@@ -251,7 +251,7 @@ def _diagnose(args: list[str]) -> int:
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name != "run"}
     show(diagnose(asked.run, **options, tell=lambda text: print(text, file=sys.stderr)))
     if asked.output is None:
-        print(f"report: {write_report([asked.run], asked.run / 'report.html')}")
+        print(f"{'report':<30}{write_report([asked.run], asked.run / 'report.html')}")
     return 0
 
 

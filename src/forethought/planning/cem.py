@@ -62,7 +62,7 @@ class CEM:
             gaussian, _ = state
             x = self._draw(gaussian, guide, key_draw)
             elites, value = best_of(x, objective(x, key_judge), self.elites)
-            return (refit(gaussian, elites, value, self.momentum), mean_value(value)), None
+            return (within(refit(gaussian, elites, value, self.momentum), guide), mean_value(value)), None
 
         start = Gaussian(carry, jnp.full_like(carry, self.initial_std**2)), jnp.full(carry.shape[0], -jnp.inf)
         (gaussian, value), _ = jax.lax.scan(iterate, start, jax.random.split(key, self.iterations))
@@ -145,7 +145,7 @@ class ICEM:
             if i == self.iterations - 1:
                 x = jnp.concatenate([x, gaussian.mean[:, None]], axis=1)
             elites, value = best_of(x, objective(x, key_judge), self.elites)
-            gaussian, kept = refit(gaussian, elites, value, self.momentum), elites[:, : self.n_kept]
+            gaussian, kept = within(refit(gaussian, elites, value, self.momentum), guide), elites[:, : self.n_kept]
         return Found(kept[:, 0], value[:, 0]), Remembered(gaussian.mean, kept)
 
     def move_on(self, carry: Remembered) -> Remembered:
@@ -176,6 +176,11 @@ def refit(gaussian: Gaussian, elites: Float[Array, "n k s d"], value: Float[Arra
     mixed = Gaussian(*(momentum * old + (1.0 - momentum) * new for old, new in zip(gaussian, (mean, var), strict=True)))
     some = jnp.any(sound, axis=1)[:, None, None]
     return Gaussian(*(jnp.where(some, new, old) for new, old in zip(mixed, gaussian, strict=True)))
+
+
+def within(gaussian: Gaussian, guide: Guide) -> Gaussian:
+    """With a mean that is not beyond the bounds by the rounding of an average."""
+    return gaussian._replace(mean=jnp.clip(gaussian.mean, guide.low, guide.high))
 
 
 def mean_value(value: Float[Array, "n k"]) -> Float[Array, " n"]:

@@ -61,7 +61,7 @@ class MPPI:
             x = self._draw(mean, carry.before, guide, key_draw)
             value = objective(x, key_judge)
             weight, expected = self.weigh(value)
-            average = jnp.einsum("np,npsd->nsd", weight, x)
+            average = jnp.clip(jnp.einsum("np,npsd->nsd", weight, x), guide.low, guide.high)  # not beyond by rounding
             some = jnp.any(jnp.isfinite(value), axis=1)
             return (jnp.where(some[:, None, None], average, mean), expected), None
 
