@@ -10,6 +10,7 @@ import numpy as np
 
 import forethought
 from forethought import statistics
+from forethought.api import configure
 from forethought.report import series
 from forethought.report.read import Run, read_run
 from forethought.training.config import RunConfig, flatten
@@ -64,7 +65,7 @@ def trained(training: Training, folder: Path, *, or_longer: bool = False) -> Run
             **training.options,
         )
         return read_run(path)
-    wanted = forethought.api.configure(
+    wanted = configure(
         training.algorithm, training.env, steps=training.steps, seeds=training.seeds, **training.options
     )
     held, _ = RunDir.open(path).read_config()

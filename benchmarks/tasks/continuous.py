@@ -50,12 +50,19 @@ def mbpo_hopper(asked: Request) -> Result:
     """MBPO with the official settings against the published curve, as far as the steps go."""
     training = Training("mbpo", "mbpo", "Hopper-v5", asked.steps, asked.seeds, {"eval_every": 1000, "log_every": 250})
     details = _train_and_judge(training, asked)
+    so_far = f"the run ends at step {details['env_steps']:,}, after {details['wall_s'] / 60:.0f} min"
+    values = {step: around(details["curve"], step) for step in HOPPER_PUBLISHED}
     checks = tuple(
-        Check(f"return around step {step:,}", around(details["curve"], step), (1 - _FIGURE_ERROR) * published, "")
+        Check(
+            f"return around step {step:,}" + (f" ({so_far})" if values[step] is None else ""),
+            values[step],
+            (1 - _FIGURE_ERROR) * published,
+            "",
+        )
         for step, published in HOPPER_PUBLISHED.items()
     )
     details["published"] = {"env": "Hopper-v2", "by_step": HOPPER_PUBLISHED, "reading_error": _FIGURE_ERROR}
-    title = f"MBPO on Hopper-v5, {asked.steps:,} steps, {asked.seeds} seeds, against the published curve less 5 %"
+    title = f"MBPO on Hopper-v5, {asked.steps:,} steps, seeds: {asked.seeds}, against the published curve less 5 %"
     return Result("mbpo_hopper", "learning", title, checks, {"mbpo": details})
 
 
