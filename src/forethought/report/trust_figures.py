@@ -118,13 +118,16 @@ def exploitation(d: Diagnosis) -> go.Figure | None:
 
 def traces(d: Diagnosis) -> list[tuple[str, go.Figure]]:
     """Draw the dimensions of each trace in which dream and reality differ most, each with a label."""
-    panels = []
+    panels, lived = [], np.concatenate([np.asarray(t.real) for t in d.traces] or [np.zeros((1, 0))])
     for episode, t in enumerate(d.traces):
         real, dreamt = np.asarray(t.real), np.asarray(t.imagined)
         off = np.nanmean(np.abs(dreamt[1] - real), axis=0) / np.maximum(real.std(axis=0), 1e-9)
         for dimension in sorted(np.argsort(-off)[:_MOST_PANELS]):
             label = f"episode {episode + 1}, observation {dimension}"
-            panels.append((label, _trace(label, real[:, dimension], dreamt[:, :, dimension])))
+            drawn = _trace(label, real[:, dimension], dreamt[:, :, dimension])
+            low, high = float(lived[:, dimension].min()), float(lived[:, dimension].max())
+            room = 0.5 * (high - low) + 1e-6  # one scale for all episodes, whatever the dreams do
+            panels.append((label, drawn.update_yaxes(range=[low - room, high + room])))
     return panels
 
 
@@ -138,8 +141,7 @@ def _trace(label: str, real: np.ndarray, dreamt: np.ndarray) -> go.Figure:
     _band(drawn, dreamt.T, _MODEL)
     _line(drawn, dreamt[1], _MODEL, "dreamt")
     _line(drawn, real, Pen(INK, "solid"), "real")
-    room = 0.5 * float(np.ptp(real)) + 1e-6
-    return drawn.update_yaxes(range=[float(real.min()) - room, float(real.max()) + room])
+    return drawn
 
 
 def _band(drawn: go.Figure, quantiles: np.ndarray, style: Pen) -> None:
