@@ -1,4 +1,5 @@
 import gymnasium
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_disagreement_counts_live_rows_alone():
     next_obs = jnp.array([[1.0], [1.0], [-1.0], [-1.0], [1.0]])
     ended = jnp.array([True, False, False, True, True])
     rows = Transition(next_obs, next_obs, next_obs[:, 0], next_obs, ended, ended)
-    empty = ring.create(Transition(*(x[0] for x in rows)), 8)
+    empty = ring.create(jax.tree.map(lambda x: x[0], rows), 8)
     assert float(disagreement(positive, ring.add(empty, rows))) == pytest.approx(2 / 5)
     assert float(disagreement(positive, empty)) == 0.0
     # What lies in free slots does not count: the function would be wrong there.
