@@ -9,7 +9,16 @@ from benchmarks import results
 
 Found = Mapping[tuple[str, str], Mapping[str, Any]]
 
-SPEED = ("sac_update", "ensemble_epoch", "branched_rollout", "mbpo_end_to_end", "replay_add", "startup")
+SPEED = (
+    "sac_update",
+    "ensemble_epoch",
+    "branched_rollout",
+    "mbpo_end_to_end",
+    "plan_cem",
+    "plan_small",
+    "replay_add",
+    "startup",
+)
 LEARNING = (
     "dyna_maze",
     "blocking_maze",
@@ -18,6 +27,12 @@ LEARNING = (
     "mbpo_pendulum",
     "mbpo_inverted_pendulum",
     "warm_start",
+    "cem_oracle",
+    "pets_cartpole",
+    "gym_cartpole",
+    "samples_pendulum",
+    "samples_inverted_pendulum",
+    "samples_cartpole",
     "mbpo_hopper",
 )
 
@@ -26,6 +41,7 @@ _PEERS = (
     ("sac_update", "SAC update", "stable_baselines3", "stable-baselines3"),
     ("ensemble_epoch", "ensemble epoch", "mbrl_lib", "mbrl"),
     ("mbpo_end_to_end", "MBPO on InvertedPendulum-v5", "mbrl_lib", "mbrl"),
+    ("plan_cem", "a decision by CEM on an ensemble", "mbrl_lib", "mbrl"),
 )
 
 _INTRODUCTION = """# Benchmarks
@@ -122,7 +138,7 @@ def speed_numbers(found: Found) -> str:
     if not rows:
         return ""
     heads = ["workload", "best", "median", "GFLOP", "GFLOP/s", "peak GFLOP/s", "share", "share, median of pairs"]
-    return f"In numbers, per unit of work (an update, an epoch, a call, an add):\n\n{table(heads, rows)}"
+    return f"In numbers, per unit of work (an update, an epoch, a call, a decision, an add):\n\n{table(heads, rows)}"
 
 
 def peers(found: Found) -> str:

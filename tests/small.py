@@ -34,10 +34,32 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "prioritized-sweeping": {"planning_steps": 5},
 }
 
+_PLANNING = {
+    "horizon": 2,
+    "particles": 4,
+    "model_every": 8,
+    "random_steps": 16,
+    "members": 2,
+    "elites": 2,
+    "model_hidden": (8,),
+    "replay_capacity": 200,
+    "fit.max_epochs": 2,
+    "fit.batch_size": 8,
+    "search.population": 16,
+}
+PLANNERS = ("random-shooting", "cem", "icem", "mppi", "pets", "poplin-a", "poplin-p")
+SETTINGS |= dict.fromkeys(PLANNERS, _PLANNING)
+_POPLIN = {"policy_hidden": (4,), "policy_updates": 3, "policy_batch": 8}
+for _name in ("cem", "icem", "pets", "poplin-a", "poplin-p"):
+    SETTINGS[_name] = {**_PLANNING, "search.elites": 4, "search.iterations": 2}
+    if _name.startswith("poplin"):
+        SETTINGS[_name] |= _POPLIN
+
 # One environment for each algorithm that it can learn.
 WORLDS = dict.fromkeys(SETTINGS, "forethought/DynaMaze-v0") | {
     "sac": "forethought/ProbeAction-v0",
     "mbpo": "forethought/ProbeAction-v0",
+    **dict.fromkeys(PLANNERS, "forethought/ProbeAction-v0"),
 }
 
 

@@ -7,6 +7,8 @@ from benchmarks.workloads import (
     branched_rollout,
     ensemble_epoch,
     mbpo_end_to_end,
+    plan_cem,
+    plan_small,
     replay_add,
     sac_update,
     startup,
@@ -18,6 +20,8 @@ WORKLOADS: dict[str, Callable[[bool], Result]] = {
     "ensemble_epoch": ensemble_epoch.run,
     "branched_rollout": branched_rollout.run,
     "mbpo_end_to_end": mbpo_end_to_end.run,
+    "plan_cem": plan_cem.run,
+    "plan_small": plan_small.run,
     "replay_add": replay_add.run,
     "startup": startup.run,
 }

@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from forethought.api import Policy, Run, evaluate, film, load, resume, train
     from forethought.errors import ForethoughtError
+    from forethought.examine import diagnose
     from forethought.live import Live, resume_live, start
 
 _HOMES = {
@@ -18,6 +19,7 @@ _HOMES = {
     "Live": "forethought.live",
     "Policy": "forethought.api",
     "Run": "forethought.api",
+    "diagnose": "forethought.examine",
     "evaluate": "forethought.api",
     "film": "forethought.api",
     "load": "forethought.api",
@@ -33,6 +35,7 @@ __all__ = [
     "Policy",
     "Run",
     "__version__",
+    "diagnose",
     "evaluate",
     "film",
     "load",

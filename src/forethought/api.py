@@ -96,11 +96,13 @@ def configure(
     unknown = [name for name in options if name not in RunConfig.__dataclass_fields__]
     if unknown:
         raise UsageError(f"train takes no option {unknown[0]!r}")
-    _, config_class = catalog.find(algorithm).load()
+    entry = catalog.find(algorithm)
+    _, config_class = entry.load()
     preset, settings, env_kwargs = catalog.find_preset(algorithm, preset, env)
     chosen: Any = from_dict(config_class, {**settings, **flatten(agent or {})})
     options["env_kwargs"] = {**env_kwargs, **options.get("env_kwargs", {})}
-    options.setdefault("eval_every", max(1, options["steps"] // 20))
+    options.setdefault("eval_every", max(1, options["steps"] // entry.evaluations))
+    options.setdefault("eval_episodes", entry.eval_episodes)
     options.setdefault("log_every", max(1, min(1000, options["steps"] // 100)))
     config = RunConfig(algorithm=algorithm, env=env, preset=preset, agent=to_dict(chosen), **options)
     config.validate()

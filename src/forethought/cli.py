@@ -22,6 +22,7 @@ Agents that learn a model of their world and think ahead in it.
   train ALGO ENV   train an algorithm on an environment       forethought train mbpo Pendulum-v1
   resume RUN       go on with a run that was stopped or killed
   eval RUN         judge what a run has learned
+  diagnose RUN     how far the model of a run can be trusted
   report RUN...    write one HTML file about one or more runs
   list             the algorithms, and which suit an environment (--env ENV)
   demo             MBPO on Pendulum-v1, about two minutes on two cores
@@ -56,9 +57,9 @@ class Train(Generic[C]):
     env_kwargs: str = "{}"
     """Arguments of the environment, as JSON."""
     eval_every: int | None = None
-    """Steps between evaluations. Default: a twentieth of the run."""
-    eval_episodes: int = 10
-    """Episodes per seed and evaluation."""
+    """Steps between evaluations. Default: a twentieth of the run; a quarter for planners, whose actions are dear."""
+    eval_episodes: int | None = None
+    """Episodes per seed and evaluation. Default: 10; 1 for planners."""
     log_every: int | None = None
     """Steps between two lines of training metrics. Default: a hundredth of the run, at most 1000."""
     checkpoint_every: int | None = None
@@ -93,6 +94,24 @@ class Eval:
     """Print JSON."""
     video: Path | None = None
     """Write one episode to this file (.mp4 or .gif)."""
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """How far the model of a run can be trusted, on held-out episodes that are played for this."""
+
+    run: Positional[Path]
+    """The run directory."""
+    horizon: int | None = None
+    """Imagined steps to look at. Default: 30, or as long as the episodes are."""
+    episodes: int | None = None
+    """Held-out episodes with the run's policy. Default: 10; 2 for planners, whose actions are dear."""
+    seed: int = 0
+    """Chooses the episodes."""
+    of_seed: int | None = None
+    """The seed of the run whose model is judged. Default: the first."""
+    output: Path | None = None
+    """The directory for diagnostics.json (also -o). Default: the run directory, whose report then gets a chapter."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +241,20 @@ def _report(args: list[str]) -> int:
     return 0
 
 
+def _diagnose(args: list[str]) -> int:
+    args = ["--output" if a == "-o" else a for a in args]
+    asked = parse(Diagnose, args, "forethought diagnose")
+    prepare_jax()
+    from forethought.examine import diagnose, show
+    from forethought.report.html import write_report
+
+    options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name != "run"}
+    show(diagnose(asked.run, **options, tell=lambda text: print(text, file=sys.stderr)))
+    if asked.output is None:
+        print(f"{'report':<30}{write_report([asked.run], asked.run / 'report.html')}")
+    return 0
+
+
 def _list(args: list[str]) -> int:
     asked = parse(List, args, "forethought list")
     from rich.console import Console
@@ -266,6 +299,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "resume": _resume,
     "eval": _eval,
+    "diagnose": _diagnose,
     "report": _report,
     "list": _list,
     "demo": _demo,

@@ -1,7 +1,7 @@
 """The one place that runs a model forward: a policy lives in a believed world.
 
-`imagine` keeps whole trajectories; `branched_rollouts` writes them to a ring as they come, so its memory does not
-grow with their length, and that length may be decided inside ``jit``.
+`imagine` keeps whole trajectories of a policy, `follow` those of a plan; `branched_rollouts` writes them to a ring as
+they come, so its memory does not grow with their length, and that length may be decided inside ``jit``.
 """
 
 from collections.abc import Callable
@@ -51,14 +51,35 @@ def imagine(
 ) -> tuple[Belief, Imagined]:
     """Let the policy act for ``horizon`` steps from a batch of n beliefs; leaves get axes [horizon, n]."""
 
-    def step(carry: tuple[Belief, Array], key: Key) -> tuple[tuple[Belief, Array], Imagined]:
+    nothing = jnp.zeros(horizon)
+    belief, _, imagined = follow(model, lambda features, _, key: policy(features, key), belief, nothing, key=key)
+    return belief, imagined
+
+
+def follow(
+    model: WorldModel[Belief],
+    decide: Callable[[PyTree, PyTree, Key], PyTree],
+    belief: Belief,
+    plan: PyTree,
+    *,
+    key: Key,
+) -> tuple[Belief, Bool[Array, " n"], Imagined]:
+    """Carry out a plan whose leaves have a leading axis of time: ``decide(features, plan[t], key)`` is the action at t.
+
+    Returns the last belief, which particles are still alive in it, and the steps, whose leaves get axes [horizon, n].
+    """
+
+    def step(carry: tuple[Belief, Array], at: tuple[PyTree, Key]) -> tuple[tuple[Belief, Array], Imagined]:
+        decision, key = at
+        policy = lambda features, key: decide(features, decision, key)  # noqa: E731
         belief, alive, imagined = advance(model, policy, *carry, key=key)
         return (belief, alive), imagined
 
     n = jax.tree.leaves(belief)[0].shape[0]
+    horizon = jax.tree.leaves(plan)[0].shape[0]
     start = belief, jnp.ones(n, bool)
-    (belief, _), imagined = jax.lax.scan(step, start, jax.random.split(key, horizon))
-    return belief, imagined
+    (belief, alive), imagined = jax.lax.scan(step, start, (plan, jax.random.split(key, horizon)))
+    return belief, alive, imagined
 
 
 def branched_rollouts(

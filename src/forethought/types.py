@@ -59,7 +59,10 @@ class EnvSpec:
 
 
 class Transition(NamedTuple):
-    """One arrow of the timeline, or a batch of them with common leading axes."""
+    """One arrow of the timeline, or a batch of them with common leading axes.
+
+    ``thought`` is what the agent noted down when it acted, such as the plan it followed; nothing in most agents.
+    """
 
     obs: PyTree
     action: PyTree
@@ -67,6 +70,7 @@ class Transition(NamedTuple):
     next_obs: PyTree
     terminated: PyTree
     truncated: PyTree
+    thought: PyTree = ()
 
 
 class Outcome(NamedTuple):

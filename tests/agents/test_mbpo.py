@@ -141,7 +141,7 @@ def test_the_fit_is_reported_and_a_wrong_termination_is_a_concern():
     rows = Transition(standing, np.zeros((30, 3), np.float32), np.zeros(30, np.float32), standing, flags, flags)
     replay = ring.add(ring.create(empty_transition(hopper), 30), jax.tree.map(jnp.asarray, rows))
     state = agent.init(key=jax.random.key(0))
-    _, info = jax.jit(agent.fit_model)(state, replay, step=jnp.array(0), key=jax.random.key(0))
+    _, info = jax.jit(agent.learner.fit_model)(state, replay, step=jnp.array(0), key=jax.random.key(0))
     assert float(info["termination_disagreement"]) == pytest.approx(0.1)
     assert float(info["epochs"]) == 2
     (warning,) = agent.concerns({"termination_disagreement": [0.0, 0.1]})

@@ -9,31 +9,9 @@ from scipy import stats
 
 from forethought.models.ensemble import Ensemble, EnsembleBelief, ts1, ts_inf
 from forethought.models.normalizer import Normalizer
-from forethought.models.termination import never
+from handmade import adding, constant, small_ensemble
 
 step = jax.jit(Ensemble.step)
-
-
-def small(members=3, **options):
-    options = {"elites": members, "hidden": (4,), "termination": never} | options
-    return Ensemble(1, 1, key=jax.random.key(0), members=members, **options)
-
-
-def constant(said, logvar=-40.0, members=3, end=-100.0, **options):
-    """Members that say the same whatever they see: (reward, obs change) = said[m]. Bounds out of the way."""
-    model = small(members, **options)
-    last = model.members.layers[-1]
-    bias = jnp.concatenate([jnp.asarray(said), jnp.full((members, 2), logvar), jnp.full((members, 1), end)], axis=1)
-    return eqx.tree_at(
-        lambda e: (e.members.layers[-1].weight, e.members.layers[-1].bias, e.min_logvar, e.max_logvar),
-        model,
-        (0.0 * last.weight, bias, jnp.full(2, -60.0), jnp.full(2, 30.0)),
-    )
-
-
-def adding(members=3, **options):
-    """Member i adds i + 1 to the observation and pays 10 (i + 1)."""
-    return constant([[10.0 * (i + 1), i + 1.0] for i in range(members)], members=members, **options)
 
 
 @pytest.mark.parametrize("n", [1, 5, 6, 7])
@@ -50,7 +28,7 @@ def test_each_particle_follows_one_member_with_reward_and_change_together(n):
 
 def test_ts_infinity_keeps_members_and_ts1_changes_them():
     n, rounds = 60, 6
-    for propagation, kept in ((ts_inf, True), (ts1, False)):
+    for propagation, kept in (("ts_inf", True), ("ts1", False)):
         model, belief, moves = adding(propagation=propagation), EnsembleBelief(jnp.zeros((n, 1))), []
         for i in range(rounds):
             after, _ = step(model, belief, jnp.zeros((n, 1)), key=jax.random.key(i))
@@ -78,12 +56,68 @@ def test_ts1_is_uniform_for_every_particle_and_independent_over_time():
     assert stats.chisquare(across).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("propagation", [ts1, ts_inf])
-def test_particles_come_back_to_their_places(propagation):
-    turn = propagation(4, 5, jax.random.key(3))
+@pytest.mark.parametrize("deal", [ts1, ts_inf])
+def test_particles_come_back_to_their_places(deal):
+    turn = deal(4, 5, jax.random.key(3))
     particles = jnp.arange(20).reshape(4, 5)
     there = jnp.take_along_axis(particles, turn.to_members, axis=0)
     np.testing.assert_array_equal(jnp.take_along_axis(there, turn.back, axis=0), particles)
+
+
+def square(obs, action, next_obs):
+    return next_obs[:, 0] ** 2
+
+
+@pytest.mark.parametrize(
+    ("propagation", "places", "learned_rewards"),
+    [
+        ("ts1", {1.0, 2.0}, {10.0, 20.0}),
+        ("ts_inf", {1.0, 2.0}, {10.0, 20.0}),
+        ("expectation", {1.5}, {15.0}),
+    ],
+)
+def test_two_members_under_every_propagation(propagation, places, learned_rewards):
+    """One adds 1 and pays 10, the other adds 2 and pays 20; the known reward is the square of the next place."""
+    start, action, key = EnsembleBelief(jnp.zeros((40, 1))), jnp.zeros((40, 1)), jax.random.key(0)
+    belief, outcome = step(adding(2, propagation=propagation), start, action, key=key)
+    assert set(np.round(np.float64(belief.obs[:, 0]), 4)) == places
+    assert set(np.round(np.float64(outcome.reward), 3)) == learned_rewards
+    belief, outcome = step(adding(2, propagation=propagation, reward=square), start, action, key=key)
+    assert set(np.round(np.float64(belief.obs[:, 0]), 4)) == places
+    np.testing.assert_allclose(outcome.reward, belief.obs[:, 0] ** 2)
+    assert outcome.continues.tolist() == [1.0] * 40
+
+
+def test_a_known_reward_sees_what_was_done_and_where_it_led():
+    def all_three(obs, action, next_obs):
+        return 100.0 * obs[:, 0] + 10.0 * action[:, 0] + next_obs[:, 0]
+
+    model = adding(2, propagation="ts_inf", reward=all_three)
+    _, outcome = step(model, EnsembleBelief(jnp.full((2, 1), 3.0)), jnp.full((2, 1), 0.5), key=jax.random.key(0))
+    np.testing.assert_allclose(outcome.reward, [300 + 5 + 4, 300 + 5 + 5], rtol=1e-6)
+
+
+def test_expectation_is_the_same_for_every_key():
+    """Also with noise of standard deviation 1 and an end of probability 1/2 in every member."""
+    start, action = EnsembleBelief(jnp.arange(5.0)[:, None]), jnp.zeros((5, 1))
+    options = {"logvar": 0.0, "members": 2, "end": 0.0, "termination": None}
+    for propagation, same in (("expectation", True), ("ts1", False)):
+        model = constant([[1.0, 2.0], [3.0, 6.0]], propagation=propagation, **options)
+        once, again = (step(model, start, action, key=jax.random.key(seed)) for seed in (0, 1))
+        assert np.array_equal(once[0].obs, again[0].obs) == same
+        if same:
+            np.testing.assert_allclose(once[0].obs, start.obs + 4.0, rtol=1e-6)
+            np.testing.assert_allclose(once[1].reward, 2.0, rtol=1e-6)
+
+
+def test_expectation_ends_where_the_mean_logit_says_so():
+    """Logits -1 and 3, then -3 and 1: an end by their mean of 1, none by that of -1."""
+    for logits, continues in (((-1.0, 3.0), 0.0), ((-3.0, 1.0), 1.0)):
+        model = constant([[0.0, 0.0]] * 2, members=2, termination=None, propagation="expectation")
+        ends = jnp.array(logits)
+        model = eqx.tree_at(lambda e: e.members.layers[-1].bias, model, replace_fn=lambda b, e=ends: b.at[:, -1].set(e))
+        _, outcome = step(model, EnsembleBelief(jnp.zeros((7, 1))), jnp.zeros((7, 1)), key=jax.random.key(0))
+        assert outcome.continues.tolist() == [continues] * 7
 
 
 def test_the_spread_is_that_of_the_log_variance():
@@ -107,7 +141,7 @@ def test_units_are_those_of_the_data():
 
 
 def test_inputs_are_normalised_before_the_members_see_them():
-    model = small()
+    model = small_ensemble()
     inputs = Normalizer(jnp.array([10.0, 0.5]), jnp.array([4.0, 0.25]))
     shifted = eqx.tree_at(lambda e: e.inputs, model, inputs)
     near = EnsembleBelief(jnp.array([[0.2], [-1.0]]))
@@ -119,7 +153,7 @@ def test_inputs_are_normalised_before_the_members_see_them():
 
 def test_the_log_variance_is_bounded_softly_and_rises_throughout():
     """l -> max - softplus(max - l) -> min + softplus(. - min): between the bounds, up to log(1 + e^-(max - min))."""
-    model = small(1)
+    model = small_ensemble(1)
     raw = jnp.linspace(-60.0, 60.0, 241)
 
     def at(said):
@@ -151,8 +185,8 @@ def test_the_predictor_is_the_elites_alone():
 
 def test_disagreement():
     belief, action = EnsembleBelief(jnp.array([[0.3], [2.0]])), jnp.array([[0.1], [0.9]])
-    same = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), small().members)
-    assert float(jnp.max(eqx.tree_at(lambda e: e.members, small(), same).disagreement(belief, action))) < 1e-6
+    same = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), small_ensemble().members)
+    assert float(jnp.max(eqx.tree_at(lambda e: e.members, small_ensemble(), same).disagreement(belief, action))) < 1e-6
     # Rewards 10, 20, 30 and changes 1, 2, 3: variances 200/3 and 2/3.
     expected = np.sqrt((200 / 3 + 2 / 3) / 2)
     np.testing.assert_allclose(adding().disagreement(belief, action), [expected] * 2, rtol=1e-5)
@@ -184,7 +218,7 @@ def test_the_termination_of_a_particle_is_that_of_the_member_it_meets():
 
 
 def test_beliefs_are_observations():
-    model = small()
+    model = small_ensemble()
     assert model.initial(3).obs.tolist() == [[0.0]] * 3
     seen = jnp.array([[4.0], [5.0]])
     observe = partial(model.observe, model.initial(2), jnp.zeros((2, 1)), seen, jnp.zeros(2, bool))

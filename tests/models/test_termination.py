@@ -1,8 +1,10 @@
 import gymnasium
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import forethought.envs  # noqa: F401 - makes our own tasks known to Gymnasium
 from forethought.models import termination
 from forethought.models.termination import KNOWN, TOLERATED_DISAGREEMENT, disagreement, known_termination
 from forethought.replay import ring
@@ -36,6 +38,10 @@ def lived(env_id, steps, **kwargs):
         ("Humanoid-v5", 300, 5, {}),
         ("MountainCarContinuous-v0", 100, 0, {}),
         ("Pendulum-v1", 100, 0, {}),
+        ("forethought/CartPoleContinuous-v0", 300, 5, {}),
+        ("forethought/GymCartPole-v0", 250, 0, {}),
+        ("forethought/Pendulum-v0", 100, 0, {}),
+        ("forethought/DoubleIntegrator-v0", 100, 0, {}),
     ],
 )
 def test_it_ends_where_the_real_task_ends(env_id, steps, endings, kwargs, tmp_path, monkeypatch):
@@ -57,6 +63,8 @@ def test_the_borders():
     assert decided("InvertedPendulum-v5", [0, 0.19], [0, -0.21]) == [False, True]
     assert decided("Ant-v5", [0.21, 0], [0.19, 0], [0.99, 0], [1.01, 0]) == [False, True, False, True]
     assert decided("Humanoid-v5", [1.01, 0], [0.99, 0], [1.99, 0], [2.01, 0]) == [False, True, False, True]
+    cart = [2.39, 0, 0.2], [2.41, 0, 0], [-2.41, 0, 0], [0, 0, 0.21], [0, 0, -0.21]
+    assert decided("forethought/CartPoleContinuous-v0", *cart) == [False, True, True, True, True]
     assert decided("MountainCarContinuous-v0", [0.46, 0.0], [0.46, -0.01], [0.44, 0.05]) == [True, False, False]
 
 
@@ -79,7 +87,7 @@ def test_disagreement_counts_live_rows_alone():
     next_obs = jnp.array([[1.0], [1.0], [-1.0], [-1.0], [1.0]])
     ended = jnp.array([True, False, False, True, True])
     rows = Transition(next_obs, next_obs, next_obs[:, 0], next_obs, ended, ended)
-    empty = ring.create(Transition(*(x[0] for x in rows)), 8)
+    empty = ring.create(jax.tree.map(lambda x: x[0], rows), 8)
     assert float(disagreement(positive, ring.add(empty, rows))) == pytest.approx(2 / 5)
     assert float(disagreement(positive, empty)) == 0.0
     # What lies in free slots does not count: the function would be wrong there.

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from forethought.agents.catalog import ALGORITHMS
+from forethought.agents.control.pets import PETSConfig
 from forethought.errors import UsageError
+from forethought.models.fit import FitConfig
 from forethought.training.config import RunConfig, flatten, from_dict, merged, to_dict
 
 
@@ -98,3 +100,15 @@ def test_other_impossible_runs():
     with pytest.raises(UsageError, match="checkpoint_every is 0"):
         run(checkpoint_every=0).validate()
     assert run(seed=4, seeds=3).seed_list == (4, 5, 6)
+
+
+def test_a_nested_setting_goes_over_the_default_of_its_field():
+    made = from_dict(PETSConfig, {"fit.learning_rate": 1e-2})
+    assert made.fit.learning_rate == 1e-2
+    assert made.fit.max_epochs == PETSConfig().fit.max_epochs != FitConfig().max_epochs
+
+
+def test_a_choice_takes_what_it_names_and_nothing_else():
+    assert from_dict(PETSConfig, {"propagation": "ts1"}).propagation == "ts1"
+    with pytest.raises(UsageError, match="propagation is 'ts2'; it takes 'ts1' or 'ts_inf' or 'expectation'"):
+        from_dict(PETSConfig, {"propagation": "ts2"})

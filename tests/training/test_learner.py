@@ -29,7 +29,7 @@ class Recorder:
     random_steps, replay_capacity = 0, 50
 
     def __init__(self, spec, every, start):
-        self.spec, self.config, self._phase = spec, None, Phase("note", every, self.note, start=start, updates=3)
+        self.spec, self.config, self._phase = spec, None, Phase("note", every, self.write_down, start=start, updates=3)
 
     def init(self, *, key):
         return {"at": jax.numpy.zeros(20, int), "n": jax.numpy.array(0)}
@@ -43,10 +43,16 @@ class Recorder:
     def phases(self):
         return (self._phase,)
 
+    def note(self, carry):
+        return ()
+
     def concerns(self, metrics):
         return []
 
-    def note(self, state, replay, *, step, key):
+    def world_model(self, state):
+        return None
+
+    def write_down(self, state, replay, *, step, key):
         return {"at": state["at"].at[state["n"]].set(step), "n": state["n"] + 1}, {"step": step}
 
 

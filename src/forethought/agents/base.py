@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array
 
+from forethought.models.base import WorldModel
 from forethought.types import EnvSpec, Info, Key, PyTree
 
 
@@ -69,10 +70,18 @@ class Agent(Protocol):
         """
         ...
 
+    def note(self, carry: PyTree) -> PyTree:
+        """What to keep of the carry, after acting, beside the transition that follows; ``()`` for nothing."""
+        ...
+
     def phases(self) -> tuple[Phase, ...]:
         """How the agent learns, in the order of one environment step."""
         ...
 
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """What a person should be warned of, given what the phases of kind "model" reported (per seed)."""
+        ...
+
+    def world_model(self, state: PyTree) -> WorldModel | None:
+        """The model as imagination uses it; None in agents without one."""
         ...

@@ -4,14 +4,26 @@ import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from forethought.agents.presets import MBPO_PRESETS, SAC_PRESETS, TABULAR_PRESETS, Preset
+from forethought.agents.presets import (
+    MBPO_PRESETS,
+    PETS_PRESETS,
+    PLANNING_PRESETS,
+    POPLIN_PRESETS,
+    SAC_PRESETS,
+    TABULAR_PRESETS,
+    Preset,
+)
 from forethought.errors import UsageError, nearest
 from forethought.types import Box, Discrete, EnvSpec, Space
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One algorithm: where it stands, what it is, and which spaces it takes."""
+    """One algorithm: where it stands, what it is, and which spaces it takes.
+
+    ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise: few where every action
+    is dear.
+    """
 
     module: str
     agent: str
@@ -22,6 +34,8 @@ class Entry:
     obs: type[Box] | type[Discrete]
     action: type[Box] | type[Discrete]
     presets: dict[str, Preset] = field(default_factory=dict)
+    evaluations: int = 20
+    eval_episodes: int = 10
 
     def load(self) -> tuple[type, type]:
         """The classes of agent and config; this imports JAX."""
@@ -40,6 +54,31 @@ class Entry:
             return f"it takes vectors, the observations of {spec.id} are images of shape {spec.obs.shape}"
         return None
 
+
+def _planning(
+    agent_config: str,
+    summary: str,
+    paper: str,
+    module: str = "planning",
+    presets: dict[str, Preset] = PLANNING_PRESETS,
+    agent: str = "PlanningAgent",
+) -> Entry:
+    return Entry(
+        module=f"forethought.agents.control.{module}",
+        agent=agent,
+        config=agent_config,
+        use="planning at decision time",
+        summary=summary,
+        paper=paper,
+        obs=Box,
+        action=Box,
+        presets=presets,
+        evaluations=4,
+        eval_episodes=1,
+    )
+
+
+_POPLIN = ("poplin", POPLIN_PRESETS, "POPLIN")
 
 ALGORITHMS: dict[str, Entry] = {
     "dyna-q": Entry(
@@ -96,6 +135,25 @@ ALGORITHMS: dict[str, Entry] = {
         obs=Box,
         action=Box,
         presets=MBPO_PRESETS,
+    ),
+    "random-shooting": _planning(
+        "RandomShootingConfig", "the best of many random plans, judged by an ensemble", "Nagabandi et al. 2018"
+    ),
+    "cem": _planning("CEMConfig", "plans by the cross-entropy method, judged by an ensemble", "Rubinstein 1999"),
+    "icem": _planning("ICEMConfig", "the cross-entropy method with fewer, better used samples", "Pinneri et al. 2020"),
+    "mppi": _planning("MPPIConfig", "plans averaged by their value, judged by an ensemble", "Williams et al. 2017"),
+    "pets": _planning(
+        "PETSConfig",
+        "the cross-entropy method on particles through a probabilistic ensemble",
+        "Chua et al. 2018",
+        module="pets",
+        presets=PETS_PRESETS,
+    ),
+    "poplin-a": _planning(
+        "POPLINAConfig", "plans around the actions of a policy that is distilled from plans", "Wang & Ba 2019", *_POPLIN
+    ),
+    "poplin-p": _planning(
+        "POPLINPConfig", "plans in the parameters of a policy that is distilled from plans", "Wang & Ba 2019", *_POPLIN
     ),
 }
 

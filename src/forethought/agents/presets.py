@@ -88,6 +88,53 @@ MBPO_PRESETS: dict[str, Preset] = {
     ),
 }
 
+# What mbrl-lib's PETS takes for its continuous cartpole (``conf/overrides/pets_cartpole.yaml`` and its notebook).
+_CARTPOLE = {
+    "horizon": 15,
+    "particles": 20,
+    "propagation": "ts1",
+    "model_every": 50,
+    "random_steps": 200,
+    "members": 5,
+    "elites": 5,
+    "model_hidden": (200, 200, 200, 200),
+    "fit.learning_rate": 7.5e-4,
+    "fit.weight_decay": (3e-5,),
+    "fit.batch_size": 256,
+    "fit.holdout_ratio": 0.0,
+    "fit.max_epochs": 25,
+}
+
+PLANNING_PRESETS: dict[str, Preset] = {
+    "cartpole": Preset("forethought/CartPoleContinuous-v0", "mbrl-lib", dict(_CARTPOLE)),
+}
+
+PETS_PRESETS: dict[str, Preset] = {
+    "cartpole": Preset(
+        "forethought/CartPoleContinuous-v0",
+        "mbrl-lib",
+        {**_CARTPOLE, "search.population": 350, "search.elites": 35, "search.iterations": 5, "search.momentum": 0.1},
+    ),
+    "gym-cartpole": Preset(
+        "forethought/GymCartPole-v0",
+        "as cartpole, with the reward of MBBL's task known",
+        {**_CARTPOLE, "reward": "known", "horizon": 30, "search.population": 350, "search.elites": 35},
+    ),
+    "pendulum": Preset(
+        "Pendulum-v1",
+        "no official configuration; as cartpole, with the reward known",
+        {**_CARTPOLE, "reward": "known", "horizon": 25, "search.population": 350, "search.elites": 35},
+    ),
+}
+
+_POPLIN = {"propagation": "expectation", "particles": 1, "reward": "known", "horizon": 30}
+
+POPLIN_PRESETS: dict[str, Preset] = {
+    "cartpole": Preset("forethought/CartPoleContinuous-v0", "as PETS's", {**_CARTPOLE, **_POPLIN, "horizon": 15}),
+    "gym-cartpole": Preset("forethought/GymCartPole-v0", "as PETS's", {**_CARTPOLE, **_POPLIN}),
+    "pendulum": Preset("Pendulum-v1", "as PETS's", {**_CARTPOLE, **_POPLIN, "horizon": 25}),
+}
+
 SAC_PRESETS: dict[str, Preset] = {}
 
 TABULAR_PRESETS: dict[str, Preset] = {}

@@ -1,4 +1,4 @@
-"""The environments that come with forethought, by id, and their registration with Gymnasium."""
+"""Functional environments by id, and the registration of our own with Gymnasium."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -6,17 +6,24 @@ from typing import Any
 
 import gymnasium
 
+from forethought.envs.cartpole import CartPoleContinuous, GymCartPole
+from forethought.envs.control import Pendulum, double_integrator
 from forethought.envs.functional import FunctionalEnv, FunctionalGym
+from forethought.envs.gymnax import GYMNAX, gymnax_env
 from forethought.envs.mazes import blocking_maze, dyna_maze, shortcut_maze
 from forethought.envs.probes import Probe
 from forethought.errors import UsageError, nearest
 
-NAMESPACE = "forethought/"
+NAMESPACES = ("forethought/", GYMNAX)
 
 FUNCTIONAL: dict[str, Callable[..., FunctionalEnv]] = {
     "forethought/DynaMaze-v0": dyna_maze,
     "forethought/BlockingMaze-v0": blocking_maze,
     "forethought/ShortcutMaze-v0": shortcut_maze,
+    "forethought/CartPoleContinuous-v0": CartPoleContinuous,
+    "forethought/GymCartPole-v0": GymCartPole,
+    "forethought/Pendulum-v0": Pendulum,
+    "forethought/DoubleIntegrator-v0": double_integrator,
     "forethought/ProbeConstant-v0": partial(Probe, "Constant"),
     "forethought/ProbeObservation-v0": partial(Probe, "Observation"),
     "forethought/ProbeDiscount-v0": partial(Probe, "Discount"),
@@ -28,11 +35,15 @@ FUNCTIONAL: dict[str, Callable[..., FunctionalEnv]] = {
 
 
 def functional_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> FunctionalEnv:
-    """The environment of that id; raises `UsageError` for an unknown id or unsuitable arguments."""
-    if env_id not in FUNCTIONAL:
+    """The environment of that id, one of our own or of gymnax.
+
+    Raises `UsageError` for an unknown id or unsuitable arguments, `MissingExtra` where gymnax is needed and missing.
+    """
+    if env_id not in FUNCTIONAL and not env_id.startswith(GYMNAX):
         raise UsageError(f"there is no environment {env_id!r}; {nearest(env_id, FUNCTIONAL)}")
+    factory = FUNCTIONAL.get(env_id, partial(gymnax_env, env_id))
     try:
-        return FUNCTIONAL[env_id](**(env_kwargs or {}))
+        return factory(**(env_kwargs or {}))
     except TypeError as error:
         raise UsageError(f"{env_id} does not take env_kwargs {dict(env_kwargs or {})}: {error}") from error
 

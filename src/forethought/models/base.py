@@ -42,3 +42,12 @@ class Disagrees(Protocol[Believed]):
     def disagreement(self, belief: Believed, action: PyTree) -> Float[Array, " n"]:
         """Spread of the predictions of the members, in units of the data's standard deviation."""
         ...
+
+
+@runtime_checkable  # for the type checks of the tests
+class GivesDensity(Protocol[Believed]):
+    """Models that can say how likely an observation is."""
+
+    def log_density(self, belief: Believed, action: PyTree, obs: PyTree) -> Float[Array, " n"]:
+        """``ln p(obs | belief, action)`` of the next observation, in its own units."""
+        ...

@@ -6,7 +6,7 @@ batched matrix product per layer and no weights are gathered per particle.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from forethought.models.normalizer import Normalizer, identity
+from forethought.models.rewards import Reward
 from forethought.models.termination import Termination
 from forethought.nets.mlp import MLP, truncated_normal
 from forethought.types import Key, Outcome
@@ -43,7 +44,7 @@ class Turn(NamedTuple):
     back: Int[Array, "m g"]
 
 
-Propagation: TypeAlias = Callable[[int, int, Key], Turn]
+Propagation: TypeAlias = Literal["ts1", "ts_inf", "expectation"]
 
 
 def ts1(n_members: int, n_group: int, key: Key) -> Turn:
@@ -63,6 +64,9 @@ def ts_inf(n_members: int, n_group: int, key: Key) -> Turn:
     return Turn(rows, rows)
 
 
+_TURNS: dict[str, Callable[[int, int, Key], Turn]] = {"ts1": ts1, "ts_inf": ts_inf}
+
+
 class Ensemble(eqx.Module):
     """Stacked members with what is needed to use them as a world model.
 
@@ -72,7 +76,9 @@ class Ensemble(eqx.Module):
         inputs, outputs: statistics of the training data.
         elites: indices of the members that `predictor` keeps, best first.
         termination: known function (obs, action, next_obs) -> terminated, or None where it is learned.
-        propagation: how particles meet members; see `ts1` and `ts_inf`.
+        reward: known function (obs, action, next_obs) -> reward, or None where the learned one counts.
+        propagation: how particles meet members: "ts1" and "ts_inf" (see the functions of these names), or
+            "expectation", where each moves by the mean of all members, without noise.
     """
 
     members: MLP
@@ -82,6 +88,7 @@ class Ensemble(eqx.Module):
     outputs: Normalizer
     elites: Int[Array, " e"]
     termination: Termination | None = eqx.field(static=True)
+    reward: Reward | None = eqx.field(static=True)
     propagation: Propagation = eqx.field(static=True)
 
     def __init__(
@@ -94,7 +101,8 @@ class Ensemble(eqx.Module):
         elites: int = 5,
         hidden: tuple[int, ...] = (200, 200, 200, 200),
         termination: Termination | None = None,
-        propagation: Propagation = ts1,
+        reward: Reward | None = None,
+        propagation: Propagation = "ts1",
     ):
         n_y = n_obs + 1
         sizes = (n_obs + n_action, *hidden, 2 * n_y + 1)
@@ -103,7 +111,7 @@ class Ensemble(eqx.Module):
         self.max_logvar, self.min_logvar = jnp.full(n_y, MAX_LOGVAR), jnp.full(n_y, MIN_LOGVAR)
         self.inputs, self.outputs = identity(n_obs + n_action), identity(n_y)
         self.elites = jnp.arange(elites)
-        self.termination, self.propagation = termination, propagation
+        self.termination, self.reward, self.propagation = termination, reward, propagation
 
     @property
     def n_members(self) -> int:
@@ -143,29 +151,55 @@ class Ensemble(eqx.Module):
         return belief.obs
 
     def step(self, belief: EnsembleBelief, action: Float[Array, "n a"], *, key: Key) -> tuple[EnsembleBelief, Outcome]:
-        """Sample (reward, next obs, continues) from one member per particle."""
+        """Sample (reward, next obs, continues) from one member per particle, or take the mean of all."""
         key_turn, key_noise, key_end = jax.random.split(key, 3)
-        n, m = belief.obs.shape[0], self.n_members
         x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
-        groups = _group(x, m)
-        turn = self.propagation(m, groups.shape[1], key_turn)
+        y, logit = self._mean(x) if self.propagation == "expectation" else self._sample(x, key_turn, key_noise)
+        y = self.outputs.restore(y)
+        next_obs = belief.obs + y[:, 1:]
+        if self.termination is not None:
+            ended = self.termination(belief.obs, action, next_obs)
+        elif self.propagation == "expectation":
+            ended = logit > 0.0
+        else:
+            ended = jax.random.bernoulli(key_end, jax.nn.sigmoid(logit))
+        reward = y[:, 0] if self.reward is None else self.reward(belief.obs, action, next_obs)
+        return EnsembleBelief(next_obs), Outcome(reward, 1.0 - ended)
+
+    def _sample(
+        self, x: Float[Array, "n i"], key_turn: Key, key_noise: Key
+    ) -> tuple[Float[Array, "n y"], Float[Array, " n"]]:
+        """What the member that each particle meets says, with its noise, and its logit of termination."""
+        groups = _group(x, self.n_members)
+        turn = _TURNS[self.propagation](self.n_members, groups.shape[1], key_turn)
         said = self.predict(jnp.take_along_axis(groups, turn.to_members[..., None], axis=0))
         y = said.mean + jnp.exp(0.5 * said.logvar) * jax.random.normal(key_noise, said.mean.shape)
         y = jnp.take_along_axis(y, turn.back[..., None], axis=0)
-        y = self.outputs.restore(y).reshape(-1, y.shape[-1])[:n]
-        next_obs = belief.obs + y[:, 1:]
-        if self.termination is None:
-            logit = jnp.take_along_axis(said.end_logit, turn.back, axis=0).reshape(-1)[:n]
-            ended = jax.random.bernoulli(key_end, jax.nn.sigmoid(logit))
-        else:
-            ended = self.termination(belief.obs, action, next_obs)
-        return EnsembleBelief(next_obs), Outcome(y[:, 0], 1.0 - ended)
+        logit = jnp.take_along_axis(said.end_logit, turn.back, axis=0)
+        n = x.shape[0]
+        return y.reshape(-1, y.shape[-1])[:n], logit.reshape(-1)[:n]
+
+    def _mean(self, x: Float[Array, "n i"]) -> tuple[Float[Array, "n y"], Float[Array, " n"]]:
+        said = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape)))
+        return jnp.mean(said.mean, axis=0), jnp.mean(said.end_logit, axis=0)
 
     def disagreement(self, belief: EnsembleBelief, action: Float[Array, "n a"]) -> Float[Array, " n"]:
         """Root mean square, over outputs, of the standard deviation of the members' means; normalised units."""
         x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
         mean = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape))).mean
         return jnp.sqrt(jnp.mean(jnp.var(mean, axis=0), axis=-1))
+
+    def log_density(
+        self, belief: EnsembleBelief, action: Float[Array, "n a"], obs: Float[Array, "n o"]
+    ) -> Float[Array, " n"]:
+        """Log density of the mixture of the members' Gaussians, ``ln 1/M sum_m prod_i N(obs_i; mean_mi, var_mi)``."""
+        x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
+        said = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape)))
+        mean, logvar = said.mean[..., 1:], said.logvar[..., 1:]
+        change = (obs - belief.obs - self.outputs.mean[1:]) / self.outputs.std[1:]
+        terms = (change - mean) ** 2 * jnp.exp(-logvar) + logvar + jnp.log(2.0 * jnp.pi)
+        members = jax.nn.logsumexp(-0.5 * jnp.sum(terms, axis=-1), axis=0) - jnp.log(self.n_members)
+        return members - jnp.sum(jnp.log(self.outputs.std[1:]))
 
 
 def _group(x: Float[Array, "n i"], m: int) -> Float[Array, "m g i"]:

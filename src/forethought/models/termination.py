@@ -1,7 +1,7 @@
 """When the standard tasks end, as functions of (obs, action, next obs), and the check of such a function on data.
 
-The conditions are those of the Gymnasium source of each task (version 5 of the MuJoCo tasks, default arguments).
-An environment that is not listed gets its termination learned.
+The conditions are those of the Gymnasium source of each task (version 5 of the MuJoCo tasks, default arguments), and
+those of our own tasks. An environment that is not listed gets its termination learned.
 """
 
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from forethought.envs.cartpole import ANGLE_LIMIT, X_LIMIT
 from forethought.replay.ring import Ring
 
 # Environments decide in float64 what these functions decide in float32, so a few borderline cases may differ.
@@ -65,6 +66,12 @@ def mountain_car(obs: Float[Array, "n o"], action: Array, next_obs: Float[Array,
     return (next_obs[:, 0] >= 0.45) & (next_obs[:, 1] >= 0.0)
 
 
+def cart_pole(obs: Float[Array, "n o"], action: Array, next_obs: Float[Array, "n o"]) -> Bool[Array, " n"]:
+    """The cart is more than 2.4 m from the middle, or the pole leans by more than 12°."""
+    x, angle = next_obs[:, 0], next_obs[:, 2]
+    return ~(_finite(next_obs) & (jnp.abs(x) <= X_LIMIT) & (jnp.abs(angle) <= ANGLE_LIMIT))
+
+
 def _finite(x: Float[Array, "n o"]) -> Bool[Array, " n"]:
     return jnp.all(jnp.isfinite(x), axis=-1)
 
@@ -83,6 +90,10 @@ KNOWN: dict[str, Termination] = {
     "Walker2d-v5": walker2d,
     "Ant-v5": ant,
     "Humanoid-v5": humanoid,
+    "forethought/CartPoleContinuous-v0": cart_pole,
+    "forethought/GymCartPole-v0": never,
+    "forethought/Pendulum-v0": never,
+    "forethought/DoubleIntegrator-v0": never,
 }
 
 

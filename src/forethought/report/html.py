@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from forethought.errors import CheckpointError, UsageError
-from forethought.report import figures, series, tables
+from forethought.report import figures, series, tables, trust
 from forethought.report.page import Page
 from forethought.report.read import Run, read_runs
 from forethought.report.style import MOST_POINTS, pen
@@ -23,8 +23,9 @@ _COVERAGE = {2: 50, 3: 75, 4: 80, 5: 83, 6: 86, 7: 87, 8: 88, 9: 89, 10: 89}
 def write_report(runs: Sequence[Path], output: Path) -> Path:
     """Write one self-contained HTML report of one or more run directories.
 
-    One run gives its verdict, learning curves, model error, losses, times, warnings, configuration and latest video;
-    several runs are also compared in a table and overlaid in the figures, each in its own colour.
+    One run gives its verdict, learning curves, model error, losses, times, warnings, configuration and latest video,
+    and how far its model can be trusted where ``forethought diagnose`` has looked into that; several runs are also
+    compared in a table and overlaid in the figures, each in its own colour.
 
     Args:
         runs: run directories, as `read.read_run` takes them.
@@ -61,6 +62,7 @@ def render_report(runs: Sequence[Run]) -> str:
         _head(runs, title),
         _learning(page, runs),
         _model(page, runs),
+        *(trust.chapter(page, run, alone=len(runs) == 1) for run in runs),
         _losses(page, runs),
         _time(page, runs),
         _warnings(runs),

@@ -1,4 +1,4 @@
-"""Read a run directory: ``config.json``, ``metrics.jsonl``, ``summary.json`` and ``videos/``.
+"""Read a run directory: ``config.json``, ``metrics.jsonl``, ``summary.json``, ``diagnostics.json`` and ``videos/``.
 
 A run may still be going on, may have been killed in the middle of a line and may have been resumed from an earlier
 checkpoint; all of that still gives a report. Only a directory that is not a run is refused.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from forethought.diagnostics import Diagnosis, read_diagnosis
 from forethought.errors import CheckpointError
 from forethought.training.rundir import neighbours
 
@@ -32,6 +33,7 @@ class Run:
         summary: ``summary.json``, or None while there is none.
         videos: the mp4 files under ``videos/``, the latest last.
         unreadable: numbers of the lines of ``metrics.jsonl`` that are no records, the last line excepted.
+        diagnosis: ``diagnostics.json``, or None where there is none.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class Run:
     summary: Mapping[str, Any] | None
     videos: tuple[Path, ...]
     unreadable: tuple[int, ...]
+    diagnosis: Diagnosis | None = None
 
     def of(self, kind: str) -> Sequence[Mapping[str, Any]]:
         """Return the records of one kind; none is fine."""
@@ -54,7 +57,7 @@ def read_run(path: Path) -> Run:
     continuation. A last line that was only half written is left out.
 
     Raises:
-        CheckpointError: ``path`` is no run directory, or its ``config.json`` cannot be understood.
+        CheckpointError: ``path`` is no run directory, or one of its JSON files cannot be understood.
     """
     if not path.is_dir():
         raise CheckpointError(f"there is no run directory {str(path)!r}{neighbours(path)}")
@@ -70,7 +73,8 @@ def read_run(path: Path) -> Run:
     records, unreadable = _read_records(path / "metrics.jsonl")
     summary = _read_object(path / "summary.json") if (path / "summary.json").is_file() else None
     videos = tuple(sorted(path.glob("videos/*.mp4"), key=lambda video: (video.stat().st_mtime_ns, video.name)))
-    return Run(path, path.resolve().name, config, records, summary, videos, unreadable)
+    diagnosis = read_diagnosis(path / "diagnostics.json") if (path / "diagnostics.json").is_file() else None
+    return Run(path, path.resolve().name, config, records, summary, videos, unreadable, diagnosis)
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:

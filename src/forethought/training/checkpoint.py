@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,7 +135,7 @@ def _trimmed(tree: PyTree) -> PyTree:
             return node
         rows = int(np.max(node.size))
         # Axis 0 is the seeds', whether or not they share the cursor.
-        return Ring(jax.tree.map(lambda x: x[:, :rows], node.data), node.cursor, node.size, node.limit)
+        return eqx.tree_at(lambda ring: ring.data, node, jax.tree.map(lambda x: x[:, :rows], node.data))
 
     return jax.tree.map(trim, tree, is_leaf=lambda x: isinstance(x, Ring))
 

@@ -85,9 +85,13 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
             raise UsageError(f"{path + head} has no setting {rest!r}: it is a plain value")
         else:
             chosen[head] = _coerce(hints[head], value, path + head)
-    for head, value in chosen.items():
-        if dataclasses.is_dataclass(hints[head]):
-            chosen[head] = from_dict(hints[head], value, f"{path}{head}.")
+    for f in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if f.name in chosen and dataclasses.is_dataclass(hints[f.name]):
+            # Over this field's own default, which need not be the default of its class.
+            made = f.default_factory is not dataclasses.MISSING
+            default = flatten(to_dict(f.default_factory())) if made else {}  # type: ignore[operator, misc]
+            values = {**default, **flatten(chosen[f.name])}
+            chosen[f.name] = from_dict(hints[f.name], values, f"{path}{f.name}.")
     return cls(**chosen)
 
 
@@ -113,6 +117,10 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
         if option is type(None):
             if value is None:
                 return None
+        elif typing.get_origin(option) is typing.Literal:
+            options = typing.get_args(option)
+            if value in options:
+                return value
         elif typing.get_origin(option) is tuple:
             if isinstance(value, list | tuple):
                 item = typing.get_args(option)[0]
@@ -122,5 +130,5 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
                 return float(value)
         elif isinstance(value, typing.get_origin(option) or option) and (option is bool or not isinstance(value, bool)):
             return value
-    wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
+    wanted = " or ".join(getattr(o, "__name__", repr(o)) for o in options)
     raise UsageError(f"{name} is {value!r}; it takes {wanted}")

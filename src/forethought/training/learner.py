@@ -119,7 +119,7 @@ class Learner:
             )
         )
         with self.clock.measure("record"):
-            self.replay = self.program.record(self.replay, grouped)
+            self.replay = self.program.record(self.replay, grouped, self.carry)
         self.first = grouped.terminated | grouped.truncated
         self.env_steps += self.num_envs
         self.frames += int(np.sum(step.frames)) // len(self.program.seeds)

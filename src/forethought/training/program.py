@@ -93,7 +93,7 @@ class Program:
             raise UsageError(f"a replay holds at most {ring.MOST_ROWS:,} transitions; lower --agent.replay-capacity")
         self._act = {explore: self._compile_act(explore) for explore in (True, False)}
         self._random = jax.jit(self._over(self._random_actions, (0, None)))
-        self._record = jax.jit(self._over(ring.add, (REPLAY_AXES, 0), REPLAY_AXES), donate_argnums=0)
+        self._record = jax.jit(self._over(self._remember, (REPLAY_AXES, 0, 0), REPLAY_AXES), donate_argnums=0)
         self._phases: dict[tuple[str, int], Callable[..., Any]] = {}
 
     def init_state(self) -> PyTree:
@@ -106,7 +106,8 @@ class Program:
 
     def init_replay(self) -> ring.Ring:
         """Empty replay of all seeds; data has axes [K, capacity, ...]."""
-        example = empty_transition(self.agent.spec)
+        thought = jax.tree.map(lambda x: x[0], self.agent.note(self.agent.init_actor(1)))
+        example = empty_transition(self.agent.spec)._replace(thought=thought)
         k = len(self.seeds)
         return jax.jit(lambda: _settled(_spread(ring.create(example, self.replay_capacity), k)))()
 
@@ -126,9 +127,9 @@ class Program:
         """Uniform actions [K, N, ...] for the steps before the policy acts."""
         return np.asarray(self._random(self.keys, step))
 
-    def record(self, replay: ring.Ring, transition: Transition) -> ring.Ring:
-        """Add one transition per environment, [K, N, ...]; the replay given is consumed."""
-        return self._record(replay, transition)
+    def record(self, replay: ring.Ring, transition: Transition, carry: PyTree) -> ring.Ring:
+        """Add one transition per environment, [K, N, ...], with what is noted of the carry; the replay is consumed."""
+        return self._record(replay, transition, carry)
 
     def run(self, phase: Phase, state: PyTree, replay: ring.Ring, step: int, repeats: int) -> tuple[PyTree, Info]:
         """Run a phase ``repeats`` times, the last one at ``step``; the state given is consumed.
@@ -154,6 +155,9 @@ class Program:
             return self.agent.act(state, carry, obs, first, key=purpose_key(key, purpose, step), explore=explore)
 
         return jax.jit(self._over(act, (0, 0, 0, 0, 0, None)))
+
+    def _remember(self, replay: ring.Ring, transition: Transition, carry: PyTree) -> ring.Ring:
+        return ring.add(replay, transition._replace(thought=self.agent.note(carry)))
 
     def _random_actions(self, key: Key, step: Array) -> Array:
         return random_action(self.agent.spec.action, self.num_envs, purpose_key(key, "random", step))

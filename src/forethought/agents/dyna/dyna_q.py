@@ -90,6 +90,10 @@ class DynaQ:
         """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
         return epsilon_greedy(state.q, obs, self.config.epsilon if explore else 0.0, key=key), carry
 
+    def note(self, carry: tuple[()]) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def phases(self) -> tuple[Phase, ...]:
         """One phase: the transition of each step, then ``planning_steps`` updates from the model."""
         return (Phase("update", 1, self.update, updates=1 + self.config.planning_steps),)
@@ -97,6 +101,10 @@ class DynaQ:
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """None."""
         return []
+
+    def world_model(self, state: DynaQState) -> TabularModel:
+        """The counts."""
+        return state.model
 
     def update(self, state: DynaQState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[DynaQState, Info]:
         """Learn from the transition of this step, remember it, then plan."""

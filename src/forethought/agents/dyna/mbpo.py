@@ -12,13 +12,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from forethought.agents.base import Phase
+from forethought.agents.ensemble import EnsembleConfig, EnsembleLearner
 from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, SACState
 from forethought.errors import UsageError, require_within
 from forethought.imagine import branched_rollouts
 from forethought.models.ensemble import Ensemble, EnsembleBelief
-from forethought.models.fit import FitConfig, FitState, fit
-from forethought.models.fit import init as init_fit
-from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
+from forethought.models.fit import FitState
 from forethought.replay import ring
 from forethought.types import EnvSpec, Info, Key, Transition
 
@@ -46,15 +45,16 @@ class RolloutSchedule:
 
 
 @dataclass(frozen=True)
-class MBPOConfig:
-    """MBPO. Defaults are what the official configurations (``examples/config/*/0.py``) have in common."""
+class MBPOConfig(EnsembleConfig):
+    """MBPO. Defaults are what the official configurations (``examples/config/*/0.py``) have in common.
+
+    Each fit of the model is followed by rollouts.
+    """
 
     updates_per_step: int = 20
     """Policy updates per environment step (20 in most official configurations)."""
     real_ratio: float = 0.05
     """Share of real transitions in each policy batch."""
-    model_every: int = 250
-    """Environment steps between two fits of the model; each is followed by rollouts."""
     rollouts_per_step: int = 400
     """Rollouts per environment step, made together after each fit: 100,000 every 250 steps."""
     retain: int = 1
@@ -63,27 +63,13 @@ class MBPOConfig:
     """Environment steps per epoch, which ``retain`` counts in."""
     schedule: RolloutSchedule = field(default_factory=RolloutSchedule)
     """Length of the rollouts over the run."""
-    random_steps: int = 5000
-    """Environment steps with random actions before the first fit (official ``n_initial_exploration_steps``)."""
-    members: int = 7
-    """Networks in the ensemble."""
-    elites: int = 5
-    """Members with the least hold-out error, used for the rollouts."""
-    model_hidden: tuple[int, ...] = (200, 200, 200, 200)
-    """Widths of the hidden layers of each member."""
-    fit: FitConfig = field(default_factory=FitConfig)
-    """How the ensemble is fitted."""
     sac: ActorCriticConfig = field(default_factory=ActorCriticConfig)
     """How the policy learns."""
-    replay_capacity: int = 1_000_000
-    """Real transitions kept."""
 
     def __post_init__(self) -> None:
-        for name in ("updates_per_step", "model_every", "rollouts_per_step", "retain", "epoch_steps", "members"):
+        super().__post_init__()
+        for name in ("updates_per_step", "rollouts_per_step", "retain", "epoch_steps"):
             require_within(name, getattr(self, name), 1)
-        require_within("random_steps", self.random_steps, 0)
-        require_within("replay_capacity", self.replay_capacity, 1)
-        require_within("elites", self.elites, 1, self.members)
         require_within("real_ratio", self.real_ratio, 0.0, 1.0)
         require_within("schedule.first", self.schedule.first, 1)
         require_within("schedule.last", self.schedule.last, 1)
@@ -120,26 +106,16 @@ class MBPO:
     def __init__(self, config: MBPOConfig, spec: EnvSpec):
         self.config, self.spec = config, spec
         self.sac = ActorCritic(config.sac, spec)
-        self.termination = known_termination(spec.id)
+        self.learner = EnsembleLearner(config, spec)
         self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
         self.n_real = int(config.sac.batch_size * config.real_ratio)
 
     def init(self, *, key: Key) -> MBPOState:
         """Fresh policy and model, nothing imagined yet."""
         key_sac, key_model = jax.random.split(key)
-        n_obs, n_action, c = self.sac.n_obs, self.sac.n_action, self.config
-        model = Ensemble(
-            n_obs,
-            n_action,
-            key=key_model,
-            members=c.members,
-            elites=c.elites,
-            hidden=c.model_hidden,
-            termination=self.termination,
-        )
-        obs, action, no = jnp.zeros(n_obs), jnp.zeros(n_action), jnp.array(False)
-        imagined = ring.create(Transition(obs, action, jnp.array(0.0), obs, no, no), c.imagined_capacity)
-        return MBPOState(self.sac.init(key=key_sac), init_fit(model, c.fit), imagined)
+        obs, action, no = jnp.zeros(self.sac.n_obs), jnp.zeros(self.sac.n_action), jnp.array(False)
+        imagined = ring.create(Transition(obs, action, jnp.array(0.0), obs, no, no), self.config.imagined_capacity)
+        return MBPOState(self.sac.init(key=key_sac), self.learner.init(key=key_model), imagined)
 
     def init_actor(self, n: int) -> tuple[()]:
         """The policy is memoryless."""
@@ -150,31 +126,26 @@ class MBPO:
         actor = state.sac.actor
         return (self.sac.policy(actor, obs, key=key) if explore else self.sac.best(actor, obs)), carry
 
+    def note(self, carry: tuple[()]) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def phases(self) -> tuple[Phase, ...]:
         """Fit and imagine every ``model_every`` steps, improve the policy after each step."""
-        c, start = self.config, max(self.config.random_steps, 1)  # never an update before the first fit
+        c, start = self.config, self.learner.start  # never an update before the first fit
         return (
-            Phase("fit_model", c.model_every, self.fit_model, start=start, kind="model"),
+            self.learner.phase(),
             Phase("rollout", c.model_every, self.rollout, start=start, kind="model"),
             Phase("update", 1, self.update, updates=c.updates_per_step, start=start),
         )
 
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """A known termination function that the data contradict."""
-        share = max(metrics.get("termination_disagreement", [0.0]))
-        if share <= TOLERATED_DISAGREEMENT:
-            return []
-        return [
-            f"the termination function known for {self.spec.id} contradicts {share:.1%} of the real transitions; "
-            "if the environment was changed, register it under a name of its own and termination will be learned"
-        ]
+        return self.learner.concerns(metrics)
 
-    def fit_model(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
-        """Fit the ensemble to all real transitions, and check the termination function against them."""
-        model, info = fit(state.model, replay, self.config.fit, key=key)
-        if self.termination is not None:
-            info["termination_disagreement"] = disagreement(self.termination, replay)
-        return state._replace(model=model), info
+    def world_model(self, state: MBPOState) -> Ensemble:
+        """The elites."""
+        return state.model.model.predictor()
 
     def rollout(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
         """Branch rollouts off real states; the ring holds ``retain`` epochs of rollouts of the present length."""

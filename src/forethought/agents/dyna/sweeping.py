@@ -87,6 +87,10 @@ class PrioritizedSweeping:
         """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
         return epsilon_greedy(state.q, obs, self.config.epsilon if explore else 0.0, key=key), carry
 
+    def note(self, carry: tuple[()]) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def phases(self) -> tuple[Phase, ...]:
         """One phase: remember the transition of each step, then back up where the error is greatest."""
         return (Phase("update", 1, self.update, updates=self.config.planning_steps),)
@@ -94,6 +98,10 @@ class PrioritizedSweeping:
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """None."""
         return []
+
+    def world_model(self, state: SweepingState) -> TabularModel:
+        """The counts."""
+        return state.model
 
     def update(self, state: SweepingState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SweepingState, Info]:
         """Queue the pair just lived through by its error, then serve the queue."""

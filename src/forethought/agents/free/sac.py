@@ -238,6 +238,10 @@ class SAC:
         learner = self.learner
         return (learner.policy(state.actor, obs, key=key) if explore else learner.best(state.actor, obs)), carry
 
+    def note(self, carry: tuple[()]) -> tuple[()]:
+        """Nothing."""
+        return ()
+
     def phases(self) -> tuple[Phase, ...]:
         """One phase: ``updates_per_step`` updates on real transitions after each step."""
         n = self.config.updates_per_step
@@ -246,6 +250,9 @@ class SAC:
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """None."""
         return []
+
+    def world_model(self, state: SACState) -> None:
+        """There is none."""
 
     def update(self, state: SACState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SACState, Info]:
         """``updates_per_step`` gradient steps, each on a fresh batch from the replay."""

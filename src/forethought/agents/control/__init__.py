@@ -1,0 +1,1 @@
+"""Agents that decide by searching their model."""

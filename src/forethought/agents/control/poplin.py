@@ -1,0 +1,202 @@
+"""POPLIN (Wang & Ba 2019, arXiv 1906.08649): plans that go out from a policy, and a policy distilled from the plans."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float
+
+from forethought.agents.base import Phase
+from forethought.agents.control.planning import PlanningConfig
+from forethought.agents.ensemble import EnsembleLearner
+from forethought.errors import UsageError, require_within
+from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
+from forethought.models.fit import FitState
+from forethought.models.rewards import known_reward
+from forethought.nets.mlp import MLP
+from forethought.planning.cem import CEM
+from forethought.planning.guides import Actions, Corrections, Parameters, Proposals
+from forethought.planning.planner import Planner
+from forethought.replay import ring
+from forethought.types import EnvSpec, Info, Key
+
+
+@dataclass(frozen=True)
+class POPLINConfig(PlanningConfig):
+    """What both forms share. Defaults are those of the official code (``dmbrl/config/default.py``) where it has one."""
+
+    propagation: Propagation = "expectation"
+    """How particles meet members; the official code propagates the mean of all."""
+    particles: int = 1
+    """Rollouts per plan; one is enough where nothing is drawn."""
+    judge: Literal["plan", "policy"] = "plan"
+    """Who acts when the agent is judged or used: the planner, or the policy alone."""
+    policy_hidden: tuple[int, ...] = (64, 64)
+    """Widths of the hidden layers of the policy."""
+    policy_learning_rate: float = 1e-3
+    """Adam step size of the distillation by behaviour cloning."""
+    policy_updates: int = 500
+    """Updates of the policy after each fit of the model (behaviour cloning)."""
+    policy_batch: int = 128
+    """Planned transitions per update."""
+    search: CEM = field(default_factory=lambda: CEM(population=500, elites=50, iterations=5))
+    """How plans are looked for."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_within("policy_updates", self.policy_updates, 0)
+        require_within("policy_batch", self.policy_batch, 1)
+        if not self.policy_learning_rate > 0.0:
+            raise UsageError(f"policy_learning_rate is {self.policy_learning_rate}; it must be above 0")
+
+
+@dataclass(frozen=True)
+class POPLINAConfig(POPLINConfig):
+    """POPLIN-A: planning in the space of actions, around those of a policy."""
+
+    form: Literal["init", "replan"] = "init"
+    """Where the policy comes in: its imagined actions begin the search (init), or plans correct it (replan)."""
+    distil: Literal["bc"] = "bc"
+    """How the policy learns from plans: behaviour cloning of the actions taken."""
+
+
+@dataclass(frozen=True)
+class POPLINPConfig(POPLINConfig):
+    """POPLIN-P: planning in the space of a policy's parameters."""
+
+    form: Literal["sep", "uni"] = "sep"
+    """One change of the parameters for each step of the plan (sep), or one for all of it (uni)."""
+    distil: Literal["bc", "average"] = "average"
+    """How the policy learns from plans: behaviour cloning, or the average of the changes that were carried out."""
+    policy_hidden: tuple[int, ...] = (32,)
+    """Widths of the hidden layers of the policy."""
+    search: CEM = field(default_factory=lambda: CEM(population=500, elites=50, iterations=5, initial_std=0.1**0.5))
+    """How plans are looked for; the first variance of the parameters is 0.1."""
+
+
+class Policy(eqx.Module):
+    """Observation to action, ``tanh(net(obs))``; unbatched."""
+
+    net: MLP
+
+    def __call__(self, obs: Float[Array, " o"]) -> Float[Array, " a"]:
+        """Deterministic."""
+        return jnp.tanh(self.net(obs))
+
+
+class POPLINState(NamedTuple):
+    """Everything that changes."""
+
+    model: FitState
+    policy: Policy
+    policy_opt: optax.OptState
+
+
+class POPLINCarry(NamedTuple):
+    """Where the search goes on from, and what is noted with each transition."""
+
+    search: Any
+    decision: Float[Array, "n d"]
+    planned: Bool[Array, " n"]
+
+
+class POPLIN:
+    """The agent; see `POPLINAConfig` and `POPLINPConfig`, and `forethought.agents.base.Agent` for its methods."""
+
+    def __init__(self, config: Any, spec: EnvSpec):
+        self.config, self.spec = config, spec
+        reward = known_reward(spec.id) if config.reward == "known" else None
+        self.learner = EnsembleLearner(config, spec, reward=reward, propagation=config.propagation)
+        self.planner: Planner = Planner(config.search, config.horizon, config.particles, config.discount)
+        self.optimizer = optax.adam(config.policy_learning_rate)
+        self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
+
+    def init(self, *, key: Key) -> POPLINState:
+        """A fresh model and policy."""
+        key_model, key_policy = jax.random.split(key)
+        policy = self._new_policy(key_policy)
+        return POPLINState(self.learner.init(key=key_model), policy, self.optimizer.init(policy))
+
+    def init_actor(self, n: int) -> POPLINCarry:
+        """Where the planner's search goes on from."""
+        guide = self._guide(self._new_policy(jax.random.key(0)))
+        decision = jnp.zeros((n, guide.shape(self.planner.horizon)[-1]))
+        return POPLINCarry(self.planner.init(guide, n), decision, jnp.zeros(n, bool))
+
+    def act(self, state: POPLINState, carry: POPLINCarry, obs: Array, first: Array, *, key: Key, explore: bool):
+        """The first action of the plan, or that of the policy alone where it is to be judged."""
+        if not explore and self.config.judge == "policy":
+            return jax.vmap(state.policy)(obs), carry
+        model, guide = state.model.model.predictor(), self._guide(state.policy)
+        plan, search = self.planner.plan(model, guide, EnsembleBelief(obs), carry.search, jnp.asarray(first), key=key)
+        return plan.action, POPLINCarry(search, plan.decisions[:, 0], jnp.ones_like(carry.planned))
+
+    def note(self, carry: POPLINCarry) -> tuple[Array, Array]:
+        """The decision that was carried out, and whether there was a plan at all."""
+        return carry.decision, carry.planned
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The fit of the model, then the distillation of the plans since the last one."""
+        c, learner = self.config, self.learner
+        return (
+            learner.phase(),
+            Phase("distil", c.model_every, self.distil, c.policy_updates, learner.start, "model"),
+        )
+
+    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
+        """Known functions that the data contradict."""
+        return self.learner.concerns(metrics)
+
+    def world_model(self, state: POPLINState) -> Ensemble:
+        """The elites."""
+        return state.model.model.predictor()
+
+    def distil(self, state: POPLINState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[POPLINState, Info]:
+        """Teach the policy what was planned."""
+        return (self._average if self.config.distil == "average" else self._clone)(state, replay, step, key)
+
+    def _clone(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:
+        """Behaviour cloning: ``min E |policy(s) - a|^2`` over the planned transitions."""
+
+        def loss(policy: Policy, batch: Any) -> Array:
+            planned = batch.thought[1].astype(jnp.float32)
+            error = jnp.mean((jax.vmap(policy)(batch.obs) - batch.action) ** 2, axis=-1)
+            return jnp.sum(planned * error) / jnp.maximum(jnp.sum(planned), 1.0)
+
+        def update(carry: tuple[Policy, Any], key: Key) -> tuple[tuple[Policy, Any], Array]:
+            policy, opt = carry
+            value, grads = jax.value_and_grad(loss)(policy, ring.sample(replay, self.config.policy_batch, key=key))
+            updates, opt = self.optimizer.update(grads, opt, policy)
+            return (optax.apply_updates(policy, updates), opt), value
+
+        start = state.policy, state.policy_opt
+        (policy, opt), values = jax.lax.scan(update, start, jax.random.split(key, self.config.policy_updates))
+        return state._replace(policy=policy, policy_opt=opt), {"policy_loss": values[-1]}
+
+    def _average(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:
+        """``theta += mean of the changes carried out`` since the last distillation."""
+        numbers = step - 1 - jnp.arange(self.config.model_every)  # the newest transitions
+        rows = jax.vmap(lambda number: ring.row(replay, number))(numbers)
+        change, planned = rows.thought
+        weight = planned * (numbers >= 0)
+        mean = jnp.sum(change * weight[:, None], axis=0) / jnp.maximum(jnp.sum(weight), 1)
+        flat, unravel = ravel_pytree(state.policy)
+        return state._replace(policy=unravel(flat + mean)), {"policy_change": jnp.linalg.norm(mean)}
+
+    def _new_policy(self, key: Key) -> Policy:
+        sizes = (self.learner.n_obs, *self.config.policy_hidden, self.learner.n_action)
+        return Policy(MLP(sizes, jnp.tanh, key=key))
+
+    def _guide(self, policy: Policy) -> Actions:
+        n = self.learner.n_action
+        match self.config.form:
+            case "init":
+                return Proposals(n, actor=policy)
+            case "replan":
+                return Corrections(n, actor=policy)
+            case form:
+                return Parameters(n, actor=policy, shared=form == "uni")

@@ -1,0 +1,111 @@
+"""The part of an agent that learns an ensemble: settings, fits on a schedule, and what to warn of."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from forethought.agents.base import Phase
+from forethought.errors import require_within
+from forethought.models.ensemble import Ensemble, Propagation
+from forethought.models.fit import FitConfig, FitState, fit
+from forethought.models.fit import init as init_fit
+from forethought.models.rewards import Reward
+from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
+from forethought.replay import ring
+from forethought.types import Box, EnvSpec, Info, Key
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """How an agent learns its ensemble. Defaults are those of MBPO's official code."""
+
+    model_every: int = 250
+    """Environment steps between two fits of the model."""
+    random_steps: int = 5000
+    """Environment steps with random actions before the first fit (official ``n_initial_exploration_steps``)."""
+    members: int = 7
+    """Networks in the ensemble."""
+    elites: int = 5
+    """Members with the least hold-out error, which imagination uses."""
+    model_hidden: tuple[int, ...] = (200, 200, 200, 200)
+    """Widths of the hidden layers of each member."""
+    fit: FitConfig = field(default_factory=FitConfig)
+    """How the ensemble is fitted."""
+    replay_capacity: int = 1_000_000
+    """Real transitions kept."""
+
+    def __post_init__(self) -> None:
+        for name in ("model_every", "members", "replay_capacity"):
+            require_within(name, getattr(self, name), 1)
+        require_within("random_steps", self.random_steps, 0)
+        require_within("elites", self.elites, 1, self.members)
+
+
+class EnsembleLearner:
+    """Fits an ensemble to the replay; an agent keeps its `FitState` as ``model`` in its own state."""
+
+    def __init__(
+        self, config: EnsembleConfig, spec: EnvSpec, *, reward: Reward | None = None, propagation: Propagation = "ts1"
+    ):
+        assert isinstance(spec.obs, Box)
+        assert isinstance(spec.action, Box)
+        self.config, self.spec, self.reward, self.propagation = config, spec, reward, propagation
+        self.n_obs, self.n_action = spec.obs.shape[0], spec.action.shape[0]
+        self.termination = known_termination(spec.id)
+
+    def init(self, *, key: Key) -> FitState:
+        """Before the first fit."""
+        c = self.config
+        model = Ensemble(
+            self.n_obs,
+            self.n_action,
+            key=key,
+            members=c.members,
+            elites=c.elites,
+            hidden=c.model_hidden,
+            termination=self.termination,
+            reward=self.reward,
+            propagation=self.propagation,
+        )
+        return init_fit(model, c.fit)
+
+    @property
+    def start(self) -> int:
+        """Environment steps before the first fit."""
+        return max(self.config.random_steps, 1)
+
+    def phase(self) -> Phase:
+        """A fit every ``model_every`` steps."""
+        return Phase("fit_model", self.config.model_every, self.fit_model, start=self.start, kind="model")
+
+    def fit_model(self, state: Any, replay: ring.Ring, *, step: Array, key: Key) -> tuple[Any, Info]:
+        """Fit the ensemble to all real transitions, and check what is taken for known against them."""
+        model, info = fit(state.model, replay, self.config.fit, key=key)
+        if self.termination is not None:
+            info["termination_disagreement"] = disagreement(self.termination, replay)
+        if self.reward is not None:
+            info["reward_disagreement"] = reward_disagreement(self.reward, replay)
+        return state._replace(model=model), info
+
+    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
+        """Known functions that the data contradict."""
+        found = []
+        for what in ("termination", "reward"):
+            share = max(metrics.get(f"{what}_disagreement", [0.0]))
+            if share > TOLERATED_DISAGREEMENT:
+                found.append(
+                    f"the {what} function known for {self.spec.id} contradicts {share:.1%} of the real transitions; "
+                    f"if the environment was changed, register it under a name of its own, and {what} will be learned"
+                )
+        return found
+
+
+def reward_disagreement(reward: Reward, replay: ring.Ring) -> Array:
+    """Share of the real transitions whose reward the function misses by more than 1 % of the rewards' spread."""
+    t, used = replay.data, jnp.arange(replay.capacity) < replay.size
+    seen = jnp.where(used, t.reward, 0.0)
+    spread = jnp.max(jnp.abs(seen)) + 1e-6
+    wrong = (jnp.abs(reward(t.obs, t.action, t.next_obs) - t.reward) > 0.01 * spread) & used
+    return jnp.sum(wrong) / jnp.maximum(replay.size, 1)

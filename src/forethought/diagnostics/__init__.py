@@ -1,0 +1,11 @@
+"""How far a world model can be trusted: `measure` any model on held-out episodes, and put it in words with `verdict`.
+
+One measure to a file, each a short pure function with its equation.
+"""
+
+from forethought.diagnostics.diagnosis import Diagnosis, read_diagnosis, write_diagnosis
+from forethought.diagnostics.episodes import Episode, collect
+from forethought.diagnostics.measuring import Settings, measure
+from forethought.diagnostics.words import verdict
+
+__all__ = ["Diagnosis", "Episode", "Settings", "collect", "measure", "read_diagnosis", "verdict", "write_diagnosis"]

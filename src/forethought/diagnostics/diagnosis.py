@@ -1,0 +1,83 @@
+"""What is known of how far a world model can be trusted, and the file it is kept in."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
+
+from forethought.diagnostics.bounds import Favoured
+from forethought.diagnostics.calibration import Calibration
+from forethought.diagnostics.exploitation import Exploitation
+from forethought.diagnostics.long_run import LongRun
+from forethought.diagnostics.open_loop import OpenLoop
+from forethought.diagnostics.outcomes import Outcomes
+from forethought.diagnostics.states import WrongStates
+from forethought.diagnostics.store import from_json, to_json
+from forethought.diagnostics.traces import Trace
+from forethought.diagnostics.value_gap import ValueGap
+from forethought.errors import CheckpointError
+
+FORMAT = 1
+
+
+class Diagnosis(NamedTuple):
+    """Everything that `measure` found; None where a measure does not apply.
+
+    Attributes:
+        horizon: imagined steps looked at.
+        episodes, steps: held-out episodes, and the real steps in them.
+        outcomes: reward and endings, one step ahead.
+        open_loop: errors by horizon, for observations that are vectors.
+        wrong_states: errors by horizon, for observations that are numbered states.
+        calibration: for models whose particles differ.
+        nll: negative log density of the next observation per dimension, in nats and in standard deviations of the
+            observations: 1.42 is what a Gaussian fitted to all observations has, less is better.
+        disagreement_rank: Spearman's correlation of disagreement and error after one step.
+        value_gap: imagined less real return of the policy, or of the real actions where there is no policy.
+        exploitation: how that gap grows as planning gets stronger, where there is a world to try plans in.
+        long_run: where long imagined lives lead.
+        favoured: the lengths of rollouts that MBPO's bound favours.
+        traces: dreams beside reality.
+    """
+
+    horizon: int
+    episodes: int
+    steps: int
+    outcomes: Outcomes
+    open_loop: OpenLoop | None
+    wrong_states: WrongStates | None
+    calibration: Calibration | None
+    nll: Float[Array, ""] | None
+    disagreement_rank: Float[Array, ""] | None
+    value_gap: ValueGap
+    exploitation: Exploitation | None
+    long_run: LongRun
+    favoured: Favoured | None
+    traces: list[Trace]
+
+
+def write_diagnosis(diagnosis: Diagnosis, verdict: list[str], path: Path) -> Path:
+    """Write ``diagnostics.json``. Raises `CheckpointError` where that cannot be done."""
+    said = {"format": FORMAT, "verdict": verdict, **to_json(diagnosis)}
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(said, allow_nan=False) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    return path
+
+
+def read_diagnosis(path: Path) -> Diagnosis:
+    """What `write_diagnosis` wrote. Raises `CheckpointError` where it is something else."""
+    try:
+        said = json.loads(path.read_text())
+        if said["format"] != FORMAT:
+            raise CheckpointError(f"{path} has format {said['format']}, this version reads {FORMAT}")
+        return from_json(Diagnosis, said)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); run `forethought diagnose` again, or remove it"
+        ) from error

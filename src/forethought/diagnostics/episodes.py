@@ -1,0 +1,184 @@
+"""Held-out episodes: how they are played, put side by side and cut into stretches to be foretold."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from forethought.envs.contract import VectorEnv
+from forethought.errors import UsageError
+from forethought.models.base import Belief, WorldModel
+from forethought.models.normalizer import fit_normalizer
+from forethought.types import Key, PyTree
+
+# (obs [n, ...], which episodes begin [n], carry, time) -> (actions [n, ...], carry)
+Actor: TypeAlias = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]
+
+
+class Episode(NamedTuple):
+    """One episode of T steps, as agents see it: ``obs[t], action[t] -> reward[t], obs[t + 1]``.
+
+    ``terminated``: the world ended with the last step; ``truncated``: somebody stopped watching.
+    """
+
+    obs: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    terminated: bool
+    truncated: bool
+
+    @property
+    def length(self) -> int:
+        """Steps, T."""
+        return len(self.reward)
+
+
+class Held(NamedTuple):
+    """Episodes side by side, e in number; what lies past the end of one repeats its last row."""
+
+    obs: Array  # [T + 1, e, ...]
+    action: Array  # [T, e, ...]
+    reward: Float[Array, "t e"]
+    length: Int[Array, " e"]
+    terminated: Bool[Array, " e"]
+
+
+class Stretches(NamedTuple):
+    """s stretches of h steps; ``valid`` is False for the steps past the end of the episode.
+
+    ``ended`` marks the step with which the world terminated.
+    """
+
+    obs: Array  # [h + 1, s, ...]
+    action: Array  # [h, s, ...]
+    reward: Float[Array, "h s"]
+    valid: Bool[Array, "h s"]
+    ended: Bool[Array, "h s"]
+
+
+def collect(world: VectorEnv, act: Actor, carry: Any, *, most_steps: int) -> list[Episode]:
+    """Play the first episode of every slot; one that has not ended after ``most_steps`` steps is truncated there."""
+    obs, n = world.reset(), world.num_slots
+    seen: list[list[Any]] = [[row] for row in obs]
+    done: list[tuple[list[Any], list[float]]] = [([], []) for _ in range(n)]
+    endings: list[tuple[bool, bool] | None] = [None] * n
+    first = np.ones(n, bool)
+    for t in range(most_steps):
+        action, carry = act(obs, first, carry, t)
+        step = world.step(action)
+        for i in (i for i in range(n) if endings[i] is None):
+            seen[i].append(step.next_obs[i])
+            done[i][0].append(action[i])
+            done[i][1].append(step.reward[i])
+            if step.terminated[i] or step.truncated[i] or t == most_steps - 1:
+                endings[i] = bool(step.terminated[i]), not step.terminated[i]
+        if None not in endings:
+            break
+        obs, first = step.obs, step.terminated | step.truncated
+    return [
+        Episode(np.stack(rows), np.stack(actions), np.array(rewards, np.float32), *(ending or (False, True)))
+        for rows, (actions, rewards), ending in zip(seen, done, endings, strict=True)
+    ]
+
+
+def require_enough(episodes: Sequence[Episode], horizon: int) -> None:
+    """Raise `UsageError` unless there are two episodes at least as long as the horizon, which is 1 or more."""
+    if horizon < 1:
+        raise UsageError(f"horizon is {horizon}; it must be at least 1")
+    if len(episodes) < 2:
+        raise UsageError(f"there are {len(episodes)} held-out episodes; two at least are needed")
+    long = [e for e in episodes if e.length >= horizon]
+    if len(long) < 2:
+        longest = sorted(e.length for e in episodes)[-2]
+        raise UsageError(
+            f"{len(long)} of {len(episodes)} held-out episodes have the {horizon} steps of the horizon, two must; "
+            f"take more episodes, or a horizon of at most {longest}"
+        )
+
+
+def spread_of(held: Held) -> Float[Array, " d"]:
+    """Standard deviation of each dimension over all observations; 1 where it never changes."""
+    there = jnp.arange(held.obs.shape[0])[:, None] <= held.length
+    return _spread(held.obs.reshape(there.size, -1).astype(jnp.float32), there.ravel())
+
+
+def side_by_side(episodes: Sequence[Episode]) -> Held:
+    """Put episodes of any lengths into one batch."""
+    longest = max(e.length for e in episodes)
+
+    def padded(rows: np.ndarray, n: int) -> np.ndarray:
+        rows = np.asarray(rows)
+        rows = rows.astype(np.float32 if rows.dtype.kind == "f" else np.int32)
+        return np.concatenate([rows, np.repeat(rows[-1:], n - len(rows), axis=0)])
+
+    return Held(
+        jnp.asarray(np.stack([padded(e.obs, longest + 1) for e in episodes], axis=1)),
+        jnp.asarray(np.stack([padded(e.action, longest) for e in episodes], axis=1)),
+        jnp.asarray(np.stack([padded(np.asarray(e.reward, np.float32), longest) for e in episodes], axis=1)),
+        jnp.array([e.length for e in episodes]),
+        jnp.array([bool(e.terminated) for e in episodes]),
+    )
+
+
+def draw_starts(held: Held, horizon: int, most: int, *, key: Key) -> Int[Array, "s 2"]:
+    """Up to ``most`` different (time, episode) to begin a stretch of ``horizon`` steps from.
+
+    The stretch must lie inside of its episode, or be cut short by the end of the world and by nothing else: then the
+    stretches behind every number of steps are the same but for those whose world has ended.
+    """
+    time = np.arange(held.action.shape[0])[:, None]
+    length = np.asarray(held.length)
+    fit = (time + horizon <= length) | (np.asarray(held.terminated) & (time < length))
+    able = np.argwhere(fit)
+    if len(able) > most:
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+        able = able[np.sort(rng.permutation(len(able))[:most])]
+    return jnp.asarray(able, jnp.int32)
+
+
+@partial(jax.jit, static_argnames="horizon")
+def cut(held: Held, starts: Int[Array, "s 2"], horizon: int) -> Stretches:
+    """The stretches that begin at ``starts``."""
+    time, episode = starts[:, 0], starts[:, 1]
+    at = time + jnp.arange(horizon + 1)[:, None]  # [h + 1, s]
+    inside = jnp.minimum(at, held.action.shape[0])
+    acting = jnp.minimum(at[:-1], held.action.shape[0] - 1)
+    return Stretches(
+        held.obs[inside, episode],
+        held.action[acting, episode],
+        held.reward[acting, episode],
+        at[:-1] < held.length[episode],
+        (at[1:] == held.length[episode]) & held.terminated[episode],
+    )
+
+
+@jax.jit
+def beliefs_along(model: WorldModel[Belief], held: Held, *, key: Key) -> Belief:
+    """What the model believes at every step, having seen all before it; leaves get axes [T + 1, e, ...]."""
+    n = held.length.shape[0]
+    action = jnp.concatenate([jnp.zeros_like(held.action[:1]), held.action])
+    first = jnp.arange(held.obs.shape[0]) == 0
+
+    def see(belief: Belief, at: tuple[Array, Array, Array, Key]) -> tuple[Belief, Belief]:
+        action, obs, first, key = at
+        belief = model.observe(belief, action, obs, jnp.full(n, first), key=key)
+        return belief, belief
+
+    keys = jax.random.split(key, held.obs.shape[0])
+    _, beliefs = jax.lax.scan(see, model.initial(n), (action, held.obs, first, keys))
+    return beliefs
+
+
+@jax.jit
+def at_starts(beliefs: PyTree, starts: Int[Array, "s 2"]) -> PyTree:
+    """The beliefs [s, ...] out of those of `beliefs_along`."""
+    return jax.tree.map(lambda x: x[starts[:, 0], starts[:, 1]], beliefs)
+
+
+@jax.jit
+def _spread(rows: Float[Array, "n d"], keep: Bool[Array, " n"]) -> Float[Array, " d"]:
+    return fit_normalizer(rows, keep).std

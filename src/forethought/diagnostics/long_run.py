@@ -1,0 +1,59 @@
+"""Where a long imagined life leads, beside where a real one does."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from forethought.diagnostics.dreams import Dream
+from forethought.diagnostics.episodes import Stretches
+from forethought.diagnostics.states import visit_distance
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_GRID = 200
+_FAR = 1e30  # stands for what is not finite
+
+
+class LongRun(NamedTuple):
+    """All states of imagined lives beside all states of real ones of the same length, dimension by dimension.
+
+    Attributes:
+        steps: imagined steps per life.
+        closed_loop: whether the policy acted in imagination; else the real actions were carried out.
+        distance: `wasserstein` distance over the standard deviation of the real observations. Where states are
+            numbered, one entry: the total variation of the visits.
+        chance: the same between two halves of the real episodes: what differs anyway.
+        imagined, real: the `QUANTILES` of both, in the units of the observation; empty for numbered states.
+    """
+
+    steps: int
+    closed_loop: bool
+    distance: Float[np.ndarray, " d"]
+    chance: Float[np.ndarray, " d"]
+    imagined: Float[np.ndarray, "5 q"]
+    real: Float[np.ndarray, "5 q"]
+
+
+def long_run(dream: Dream, real: Stretches, std: Float[Array, " d"], *, closed_loop: bool) -> LongRun:
+    """See `LongRun`; ``real`` are whole episodes, ``dream`` begins where they do."""
+    dreamt, alive = np.asarray(dream.obs), np.asarray(dream.alive)
+    lived, there = np.asarray(real.obs)[1:], np.asarray(real.valid)
+    half = there & (np.arange(there.shape[1]) % 2 == 0)
+    x, y, one, other = dreamt[alive], lived[there], lived[half], lived[there & ~half]
+    if dreamt.ndim == 3:  # numbered
+        distance, chance = np.array([visit_distance(x, y)]), np.array([visit_distance(one, other)])
+        nothing = np.zeros((len(QUANTILES), 0))
+        return LongRun(len(there), closed_loop, distance, chance, nothing, nothing)
+    x, scale = np.where(np.isfinite(x), np.clip(x, -_FAR, _FAR), _FAR), np.asarray(std)
+    distance, chance = wasserstein(x, y) / scale, wasserstein(one, other) / scale
+    of_dreams, of_life = np.quantile(x, QUANTILES, axis=0), np.quantile(y, QUANTILES, axis=0)
+    return LongRun(len(there), closed_loop, distance, chance, of_dreams, of_life)
+
+
+def wasserstein(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " d"]:
+    """``W1 = integral_0^1 |F_x^-1(q) - F_y^-1(q)| dq`` per dimension, by the midpoint rule.
+
+    The least mean way that mass has to move to make one distribution of the other (Villani 2003, theorem 2.18).
+    """
+    q = (np.arange(_GRID) + 0.5) / _GRID
+    return np.mean(np.abs(np.quantile(x, q, axis=0) - np.quantile(y, q, axis=0)), axis=0)

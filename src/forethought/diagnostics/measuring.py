@@ -1,0 +1,257 @@
+"""All measures of one world model on held-out episodes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from forethought.diagnostics.bounds import favoured
+from forethought.diagnostics.calibration import (
+    Calibration,
+    calibration,
+    is_point,
+    negative_log_density,
+    total_variation,
+)
+from forethought.diagnostics.diagnosis import Diagnosis
+from forethought.diagnostics.dreams import Dream, live, reenact, signed_errors, within
+from forethought.diagnostics.episodes import (
+    Episode,
+    Held,
+    Stretches,
+    at_starts,
+    beliefs_along,
+    cut,
+    draw_starts,
+    require_enough,
+    side_by_side,
+    spread_of,
+)
+from forethought.diagnostics.exploitation import Exploitation, exploitation, ladder
+from forethought.diagnostics.long_run import LongRun, long_run
+from forethought.diagnostics.open_loop import open_loop_error
+from forethought.diagnostics.outcomes import outcomes, reward_scale
+from forethought.diagnostics.ranking import rank_correlation
+from forethought.diagnostics.states import wrong_states
+from forethought.diagnostics.traces import Trace, trace
+from forethought.diagnostics.value_gap import ValueGap, imagined_return, real_return
+from forethought.envs.contract import VectorEnv
+from forethought.errors import UsageError, require_within
+from forethought.imagine import Policy
+from forethought.models.base import Disagrees, GivesDensity, WorldModel
+from forethought.types import Key, PyTree
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is imagined. The defaults take seconds to a minute on a CPU for ensembles of the usual sizes."""
+
+    particles: int = 60
+    """Imagined futures per start; 60 shares evenly among up to 6 members."""
+    starts: int = 256
+    """Starts of the stretches of ``horizon`` steps."""
+    steps: int = 2048
+    """Real steps that are foretold alone."""
+    long: int = 200
+    """Steps of the long imagined lives."""
+    lives: int = 10
+    """Long lives per episode."""
+    traces: int = 2
+    """Episodes that are drawn beside their dreams."""
+    plan_particles: int = 5
+    """Rollouts per plan while planning."""
+    discount: float = 0.99
+    """Of MBPO's bound."""
+
+    def __post_init__(self) -> None:
+        require_within("particles", self.particles, 2)
+        for name in ("starts", "steps", "long", "lives", "plan_particles"):
+            require_within(name, getattr(self, name), 1)
+        require_within("traces", self.traces, 0)
+
+
+class _Look(NamedTuple):
+    """Where a look at the data begins, what really followed, and what the model makes of it."""
+
+    starts: Int[Array, "s 2"]
+    real: Stretches
+    dream: Dream
+
+
+class _Case(NamedTuple):
+    """What all measures share: the model, the data, and what the model believes along it."""
+
+    model: WorldModel
+    held: Held
+    own: int  # the first so many episodes are the policy's own
+    beliefs: PyTree
+    std: Float[Array, " d"]
+    settings: Settings
+
+    def look(self, starts: Int[Array, "s 2"], steps: int, particles: int, *, key: Key) -> _Look:
+        """The stretches of so many steps that begin there, and their reenactment."""
+        real, belief = cut(self.held, starts, steps), at_starts(self.beliefs, starts)
+        return _Look(starts, real, reenact(self.model, belief, real, particles=particles, key=key))
+
+    def beginnings(self, episodes: int) -> Int[Array, "s 2"]:
+        """The beginnings of the first so many episodes."""
+        return jnp.asarray(np.stack([np.zeros(episodes), np.arange(episodes)], axis=1), jnp.int32)
+
+
+def measure(
+    model: WorldModel,
+    episodes: Sequence[Episode],
+    *,
+    horizon: int,
+    policy: Policy | None = None,
+    others: Sequence[Episode] = (),
+    world: VectorEnv | None = None,
+    settings: Settings | None = None,
+    key: Key,
+) -> Diagnosis:
+    """Find out how far a world model can be trusted.
+
+    Args:
+        model: what is judged, a module of arrays. Its `features` must be the observations.
+        episodes: held-out episodes that no model was trained on; those of ``policy`` where one is given.
+        horizon: imagined steps to look at.
+        policy: acts in imagination, (observations [n, ...], key) -> actions [n, ...], traceable by JAX; without one,
+            the real actions are carried out in the model instead.
+        others: further held-out episodes, such as ones with random actions, that errors are judged on, too.
+        world: environments to try plans in, one start per slot; without it, exploitation is not measured.
+        settings: how much is imagined.
+        key: of all random numbers.
+
+    Raises:
+        UsageError: the horizon is below 1, fewer than two of ``episodes`` are as long as the horizon, or observations
+            are neither vectors nor numbered states, or the features of the model are something else.
+    """
+    require_enough(episodes, horizon)
+    s, keys = settings or Settings(), iter(jax.random.split(key, 9))
+    case = _case(model, [*episodes, *others], len(episodes), s, key=next(keys))
+    near = case.look(draw_starts(case.held, 1, s.steps, key=next(keys)), 1, s.particles, key=next(keys))
+    far = case.look(draw_starts(case.held, horizon, s.starts, key=next(keys)), horizon, s.particles, key=next(keys))
+    acting = None if policy is None else _hashable(policy)
+    judged = outcomes(near.dream, near.real)
+    numbered = jnp.issubdtype(case.held.obs.dtype, jnp.integer)
+    of_states = _numbered(far) if numbered else _vectors(case, near, far, judged.reward_std, key=next(keys))
+    return Diagnosis(
+        horizon=horizon,
+        episodes=len(episodes) + len(others),
+        steps=int(jnp.sum(case.held.length)),
+        outcomes=judged,
+        value_gap=_value_gap(case, acting, far, key=next(keys)),
+        exploitation=None if world is None else _exploitation(case, world, horizon, key=next(keys)),
+        long_run=_long_run(case, acting, key=next(keys)),
+        **of_states,
+    )
+
+
+def _case(model: WorldModel, episodes: Sequence[Episode], own: int, settings: Settings, *, key: Key) -> _Case:
+    held = side_by_side(episodes)
+    numbered = held.obs.ndim == 2 and jnp.issubdtype(held.obs.dtype, jnp.integer)
+    if not numbered and held.obs.ndim != 3:
+        raise UsageError(
+            f"observations have shape {held.obs.shape[2:]}; only vectors and numbered states can be judged"
+        )
+    features = jax.tree.leaves(jax.eval_shape(lambda: model.features(model.initial(held.length.shape[0]))))
+    if [x.shape for x in features] != [held.obs.shape[1:]]:
+        raise UsageError("the features of this model are no observations, so its dreams cannot be laid beside reality")
+    return _Case(model, held, own, beliefs_along(model, held, key=key), spread_of(held), settings)
+
+
+def _hashable(policy: Policy) -> Policy:
+    """The policy as a plain function: a module of arrays cannot be a static argument."""
+    return lambda features, key: policy(features, key)
+
+
+def _numbered(far: _Look) -> dict[str, Any]:
+    """What applies to numbered states."""
+    nothing = dict.fromkeys(("open_loop", "calibration", "nll", "disagreement_rank", "favoured"))
+    return {**nothing, "wrong_states": wrong_states(far.dream, far.real), "traces": []}
+
+
+def _vectors(case: _Case, near: _Look, far: _Look, reward_std: Float[Array, ""], *, key: Key) -> dict[str, Any]:
+    """What applies to observations that are vectors."""
+    key_ranks, key_variation, key_traces = jax.random.split(key, 3)
+    error = signed_errors(near.dream, near.real, case.std)[0]
+    own = np.flatnonzero(np.asarray(near.starts)[:, 1] < case.own)  # under the policy, as theorem 4.3 asks
+    actions = near.real.action[0].reshape(len(near.starts), -1).astype(jnp.float32)
+    context = jnp.concatenate([near.real.obs[0] / case.std, actions], axis=1)[own]
+    variation = total_variation(error[:, own], context, near.starts[own, 1], key=key_variation)
+    return {
+        "wrong_states": None,
+        "open_loop": open_loop_error(far.dream, far.real, case.std, reward_std),
+        "calibration": None if is_point(error) else _calibration(case, error, far, key=key_ranks),
+        "nll": _nll(case, near),
+        "disagreement_rank": _disagreement_rank(case, near, error),
+        "favoured": favoured(variation, case.settings.discount),
+        "traces": _traces(case, key=key_traces),
+    }
+
+
+def _calibration(case: _Case, near: Float[Array, "p s d"], far: _Look, *, key: Key) -> Calibration:
+    """After one step, after all, and after as many times more as there are times less."""
+    horizon = far.dream.reward.shape[0]
+    errors = signed_errors(far.dream, far.real, case.std)
+    found = []
+    for steps in sorted({1, round(horizon**0.5), horizon}):
+        e = near if steps == 1 else errors[steps - 1]
+        found.append(calibration(e, jnp.float32(steps), key=jax.random.fold_in(key, steps)))
+    return jax.tree.map(lambda *x: np.stack(x), *found)
+
+
+def _nll(case: _Case, near: _Look) -> Float[Array, ""] | None:
+    if not isinstance(case.model, GivesDensity):
+        return None
+    belief = at_starts(case.beliefs, near.starts)
+    return negative_log_density(case.model, belief, near.real.action[0], near.real.obs[1], case.std)
+
+
+def _disagreement_rank(case: _Case, near: _Look, error: Float[Array, "p s d"]) -> Float[Array, ""] | None:
+    if not isinstance(case.model, Disagrees):
+        return None
+    return rank_correlation(case.model, at_starts(case.beliefs, near.starts), near.real.action[0], error)
+
+
+def _value_gap(case: _Case, policy: Policy | None, far: _Look, *, key: Key) -> ValueGap:
+    """On the policy's own episodes."""
+    steps, paid = far.dream.reward.shape[0], real_return(far.real)
+    own = np.flatnonzero(np.asarray(far.starts)[:, 1] < case.own)
+    if policy is None:
+        imagined = imagined_return(within(far.dream, far.real))[own]
+    else:
+        belief, particles = at_starts(case.beliefs, far.starts[own]), case.settings.particles
+        imagined = imagined_return(live(case.model, belief, policy, steps=steps, particles=particles, key=key))
+    return ValueGap(imagined, paid[own], reward_scale(paid), steps, policy is not None)
+
+
+def _exploitation(case: _Case, world: VectorEnv, horizon: int, *, key: Key) -> Exploitation:
+    planners = ladder(world.spec.action, horizon, case.settings.plan_particles)
+    return exploitation(case.model, world, planners, particles=case.settings.particles, key=key)
+
+
+def _long_run(case: _Case, policy: Policy | None, *, key: Key) -> LongRun:
+    """From the beginnings of the policy's own episodes."""
+    s, starts = case.settings, case.beginnings(case.own)
+    steps = min(s.long, int(jnp.max(case.held.length[: case.own])))
+    if policy is None:
+        _, real, dream = case.look(starts, steps, s.lives, key=key)
+        dream = within(dream, real)
+    else:
+        real, belief = cut(case.held, starts, steps), at_starts(case.beliefs, starts)
+        dream = live(case.model, belief, policy, steps=steps, particles=s.lives, key=key)
+    return long_run(dream, real, case.std, closed_loop=policy is not None)
+
+
+def _traces(case: _Case, *, key: Key) -> list[Trace]:
+    n = min(case.settings.traces, case.own)
+    if n == 0:
+        return []
+    steps = min(case.settings.long, int(jnp.max(case.held.length[:n])))
+    _, real, dream = case.look(case.beginnings(n), steps, case.settings.particles, key=key)
+    return [trace(dream, real, i) for i in range(n)]

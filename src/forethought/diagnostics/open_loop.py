@@ -1,0 +1,66 @@
+"""How far the model drifts from what really happened, by the number of imagined steps."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from forethought.diagnostics.dreams import Dream, signed_errors
+from forethought.diagnostics.episodes import Stretches
+
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+class OpenLoop(NamedTuple):
+    """Errors after 1 .. h imagined steps, in standard deviations of the observations; quantiles over the starts.
+
+    With ``e_hps`` the error of particle p after h steps from start s (`signed_errors`) and d dimensions::
+
+        mean      |mean_p e_hps| / sqrt(d)          of the mean of the particles
+        particle  |e_hps| / sqrt(d)                 of single particles (quantiles over these, too)
+        still     |obs_0 - obs_h| / std / sqrt(d)   of the prediction that nothing changes
+        spread    sqrt(sum_d var_p e_hpsd / d)      what the model expects of its error: the spread of its particles
+        reward    |mean_p r_hps - r_hs| / std(r)    of the reward of the step that leads there
+
+    An error of 1 is that of a guess at the mean of all observations. ``by_dimension`` and ``still_by_dimension`` are
+    medians over the starts of ``mean`` and ``still``, each dimension alone.
+    """
+
+    mean: Float[Array, "h 3"]
+    particle: Float[Array, "h 3"]
+    still: Float[Array, "h 3"]
+    spread: Float[Array, "h 3"]
+    reward: Float[Array, "h 3"]
+    by_dimension: Float[Array, "h d"]
+    still_by_dimension: Float[Array, "h d"]
+
+
+@jax.jit
+def open_loop_error(dream: Dream, real: Stretches, std: Float[Array, " d"], reward_std: Float[Array, ""]) -> OpenLoop:
+    """See `OpenLoop`; ``dream`` is the reenactment of ``real``."""
+    errors = signed_errors(dream, real, std)
+    mean = jnp.mean(errors, axis=1)
+    still = jnp.where(real.valid[..., None], (real.obs[:1] - real.obs[1:]) / std, jnp.nan)
+    reward = jnp.abs(jnp.mean(dream.reward, axis=1) - real.reward) / reward_std
+    return OpenLoop(
+        quantiles(root_mean_square(mean)),
+        quantiles(root_mean_square(errors)),
+        quantiles(root_mean_square(still)),
+        quantiles(root_mean_square(jnp.std(errors, axis=1))),
+        quantiles(jnp.where(real.valid, reward, jnp.nan)),
+        jnp.nanmedian(jnp.abs(mean), axis=1),
+        jnp.nanmedian(jnp.abs(still), axis=1),
+    )
+
+
+def root_mean_square(x: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+    """``sqrt(mean_d x_d^2)``."""
+    return jnp.sqrt(jnp.mean(x**2, axis=-1))
+
+
+def quantiles(x: Float[Array, "h *s"]) -> Float[Array, "h 3"]:
+    """The `QUANTILES` at each step; NaN is left out."""
+    # The nearest value: between a finite and an infinite one there is nothing to interpolate.
+    flat = x.reshape(x.shape[0], -1)
+    return jnp.nanquantile(flat, jnp.array(QUANTILES), axis=1, method="nearest").T

@@ -1,0 +1,186 @@
+"""Examine the world model of a run: play held-out episodes, measure, and keep what was found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from forethought import envs
+from forethought.agents.base import Agent
+from forethought.api import load_learner
+from forethought.diagnostics import Diagnosis, Episode, Settings, collect, measure, verdict, write_diagnosis
+from forethought.envs import VectorEnv
+from forethought.errors import UsageError, require_within
+from forethought.imagine import Policy
+from forethought.models.base import WorldModel
+from forethought.report.trust import ERRORS_HEAD, answers, errors
+from forethought.training.config import RunConfig
+from forethought.training.evaluate import STEP_LIMIT
+from forethought.training.program import purpose_key, random_action
+from forethought.training.rundir import RunDir
+from forethought.types import PyTree
+
+FILE = "diagnostics.json"
+HORIZON = 30
+_EPISODES, _DEAR_EPISODES = 10, 2
+_PLANS = 8  # starts that plans are tried from
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found, in numbers and in words, and where it is kept."""
+
+    diagnosis: Diagnosis
+    verdict: list[str]
+    path: Path
+
+
+def diagnose(
+    path: str | Path,
+    *,
+    horizon: int | None = None,
+    episodes: int | None = None,
+    seed: int = 0,
+    of_seed: int | None = None,
+    output: str | Path | None = None,
+    settings: Settings | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Examination:
+    """Find out how far the model of a run's newest checkpoint can be trusted.
+
+    It is laid beside held-out episodes that are played for this purpose, with the run's policy and half as many with
+    random actions; nothing that it was trained on is used. A policy without a memory also acts in imagination.
+
+    Args:
+        path: the run directory.
+        horizon: imagined steps to look at. Default: 30, or as long as the episodes are.
+        episodes: held-out episodes with the run's policy. Default: 10, or 2 where the policy is a planner.
+        seed: chooses the episodes.
+        of_seed: the seed of the run whose model is judged. Default: the first.
+        output: the directory that ``diagnostics.json`` is written to. Default: the run directory.
+        settings: how much is imagined.
+        tell: called with a line of text before each part that takes time.
+
+    Raises:
+        UsageError: the run has no model or no environment to play in, or the episodes are too few or too short.
+        CheckpointError: there is no run or checkpoint, or the file cannot be written.
+    """
+    if horizon is not None:
+        require_within("horizon", horizon, 1)
+    if episodes is not None:
+        require_within("episodes", episodes, 2)
+    RunDir.open(Path(path)).require_world()
+    config, _, agent, learner = load_learner(path)
+    state = jax.tree.map(lambda x: x[_index(config, of_seed)], learner.state)
+    model = agent.world_model(state)
+    if model is None:
+        raise UsageError(f"{path} is a run without a model: {config.algorithm} has none; diagnose a run of another")
+    found = _measured(config, agent, state, model, horizon, episodes, seed, settings, tell)
+    said = verdict(found)
+    return Examination(found, said, write_diagnosis(found, said, Path(output or path) / FILE))
+
+
+def _measured(
+    config: RunConfig,
+    agent: Agent,
+    state: PyTree,
+    model: WorldModel,
+    horizon: int | None,
+    episodes: int | None,
+    seed: int,
+    settings: Settings | None,
+    tell: Callable[[str], None],
+) -> Diagnosis:
+    policy = _policy(agent, state)
+    n = episodes or (_EPISODES if policy else _DEAR_EPISODES)
+    tell(f"playing {n} held-out episodes with the policy and {(n + 1) // 2} with random actions")
+    own = _play(config, seed, "diagnose", n, lambda world: _acting(agent, state, seed, n))
+    others = _play(config, seed, "diagnose random", (n + 1) // 2, lambda world: _random(world, seed))
+    steps = horizon or min(HORIZON, sorted(e.length for e in own)[-2])
+    tell(f"imagining up to {steps} steps, and planning")
+    world = _make(config, seed, "diagnose plans", _PLANS)
+    key = purpose_key(jax.random.key(seed), "diagnose", 0)
+    try:
+        return measure(model, own, horizon=steps, policy=policy, others=others, world=world, settings=settings, key=key)
+    finally:
+        world.close()
+
+
+def show(found: Examination) -> None:
+    """Print the verdict, the figures that matter most, and where the rest is."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for sentence in found.verdict:
+        console.print(sentence, style="bold")
+    table = Table(*ERRORS_HEAD, box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for row in errors(found.diagnosis):
+        table.add_row(*row)
+    console.print(table)
+    for what, figure in answers(found.diagnosis):
+        console.print(f"{what:<30}{figure}")
+    console.print(f"{'diagnosis':<30}{found.path}")
+
+
+def _index(config: RunConfig, of_seed: int | None) -> int:
+    if of_seed is None:
+        return 0
+    if of_seed not in config.seed_list:
+        raise UsageError(f"the run has seeds {config.seed} to {config.seed_list[-1]}, not {of_seed}")
+    return config.seed_list.index(of_seed)
+
+
+def _policy(agent: Agent, state: PyTree) -> Policy | None:
+    """The policy as it acts in imagination; None where acting needs a memory, as in planners."""
+    if jax.tree.leaves(agent.init_actor(1)):
+        return None
+
+    def act(obs: PyTree, key: jax.Array) -> PyTree:
+        first = jnp.zeros(jax.tree.leaves(obs)[0].shape[0], bool)
+        return agent.act(state, agent.init_actor(len(first)), obs, first, key=key, explore=False)[0]
+
+    return act
+
+
+def _play(config: RunConfig, seed: int, stream: str, n: int, acting: Callable[[VectorEnv], Any]) -> list[Episode]:
+    world = _make(config, seed, stream, n)
+    try:
+        act, carry = acting(world)
+        return collect(world, act, carry, most_steps=world.spec.max_episode_steps or STEP_LIMIT)
+    finally:
+        world.close()
+
+
+def _make(config: RunConfig, seed: int, stream: str, n: int) -> VectorEnv:
+    return envs.make(
+        config.env,
+        seeds=[seed],
+        envs_per_seed=n,
+        stream=stream,
+        action_repeat=config.action_repeat,
+        env_kwargs=config.env_kwargs,
+    )
+
+
+def _acting(agent: Agent, state: PyTree, seed: int, n: int) -> tuple[Any, PyTree]:
+    """The run's policy in n environments, and what it carries at first."""
+    step = jax.jit(agent.act, static_argnames="explore")
+
+    def act(obs: np.ndarray, first: np.ndarray, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
+        key = purpose_key(jax.random.key(seed), "diagnose act", t)
+        action, carry = step(state, carry, obs, first, key=key, explore=False)
+        return np.asarray(action), carry
+
+    return act, agent.init_actor(n)
+
+
+def _random(world: VectorEnv, seed: int) -> tuple[Any, PyTree]:
+    def act(obs: np.ndarray, first: np.ndarray, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
+        key = purpose_key(jax.random.key(seed), "diagnose random", t)
+        return np.asarray(random_action(world.spec.action, world.num_slots, key)), carry
+
+    return act, ()

@@ -1,0 +1,168 @@
+"""The chapter of a report that says how far a run's model can be trusted."""
+
+from html import escape
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from forethought.diagnostics import Diagnosis, verdict
+from forethought.diagnostics.calibration import LEVELS
+from forethought.report import tables, trust_figures
+from forethought.report.page import Page
+from forethought.report.read import Run
+from forethought.report.words import number, plural
+
+_MOST_DIMENSIONS = 30  # of the table of long dreams
+
+
+def chapter(page: Page, run: Run, *, alone: bool) -> str:
+    """Return the chapter; nothing where the run was not diagnosed."""
+    d = run.diagnosis
+    if d is None:
+        return ""
+    title = "How far can the model be trusted?" + ("" if alone else f" ({run.name})")
+    parts = [
+        f"<h2>{escape(title)}</h2>",
+        *(f'<p class="verdict">{escape(sentence)}</p>' for sentence in verdict(d)),
+        f'<p class="note">{escape(_basis(d))}</p>',
+        tables.table(ERRORS_HEAD, [_row(*row) for row in errors(d)]),
+        tables.table((), [_row(*pair) for pair in answers(d)]),
+        *_drift(page, d),
+        *_confidence(page, d),
+        *_returns(page, d),
+        *_traces(page, d),
+        *_long_run(d),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+ERRORS_HEAD = ("After", "Error", "It expects", '"Nothing changes"', "90 % intervals hold")
+
+
+def errors(d: Diagnosis) -> list[tuple[str, ...]]:
+    """Return the rows of a table with the head `ERRORS_HEAD`: medians in standard deviations, or shares."""
+    held: dict[int, str] = {}
+    if d.calibration is not None:
+        shares = np.asarray(d.calibration.coverage)[:, LEVELS.index(0.9)]
+        held = {int(h): f"{share:.0%}" for h, share in zip(np.asarray(d.calibration.steps), shares, strict=True)}
+    if d.open_loop is not None:
+        columns = [np.asarray(x)[:, 1] for x in (d.open_loop.mean, d.open_loop.spread, d.open_loop.still)]
+    else:
+        columns = [np.asarray(x) for x in d.wrong_states or ()]
+    write = "{:.2g}" if d.open_loop is not None else "{:.1%}"
+    return [
+        (plural(h, "step"), *(write.format(column[h - 1]) for column in columns), held.get(h, ""))
+        for h in dict.fromkeys((1, round(d.horizon**0.5), d.horizon))
+    ]
+
+
+def answers(d: Diagnosis) -> list[tuple[str, str]]:
+    """Return the figures that matter most besides the errors, each with what it is."""
+    together, off = float(d.outcomes.reward_correlation), float(d.outcomes.reward_error)
+    known = "" if np.isnan(together) else f"correlation {number(round(together, 3))}, "
+    found = [("Reward", f"{known}error {number(round(off, 3))} standard deviations")]
+    if d.nll is not None:
+        found.append(
+            ("Negative log density", f"{number(round(float(d.nll), 2))} nats per dimension (knowing nothing: 1.42)")
+        )
+    if d.disagreement_rank is not None:
+        found.append(("Disagreement and error", f"rank correlation {number(round(float(d.disagreement_rank), 2))}"))
+    whose = "Policy" if d.value_gap.closed_loop else "Real actions"
+    earned = _both(d.value_gap.imagined, d.value_gap.real)
+    found.append((f"{whose}, {plural(d.value_gap.steps, 'step')}", f"return {earned}"))
+    if d.exploitation is not None:
+        weak, strong = (_both(d.exploitation.imagined[i], d.exploitation.real[i]) for i in (0, -1))
+        found += [("A random plan", f"return {weak}"), ("The best plan found", f"return {strong}")]
+    if d.favoured is not None:
+        lengths = ", ".join(f"{int(k)}" for k in np.asarray(d.favoured.length))
+        shifts = ", ".join(f"{shift:g}" for shift in np.asarray(d.favoured.policy_shift))
+        found.append(("MBPO's bound favours at most", f"{lengths} steps if the policy has shifted by {shifts}"))
+    return found
+
+
+def _both(imagined: ArrayLike, real: ArrayLike) -> str:
+    return f"{number(float(np.mean(np.asarray(imagined))))} imagined, {number(float(np.mean(np.asarray(real))))} real"
+
+
+def _basis(d: Diagnosis) -> str:
+    return (
+        f"Measured on {plural(d.episodes, 'held-out episode')} of {d.steps:,} steps that were played for this, with "
+        "the policy and with random actions; errors are medians, in standard deviations of the observations."
+    )
+
+
+def _drift(page: Page, d: Diagnosis) -> list[str]:
+    caption = (
+        "The model is told the real actions and nothing else. Band: from the best to the worst tenth of the starts. "
+        "Below the dotted line nine tenths of the variance are explained."
+    )
+    if d.wrong_states is not None:
+        caption = "The model is told the real actions and nothing else; shares are means over the starts."
+    drawn = trust_figures.error_by_horizon(d)
+    rewards = page.figure(trust_figures.reward_error(d), "Error of the reward against imagined steps")
+    return [
+        "<h3>Errors grow with imagined steps</h3>",
+        page.figure(drawn, "Error against imagined steps", caption),
+        rewards,
+    ]
+
+
+def _confidence(page: Page, d: Diagnosis) -> list[str]:
+    caption = (
+        "Flatter in the middle than the diagonal: over-confident, reality falls outside of what the model expects too "
+        "often. Steeper: under-confident."
+    )
+    drawn = page.figure(trust_figures.reliability(d), "Real against predicted frequencies", caption)
+    return ["<h3>Does it know what it does not know?</h3>", drawn] if drawn else []
+
+
+def _returns(page: Page, d: Diagnosis) -> list[str]:
+    plans = (
+        "Each plan is made in the model, judged anew in it, and carried out with closed eyes in the real environment."
+    )
+    return [
+        "<h3>Imagined and real returns</h3>",
+        page.figure(trust_figures.value_gap(d), "Imagined against real return", "One dot for each start."),
+        page.figure(trust_figures.exploitation(d), "Imagined and real return against planning effort", plans),
+    ]
+
+
+def _traces(page: Page, d: Diagnosis) -> list[str]:
+    drawn = [page.figure(figure, label) for label, figure in trust_figures.traces(d)]
+    if not drawn:
+        return []
+    note = "Black: what happened. Colour: median and 10 to 90 % of the dreams, told the first state and all actions."
+    return [
+        "<h3>Dreams beside reality</h3>",
+        f'<p class="note">{note}</p>',
+        f'<div class="panels">{"".join(drawn)}</div>',
+    ]
+
+
+def _long_run(d: Diagnosis) -> list[str]:
+    run = d.long_run
+    distance, chance = np.asarray(run.distance), np.asarray(run.chance)
+    if d.wrong_states is not None:
+        text = f"Share of visits that lie elsewhere: {distance[0]:.1%}, by chance {chance[0]:.1%}."
+        return ["<h3>Long dreams</h3>", f"<p>{escape(text)}</p>"]
+    rows = []
+    for i in np.argsort(-distance)[:_MOST_DIMENSIONS]:
+        dreamt, real = (_quantiles(np.asarray(x)[:, i]) for x in (run.imagined, run.real))
+        rows.append(
+            _row(str(i), number(round(float(distance[i]), 3)), number(round(float(chance[i]), 3)), dreamt, real)
+        )
+    who = "the policy acting in them" if run.closed_loop else "the real actions carried out in them"
+    note = (
+        f"All states of dreams of {plural(run.steps, 'step')}, {who}, beside all real states of as many steps. "
+        "Distance: Wasserstein, in standard deviations; by chance: between two halves of the real episodes."
+    )
+    head = ("Dimension", "Distance", "By chance", "Dreamt 5, 50, 95 %", "Real 5, 50, 95 %")
+    return ["<h3>Long dreams</h3>", f'<p class="note">{escape(note)}</p>', tables.table(head, rows)]
+
+
+def _quantiles(five: np.ndarray) -> str:
+    return ", ".join(number(float(f"{five[i]:.3g}")) for i in (0, 2, 4))
+
+
+def _row(*cells: str) -> str:
+    return "".join(f"<td>{escape(cell)}</td>" for cell in cells)

@@ -1,0 +1,152 @@
+"""Planning agents: what they are made of, and what they do with their model."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import small
+from forethought.agents.catalog import find
+from forethought.agents.control.pets import PETSConfig
+from forethought.agents.control.planning import CEMConfig, PlanningAgent
+from forethought.agents.ensemble import reward_disagreement
+from forethought.errors import UsageError
+from forethought.models.rewards import double_integrator
+from forethought.replay import ring
+from forethought.training.config import from_dict
+from forethought.training.program import empty_transition
+from forethought.types import Box, EnvSpec, Transition
+
+SPEC = EnvSpec("toy", Box((1,)), Box((1,)))
+KNOWN = EnvSpec("forethought/DoubleIntegrator-v0", Box((2,)), Box((1,)))
+PLANNERS = ("random-shooting", "cem", "icem", "mppi", "pets")
+SMALL = {"model_hidden": (8,), "horizon": 3, "search.population": 200, "search.elites": 20}
+
+
+def test_pets_is_that_of_the_official_code_for_its_cartpole():
+    c = PETSConfig()
+    assert (c.horizon, c.particles, c.propagation, c.members, c.elites) == (25, 20, "ts_inf", 5, 5)
+    assert (c.search.population, c.search.elites, c.search.iterations, c.search.momentum) == (400, 40, 5, 0.1)
+    assert (c.model_hidden, c.fit.max_epochs, c.fit.batch_size, c.fit.holdout_ratio) == ((500,) * 3, 5, 32, 0.0)
+    assert (c.model_every, c.random_steps) == (200, 200)  # a trial
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_the_planner_is_made_of_the_settings(name):
+    agent = small.make_agent(name, SPEC, horizon=7, particles=3, discount=0.5, **{"search.population": 123})
+    planner = agent.planner
+    assert (planner.horizon, planner.particles, planner.discount) == (7, 3, 0.5)
+    assert planner.search == agent.config.search
+    assert planner.search.population == 123
+    assert type(planner.search).__name__.lower() == {"pets": "cem"}.get(name, name.replace("-", ""))
+
+
+def test_the_model_is_fitted_on_its_schedule():
+    (phase,) = PlanningAgent(CEMConfig(random_steps=30, model_every=7), SPEC).phases()
+    assert (phase.name, phase.start, phase.every, phase.kind) == ("fit_model", 30, 7, "model")
+
+
+@pytest.mark.parametrize(
+    ("reward", "spec", "known"), [("known", KNOWN, True), ("learned", KNOWN, False), ("known", SPEC, False)]
+)
+def test_a_known_reward_is_used_where_it_is_asked_for_and_there_is_one(reward, spec, known):
+    agent = PlanningAgent(from_dict(CEMConfig, {"reward": reward, "model_hidden": (8,)}), spec)
+    model = agent.init(key=jax.random.key(0)).model.model
+    assert model.reward is (double_integrator if known else None)
+
+
+def leaning(agent, to, others):
+    """The state of an agent whose elites move by ``to`` times the action, and the other member by ``others`` times."""
+    state = agent.init(key=jax.random.key(0))
+    model = state.model.model
+    elites = jnp.arange(1, model.n_members)  # the first member is none of them
+    slopes = jnp.full(model.n_members, to).at[0].set(others)
+    # One hidden layer: unit 0 follows the action, far enough on the line of silu; unit 1 stands still at its place.
+    layers = jax.tree.map(jnp.zeros_like, model.members.layers)
+    first, last = layers
+    first = eqx.tree_at(lambda x: (x.weight, x.bias), first, (first.weight.at[:, -1, 0].set(1.0), first.bias + 20.0))
+    weight = last.weight.at[:, 0, 1].set(slopes)
+    bias = last.bias.at[:, 1].set(-20.0 * slopes).at[:, -1].set(-100.0)
+    last = eqx.tree_at(lambda x: (x.weight, x.bias), last, (weight, bias))
+    model = eqx.tree_at(
+        lambda m: (m.members.layers, m.elites, m.min_logvar, m.max_logvar),
+        model,
+        ((first, last), elites, jnp.full(2, -60.0), jnp.full(2, -50.0)),
+    )
+    return state._replace(model=state.model._replace(model=model))
+
+
+def nearness(obs, action, next_obs):
+    return -(next_obs[:, 0] ** 2)
+
+
+def act(agent, state, obs, *, explore=True):
+    n = len(obs)
+    args = agent.init_actor(n), jnp.asarray(obs, jnp.float32)[:, None], jnp.ones(n, bool)
+    return np.asarray(agent.act(state, *args, key=jax.random.key(0), explore=explore)[0])[:, 0]
+
+
+@pytest.mark.parametrize(("to", "first_actions"), [(1.0, [-0.5, 0.8]), (-1.0, [0.5, -0.8])])
+def test_the_agent_believes_its_elites_and_plans_alike_when_judged(to, first_actions):
+    """Back to 0 in one step, in the world of the elites; the other member believes the opposite."""
+    agent = small.make_agent("cem", SPEC, members=3, elites=2, **{**SMALL, "search.iterations": 8})
+    agent.learner.reward = nearness
+    state = leaning(agent, to, -to)
+    exploring, judged = (act(agent, state, [0.5, -0.8], explore=explore) for explore in (True, False))
+    np.testing.assert_allclose(exploring, first_actions, atol=0.05)
+    np.testing.assert_array_equal(exploring, judged)
+
+
+def rows(obs, action, reward):
+    obs, action = (jnp.asarray(x, jnp.float32) for x in (obs, action))
+    no = jnp.zeros(len(obs), bool)
+    return Transition(obs, action, jnp.asarray(reward, jnp.float32), obs, no, no)
+
+
+def test_a_known_reward_is_held_against_the_data():
+    """-(x^2 + v^2 + 0.1 (10 a)^2): -1.25, -10 and 0; off by more than a hundredth of the greatest is wrong."""
+    obs, action = [[1.0, 0.5], [0.0, 0.0], [0.0, 0.0]], [[0.0], [1.0], [0.0]]
+    for reward, share in (([-1.25, -10.0, 0.0], 0.0), ([-1.25, -10.0, 0.09], 0.0), ([-1.4, -10.0, 0.2], 2 / 3)):
+        replay = ring.add(ring.create(empty_transition(KNOWN), 5), rows(obs, action, reward))
+        assert float(reward_disagreement(double_integrator, replay)) == pytest.approx(share)
+    assert float(reward_disagreement(double_integrator, ring.create(empty_transition(KNOWN), 5))) == 0.0
+
+
+def test_a_contradicted_reward_is_a_concern():
+    agent = small.make_agent("cem", KNOWN, reward="known")
+    assert agent.concerns({"reward_disagreement": [0.0, 0.0005]}) == []
+    (concern,) = agent.concerns({"reward_disagreement": [0.0, 0.25]})
+    assert concern.startswith("the reward function known for forethought/DoubleIntegrator-v0 contradicts 25.0% of")
+    assert "\n" not in concern
+
+
+def test_the_fit_reports_on_the_known_reward():
+    learner = small.train("cem", KNOWN.id, steps=17, settings={"reward": "known"})
+    assert learner.metrics("fit_model")["reward_disagreement"] == [0.0]
+    assert "reward_disagreement" not in small.train("cem", KNOWN.id, steps=17).metrics("fit_model")
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"horizon": 0}, "horizon is 0; it must be at least 1"),
+        ({"particles": 0}, "particles is 0; it must be at least 1"),
+        ({"discount": 1.1}, "discount is 1.1; it must be between 0.0 and 1.0"),
+        ({"search.population": 0}, "population is 0; it must be at least 1"),
+        ({"propagation": "ts2"}, "propagation"),
+        ({"reward": "guessed"}, "reward"),
+    ],
+)
+def test_impossible_settings_are_refused(name, settings, words):
+    with pytest.raises(UsageError) as error:
+        from_dict(find(name).load()[1], settings)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["cem", "icem", "pets"])
+def test_no_more_elites_than_plans(name):
+    with pytest.raises(UsageError, match="elites is 30; it must be between 1 and 20"):
+        from_dict(find(name).load()[1], {"search.population": 20, "search.elites": 30})

@@ -1,0 +1,147 @@
+"""Single measures against numbers worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from dreamers import KEY, SMALL, Walk, walks
+from scipy import stats
+
+from forethought import envs
+from forethought.diagnostics import Episode, measure
+from forethought.diagnostics.dreams import Dream
+from forethought.diagnostics.episodes import Stretches, side_by_side, spread_of
+from forethought.diagnostics.exploitation import Exploitation, carry_out
+from forethought.diagnostics.long_run import wasserstein
+from forethought.diagnostics.outcomes import reward_scale
+from forethought.diagnostics.states import visit_distance, wrong_states
+from forethought.errors import UsageError
+
+
+def examine(model, episodes, horizon=4, **more):
+    return measure(model, episodes, horizon=horizon, settings=SMALL, key=KEY, **more)
+
+
+def test_a_drift_of_a_tenth_is_off_by_h_tenths():
+    episodes = walks()
+    d = examine(Walk(drift=0.1), episodes)
+    std = float(spread_of(side_by_side(episodes))[0])
+    expected = 0.1 * np.arange(1, 5) / std
+    for column in (d.open_loop.mean, d.open_loop.particle):
+        np.testing.assert_allclose(column, np.repeat(expected[:, None], 3, axis=1), rtol=1e-3)
+    np.testing.assert_allclose(d.open_loop.by_dimension[:, 0], expected, rtol=1e-3)
+    np.testing.assert_allclose(d.open_loop.still[0], 1.0 / std, rtol=1e-5)  # every action is a step of 1
+    np.testing.assert_allclose(d.open_loop.spread, 0.0, atol=1e-6)
+    assert d.calibration is None  # all particles are the same
+
+
+def test_a_true_model_of_a_noisy_world_expects_its_error():
+    d = examine(Walk(noise=0.5), walks(n=20, steps=30, noise=0.5))
+    std = float(spread_of(side_by_side(walks(n=20, steps=30, noise=0.5)))[0])
+    np.testing.assert_allclose(d.open_loop.spread[:, 1] * std, 0.5 * np.sqrt(np.arange(1, 5)), rtol=0.1)
+    np.testing.assert_allclose(d.calibration.coverage[0], [0.5, 0.8, 0.9, 0.95], atol=0.06)
+    assert d.calibration.steps.tolist() == [1, 2, 4]
+    assert float(d.favoured.model_error) < 0.1
+
+
+def test_returns_of_the_same_actions():
+    d = examine(Walk(pay=2.0), walks())
+    np.testing.assert_allclose(d.value_gap.imagined, 8.0)
+    np.testing.assert_allclose(d.value_gap.real, 4.0)
+    assert (d.value_gap.gap, d.value_gap.error, d.value_gap.steps) == (4.0, 0.0, 4)
+    assert not d.value_gap.closed_loop
+    assert float(d.outcomes.reward_error) == pytest.approx(1.0)  # the rewards never change: in units of their size
+    assert np.isnan(d.outcomes.reward_correlation)
+
+
+def test_nothing_is_earned_after_an_imagined_ending():
+    up = [e._replace(action=np.ones_like(e.action), obs=np.arange(13.0, dtype=np.float32)[:, None]) for e in walks()]
+    d = examine(Walk(wall=-100.0), up)  # everything is an ending
+    np.testing.assert_allclose(d.value_gap.imagined, 1.0)
+    assert float(d.outcomes.false_endings) == 1.0
+    assert np.isnan(d.outcomes.missed_endings)
+
+
+def test_endings_that_are_missed():
+    d = examine(Walk(), walks(terminated=True))
+    assert float(d.outcomes.endings) == 4.0
+    assert float(d.outcomes.missed_endings) == 1.0
+    assert float(d.outcomes.false_endings) == 0.0
+
+
+def test_a_policy_acts_on_what_it_imagines():
+    home = lambda obs, key: jnp.clip(-obs, -1.0, 1.0)  # noqa: E731
+    d = examine(Walk(), walks(), policy=home)
+    assert d.value_gap.closed_loop
+    assert d.long_run.closed_loop
+    np.testing.assert_allclose(d.long_run.imagined[:, 0], 0.0)  # it stays where every episode begins
+    assert float(d.long_run.distance[0]) > 0.5
+
+
+def test_traces_show_the_episode_and_the_dream():
+    episodes = walks(steps=7)
+    d = examine(Walk(drift=0.1), episodes)
+    assert len(d.traces) == 2
+    np.testing.assert_allclose(d.traces[1].real, episodes[1].obs[1:])
+    np.testing.assert_allclose(d.traces[1].imagined[1] - d.traces[1].real, 0.1 * np.arange(1, 8)[:, None], atol=1e-5)
+
+
+def test_wasserstein_of_a_shift_and_that_of_scipy():
+    x, y = np.random.default_rng(0).normal(size=(2, 500, 2))
+    np.testing.assert_allclose(wasserstein(x, x + np.array([2.0, -3.0])), [2.0, 3.0])
+    expected = [stats.wasserstein_distance(x[:, i], 2 * y[:, i]) for i in range(2)]
+    np.testing.assert_allclose(wasserstein(x, 2 * y), expected, rtol=0.05)
+
+
+def test_visits():
+    assert visit_distance(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2])) == 0.5
+    assert visit_distance(np.array([3]), np.array([3, 3])) == 0.0
+
+
+def test_wrong_states_by_hand():
+    real = Stretches(
+        obs=jnp.array([[0, 0], [0, 1], [1, 9]]),
+        action=jnp.zeros((2, 2), jnp.int32),
+        reward=jnp.zeros((2, 2)),
+        valid=jnp.array([[True, True], [True, False]]),
+        ended=jnp.array([[False, True], [False, False]]),
+    )
+    imagined = jnp.array([[[0, 0], [0, 1]], [[1, 0], [1, 0]]])  # [h, p, s]
+    no = jnp.zeros((2, 2, 2), bool)
+    found = wrong_states(Dream(imagined, no * 0.0, no, ~no), real)
+    np.testing.assert_allclose(found.wrong, [0.25, 0.0])  # one of four; the second stretch has ended
+    np.testing.assert_allclose(found.expected, [0.5, 0.0])  # the particles of the second stretch differ
+    np.testing.assert_allclose(found.still, [0.5, 1.0])
+
+
+def test_the_scale_of_rewards():
+    assert float(reward_scale(jnp.array([1.0, 3.0]))) == 1.0
+    assert float(reward_scale(jnp.full(3, -2.0))) == 2.0
+    assert float(reward_scale(jnp.zeros(3))) == 1.0
+
+
+def test_the_slope_is_the_growth_per_doubling():
+    effort = jnp.array([1.0, 2.0, 8.0])
+    found = Exploitation(effort, jnp.array([[1.0], [4.0], [10.0]]), jnp.array([[1.0], [1.0], [1.0]]))
+    assert found.slope == pytest.approx(3.0)
+    assert np.isnan(found._replace(imagined=found.imagined - jnp.inf).slope)
+
+
+def test_plans_are_carried_out_to_the_end_of_the_episode():
+    world = envs.make("forethought/ProbeTermination-v0", seeds=[0], envs_per_seed=2)
+    np.testing.assert_array_equal(carry_out(world, np.zeros((8, 2, 1), np.float32)), [5.0, 5.0])
+    np.testing.assert_array_equal(carry_out(world, np.zeros((3, 2, 1), np.float32)), [3.0, 3.0])
+
+
+def test_what_cannot_be_judged_is_refused():
+    image = Episode(np.zeros((6, 2, 2), np.float32), np.zeros((5, 1), np.float32), np.zeros(5, np.float32), False, True)
+    with pytest.raises(UsageError, match="only vectors and numbered states"):
+        examine(Walk(), [image, image])
+    wide = [e._replace(obs=np.repeat(e.obs, 2, axis=1)) for e in walks()]
+    with pytest.raises(UsageError, match="features of this model are no observations"):
+        examine(Walk(), wide)
+
+
+def test_the_same_key_gives_the_same_diagnosis():
+    one, same = (examine(Walk(noise=1.0), walks()) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, one, same)
