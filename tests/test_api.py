@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import forethought
-from forethought.errors import UsageError
+from forethought.errors import CheckpointError, UsageError
 from forethought.report.html import write_report
 from forethought.report.read import read_run
 from forethought.types import Box
@@ -116,16 +116,25 @@ def test_learning_can_be_put_off_until_the_world_rests(tmp_path):
         return forethought.start("sac", OBS, ACTION, run=path, steps=200, agent=AGENT)
 
     agent, rng = start(tmp_path / "run"), np.random.default_rng(0)
-    for _ in range(30):
+    for _ in range(29):
+        agent.act(rng.uniform(-1, 1, 3))
+        agent.observe(rng.uniform(-1, 1, 3), 0.0, terminated=False, learn=False)
+    for _ in range(2):
         agent.act(rng.uniform(-1, 1, 3))
         agent.observe(rng.uniform(-1, 1, 3), 0.0, terminated=False, learn=False)
     assert agent.learner.updates == 0
     agent.learn()
-    assert agent.learner.updates == 11  # as many as from step 20 to step 30
+    assert agent.learner.updates == 12  # as many as from step 20 to step 31
+    (line,) = read_run(tmp_path / "run").of("train")  # log_every is 2
+    assert line["env_steps"] == 31  # no multiple of it
+    assert len(line["critic_loss"]) == 1
     agent.learn()
-    assert agent.learner.updates == 11
+    assert agent.learner.updates == 12
     agent.save()
-    assert forethought.resume_live(tmp_path / "run").learner.learned == 30
+    assert forethought.resume_live(tmp_path / "run").learner.learned == 31
+    (tmp_path / "run" / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config.json cannot be read"):
+        forethought.evaluate(tmp_path / "run")
 
 
 def test_a_run_without_an_environment_says_who_drives_it(tmp_path):

@@ -65,6 +65,7 @@ class Journal:
         now = time.monotonic()
         self._started, self._programs = now - wall_s, compiled_programs()
         self._mark = self._pace = self.learner.env_steps, now
+        self._logged = self.learner.env_steps
 
     @property
     def wall_s(self) -> float:
@@ -99,7 +100,9 @@ class Journal:
             self.log("model", models)
             for text in self.agent.concerns(models):
                 self.warn(text)
-        if crossed(self.learner, self.config.log_every):
+        every, step = self.config.log_every, self.learner.env_steps
+        if step // every > self._logged // every:  # not `crossed`: learning may have been put off for many steps
+            self._logged = step
             metrics = self._metrics(phase for phase in self.learner.phases if phase.kind == "train")
             self._measure_rate()
             seconds = {name: round(s, 4) for name, s in self.learner.clock.seconds.items()}

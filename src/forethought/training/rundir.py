@@ -71,6 +71,7 @@ class RunDir:
 
     def require_world(self) -> None:
         """Raise `UsageError` where the user owns the loop of the run, so that there is no environment to make."""
+        self.read_config()  # which says what is wrong with a file that cannot be read
         if json.loads(self.config_path.read_text()).get("live"):
             raise UsageError(
                 f"{self.path} was driven from Python by forethought.start, its environment is not known here; "
