@@ -18,7 +18,7 @@ from forethought.types import Key, PyTree, Transition
 Policy: TypeAlias = Callable[[PyTree, Key], PyTree]  # (features [n, ...], key) -> actions [n, ...]
 
 # Particles of a branched rollout that are advanced together: the activations of networks of the usual sizes then stay
-# in the cache of a CPU, which makes 100,000 particles 1.4 times faster.
+# in the cache of a CPU (`python -m benchmarks.speed branched_rollout`).
 BLOCK = 10_000
 
 

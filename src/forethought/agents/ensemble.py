@@ -103,9 +103,9 @@ class EnsembleLearner:
 
 
 def reward_disagreement(reward: Reward, replay: ring.Ring) -> Array:
-    """Share of the real transitions whose reward the function misses by more than 1 % of the rewards' spread."""
+    """Share of the real transitions whose reward the function misses by more than 1 % of the greatest one."""
     t, used = replay.data, jnp.arange(replay.capacity) < replay.size
     seen = jnp.where(used, t.reward, 0.0)
-    spread = jnp.max(jnp.abs(seen)) + 1e-6
-    wrong = (jnp.abs(reward(t.obs, t.action, t.next_obs) - t.reward) > 0.01 * spread) & used
+    greatest = jnp.max(jnp.abs(seen)) + 1e-6
+    wrong = (jnp.abs(reward(t.obs, t.action, t.next_obs) - t.reward) > 0.01 * greatest) & used
     return jnp.sum(wrong) / jnp.maximum(replay.size, 1)

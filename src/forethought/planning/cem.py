@@ -54,7 +54,7 @@ class CEM:
     def search(
         self, objective: Objective, guide: Guide, carry: Float[Array, "n s d"], *, key: Key
     ) -> tuple[Found, Float[Array, "n s d"]]:
-        """Returns the mean of the last elites, and their mean value."""
+        """Returns the last mean, and the mean value of the last elites."""
         require_continuous(guide)
 
         def iterate(state: tuple[Gaussian, Array], key: Key) -> tuple[tuple[Gaussian, Array], None]:

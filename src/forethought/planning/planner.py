@@ -19,9 +19,8 @@ from forethought.planning.guides import Guide
 from forethought.types import Key, PyTree
 
 Carry = TypeVar("Carry")
-Objective: TypeAlias = Callable[
-    [Array, Key], Array
-]  # (decisions [n, p, s, d], key) -> values [n, p], -inf where broken
+# (decisions [n, p, s, d], key) -> values [n, p], -inf where broken
+Objective: TypeAlias = Callable[[Array, Key], Array]
 
 
 class Found(NamedTuple):

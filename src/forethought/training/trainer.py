@@ -71,7 +71,7 @@ class Trainer:
         self._last_save, self._save_cost = time.monotonic(), 0.0
         status, message = "failed", ""
         try:
-            with self._signals():
+            with _Signals(self):
                 self._loop()
             status = "finished"
         except Interrupted as stop:
@@ -198,9 +198,6 @@ class Trainer:
     def _snapshot(self) -> Snapshot:
         judged = self.evaluation
         return replace(self.journal.snapshot(), eval_return=None if judged is None else float(judged.returns.mean()))
-
-    def _signals(self) -> "_Signals":
-        return _Signals(self)
 
 
 class _Signals:

@@ -95,13 +95,14 @@ class PlanningAgent:
 
     def __init__(self, config: Any, spec: EnvSpec):
         self.config, self.spec = config, spec
-        reward = known_reward(spec.id) if config.reward == "known" else None
+        # The known rewards are those of single steps of the environment.
+        reward = known_reward(spec.id) if config.reward == "known" and spec.action_repeat == 1 else None
         self.learner = EnsembleLearner(config, spec, reward=reward, propagation=config.propagation)
         self.planner: Planner = Planner(config.search, config.horizon, config.particles, config.discount)
         self.guide = free(spec.action)
         self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
 
-    def init(self, *, key: Key) -> PlanningState:
+    def init(self, *, key: Key) -> Any:
         """A fresh model."""
         return PlanningState(self.learner.init(key=key))
 
@@ -109,13 +110,13 @@ class PlanningAgent:
         """Where the planner's search goes on from."""
         return self.planner.init(self.guide, n)
 
-    def act(self, state: PlanningState, carry: Any, obs: Array, first: Array, *, key: Key, explore: bool):
+    def act(self, state: Any, carry: Any, obs: Array, first: Array, *, key: Key, explore: bool):
         """The first action of the plan; the same while learning and after."""
         model = state.model.model.predictor()
         plan, carry = self.planner.plan(model, self.guide, EnsembleBelief(obs), carry, jnp.asarray(first), key=key)
         return plan.action, carry
 
-    def note(self, carry: Any) -> tuple[()]:
+    def note(self, carry: Any) -> Any:
         """Nothing."""
         return ()
 
@@ -127,6 +128,6 @@ class PlanningAgent:
         """Known functions that the data contradict."""
         return self.learner.concerns(metrics)
 
-    def world_model(self, state: PlanningState) -> Ensemble:
+    def world_model(self, state: Any) -> Ensemble:
         """The elites."""
         return state.model.model.predictor()

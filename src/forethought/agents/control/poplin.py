@@ -11,16 +11,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 
 from forethought.agents.base import Phase
-from forethought.agents.control.planning import PlanningConfig
-from forethought.agents.ensemble import EnsembleLearner
+from forethought.agents.control.planning import PlanningAgent, PlanningConfig
 from forethought.errors import UsageError, require_within
-from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
+from forethought.models.ensemble import EnsembleBelief, Propagation
 from forethought.models.fit import FitState
-from forethought.models.rewards import known_reward
 from forethought.nets.mlp import MLP
 from forethought.planning.cem import CEM
 from forethought.planning.guides import Actions, Corrections, Parameters, Proposals
-from forethought.planning.planner import Planner
 from forethought.replay import ring
 from forethought.types import EnvSpec, Info, Key
 
@@ -104,16 +101,12 @@ class POPLINCarry(NamedTuple):
     planned: Bool[Array, " n"]
 
 
-class POPLIN:
+class POPLIN(PlanningAgent):
     """The agent; see `POPLINAConfig` and `POPLINPConfig`, and `forethought.agents.base.Agent` for its methods."""
 
     def __init__(self, config: Any, spec: EnvSpec):
-        self.config, self.spec = config, spec
-        reward = known_reward(spec.id) if config.reward == "known" else None
-        self.learner = EnsembleLearner(config, spec, reward=reward, propagation=config.propagation)
-        self.planner: Planner = Planner(config.search, config.horizon, config.particles, config.discount)
+        super().__init__(config, spec)
         self.optimizer = optax.adam(config.policy_learning_rate)
-        self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
 
     def init(self, *, key: Key) -> POPLINState:
         """A fresh model and policy."""
@@ -127,7 +120,7 @@ class POPLIN:
         decision = jnp.zeros((n, guide.shape(self.planner.horizon)[-1]))
         return POPLINCarry(self.planner.init(guide, n), decision, jnp.zeros(n, bool))
 
-    def act(self, state: POPLINState, carry: POPLINCarry, obs: Array, first: Array, *, key: Key, explore: bool):
+    def act(self, state: Any, carry: Any, obs: Array, first: Array, *, key: Key, explore: bool):
         """The first action of the plan, or that of the policy alone where it is to be judged."""
         if not explore and self.config.judge == "policy":
             return jax.vmap(state.policy)(obs), carry
@@ -135,7 +128,7 @@ class POPLIN:
         plan, search = self.planner.plan(model, guide, EnsembleBelief(obs), carry.search, jnp.asarray(first), key=key)
         return plan.action, POPLINCarry(search, plan.decisions[:, 0], jnp.ones_like(carry.planned))
 
-    def note(self, carry: POPLINCarry) -> tuple[Array, Array]:
+    def note(self, carry: Any) -> tuple[Array, Array]:
         """The decision that was carried out, and whether there was a plan at all."""
         return carry.decision, carry.planned
 
@@ -146,14 +139,6 @@ class POPLIN:
             learner.phase(),
             Phase("distil", c.model_every, self.distil, c.policy_updates, learner.start, "model"),
         )
-
-    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
-        """Known functions that the data contradict."""
-        return self.learner.concerns(metrics)
-
-    def world_model(self, state: POPLINState) -> Ensemble:
-        """The elites."""
-        return state.model.model.predictor()
 
     def distil(self, state: POPLINState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[POPLINState, Info]:
         """Teach the policy what was planned."""
@@ -182,7 +167,7 @@ class POPLIN:
         numbers = step - 1 - jnp.arange(self.config.model_every)  # the newest transitions
         rows = jax.vmap(lambda number: ring.row(replay, number))(numbers)
         change, planned = rows.thought
-        weight = planned * (numbers >= 0)
+        weight = planned & (numbers >= jnp.maximum(0, step - replay.limit))  # what the ring still holds
         mean = jnp.sum(change * weight[:, None], axis=0) / jnp.maximum(jnp.sum(weight), 1)
         flat, unravel = ravel_pytree(state.policy)
         return state._replace(policy=unravel(flat + mean)), {"policy_change": jnp.linalg.norm(mean)}

@@ -128,8 +128,8 @@ class DynaQ:
     def _imagined_pair(self, model: TabularModel, *, key: Key) -> tuple[Array, Array]:
         """What planning tries: a visited pair, and in Dyna-Q+ any action of a visited state.
 
-        The book's Tabular Dyna-Q draws a visited state and then an action taken in it; drawing among the pairs differs
-        by less than the standard error of 100 runs of its maze from the third episode on.
+        The book's Tabular Dyna-Q draws a visited state and then an action taken in it; here all visited pairs are
+        equally likely, which differs where states have different numbers of actions tried.
         """
         if self.config.kappa == 0:
             return model.sample_pair(key=key)

@@ -176,7 +176,7 @@ class ActorCritic:
             key_batch, key_learn = jax.random.split(key)
             return self.learn(state, draw(key_batch), key=key_learn)
 
-        # Two updates per turn of the loop: the CPU overlaps the end of one with the beginning of the next (3 % faster).
+        # Two updates per turn of the loop: the CPU overlaps the end of one with the beginning of the next.
         state, infos = jax.lax.scan(body, state, jax.random.split(key, n), unroll=2)
         return state, jax.tree.map(lambda x: x[-1], infos)
 
