@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from forethought import envs
 from forethought.agents import catalog
 from forethought.agents.base import Agent
 from forethought.envs import SpaceCodec, VectorEnv
@@ -24,14 +23,14 @@ from forethought.report.read import read_run
 from forethought.report.video import require_suffix, write_video
 from forethought.training import checkpoint, memory
 from forethought.training.config import RunConfig, flatten, from_dict, to_dict
-from forethought.training.evaluate import STEP_LIMIT, Evaluation
+from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_world
 from forethought.training.evaluate import evaluate as play
 from forethought.training.learner import Learner, check_warm_up
 from forethought.training.mirror import require_mirrors
 from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
 from forethought.training.rundir import RunDir
-from forethought.training.trainer import Trainer, make_world
+from forethought.training.trainer import Trainer
 from forethought.types import EnvSpec
 
 
@@ -111,7 +110,7 @@ def configure(
 
 def start_run(config: RunConfig, path: str | Path | None, progress: Progress) -> Run:
     """Begin a run from its config."""
-    world = make_world(config)
+    world = make_world(config, config.seed_list, config.num_envs)
     try:
         agent = build_agent(config, world.spec)
         check_warm_up(agent, config.steps)
@@ -148,7 +147,7 @@ def resume(path: str | Path, *, steps: int | None = None, progress: Progress | N
             raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
         config = dataclasses.replace(config, steps=steps)
     require_mirrors(config.mirror)
-    world = make_world(config)
+    world = make_world(config, config.seed_list, config.num_envs)
     agent = build_agent(config, world.spec)
     trainer = Trainer(config, run, agent, world, progress)
     if checkpoint.found(run.checkpoints):
@@ -284,14 +283,7 @@ def film(path: str | Path, output: str | Path, *, seed: int = 0) -> Path:
     RunDir.open(Path(path)).require_world()
     config, codec, agent, learner = load_learner(path)
     policy = _policy(agent, codec, learner, 0, config.seed)
-    world = envs.make(
-        config.env,
-        seeds=[seed],
-        stream="film",
-        action_repeat=config.action_repeat,
-        env_kwargs=config.env_kwargs,
-        render=True,
-    )
+    world = make_world(config, [seed], stream="film", render=True)
     try:
         return write_video(_frames(world, policy), Path(output))
     finally:

@@ -11,7 +11,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from forethought import envs
 from forethought.agents.base import Agent
 from forethought.api import load_learner
 from forethought.diagnostics import Diagnosis, Episode, Settings, collect, measure, verdict, write_diagnosis
@@ -21,7 +20,7 @@ from forethought.imagine import Policy
 from forethought.models.base import WorldModel
 from forethought.report.trust import ERRORS_HEAD, answers, errors
 from forethought.training.config import RunConfig
-from forethought.training.evaluate import STEP_LIMIT
+from forethought.training.evaluate import STEP_LIMIT, make_world
 from forethought.training.program import purpose_key, random_action
 from forethought.training.rundir import RunDir
 from forethought.types import PyTree
@@ -104,7 +103,7 @@ def _measured(
     others = _play(config, seed, "diagnose random", (n + 1) // 2, lambda world: _random(world, seed))
     steps = horizon or min(HORIZON, sorted(e.length for e in own)[-2])
     tell(f"imagining up to {steps} steps, and planning")
-    world = _make(config, seed, "diagnose plans", _PLANS)
+    world = make_world(config, [seed], _PLANS, stream="diagnose plans")
     key = purpose_key(jax.random.key(seed), "diagnose", 0)
     try:
         return measure(model, own, horizon=steps, policy=policy, others=others, world=world, settings=settings, key=key)
@@ -147,23 +146,12 @@ def _policy(agent: Agent, state: PyTree) -> Policy | None:
 
 
 def _play(config: RunConfig, seed: int, stream: str, n: int, acting: Callable[[VectorEnv], Any]) -> list[Episode]:
-    world = _make(config, seed, stream, n)
+    world = make_world(config, [seed], n, stream=stream)
     try:
         act, carry = acting(world)
         return collect(world, act, carry, most_steps=world.spec.max_episode_steps or STEP_LIMIT)
     finally:
         world.close()
-
-
-def _make(config: RunConfig, seed: int, stream: str, n: int) -> VectorEnv:
-    return envs.make(
-        config.env,
-        seeds=[seed],
-        envs_per_seed=n,
-        stream=stream,
-        action_repeat=config.action_repeat,
-        env_kwargs=config.env_kwargs,
-    )
 
 
 def _acting(agent: Agent, state: PyTree, seed: int, n: int) -> tuple[Any, PyTree]:

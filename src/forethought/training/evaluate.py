@@ -1,6 +1,6 @@
 """Judging a policy: whole episodes on environments of their own, without exploration and without learning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,21 @@ class Evaluation:
     lengths: np.ndarray
 
 
+def make_world(
+    config: RunConfig, seeds: Sequence[int], envs_per_seed: int = 1, *, stream: str = "train", render: bool = False
+) -> envs.VectorEnv:
+    """The environments of a run, as its config describes them; ``stream`` keeps the uses of one seed apart."""
+    return envs.make(
+        config.env,
+        seeds=seeds,
+        envs_per_seed=envs_per_seed,
+        stream=stream,
+        action_repeat=config.action_repeat,
+        env_kwargs=config.env_kwargs,
+        render=render,
+    )
+
+
 Actor = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]  # (obs, first, carry, t) -> action, carry
 
 
@@ -31,14 +46,7 @@ def evaluate(act: Actor, carry: Any, config: RunConfig, *, episodes: int, stream
     gives actions [K, episodes, ...]. The episodes follow from the seeds and the ``stream`` alone.
     """
     k = config.seeds
-    world = envs.make(
-        config.env,
-        seeds=config.seed_list,
-        envs_per_seed=episodes,
-        stream=stream,
-        action_repeat=config.action_repeat,
-        env_kwargs=config.env_kwargs,
-    )
+    world = make_world(config, config.seed_list, episodes, stream=stream)
     try:
         obs = world.reset()
         limit = world.spec.max_episode_steps or STEP_LIMIT

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from forethought import envs
 from forethought.agents.base import Agent
 from forethought.envs.contract import VectorEnv
 from forethought.errors import EnvironmentFault, ForethoughtError, TrainingDiverged
@@ -225,14 +224,3 @@ class _Signals:
             os.write(
                 2, b"\nstopping after this step, which may have to be compiled first; again: stop without saving\n"
             )
-
-
-def make_world(config: RunConfig) -> VectorEnv:
-    """The environments that a run trains in."""
-    return envs.make(
-        config.env,
-        seeds=config.seed_list,
-        envs_per_seed=config.num_envs,
-        action_repeat=config.action_repeat,
-        env_kwargs=config.env_kwargs,
-    )
