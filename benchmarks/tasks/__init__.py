@@ -32,7 +32,7 @@ TASKS: dict[str, Task] = {
     "mbpo_inverted_pendulum": Task(continuous.mbpo_inverted_pendulum, 5000, 5),
     "warm_start": Task(warm_start, 750, 10),
     "cem_oracle": Task(control.cem_oracle, 200, 1),
-    "pets_cartpole": Task(control.pets_cartpole, 1600, 3),
+    "pets_cartpole": Task(control.pets_cartpole, 1450, 3),
     "gym_cartpole": Task(control.gym_cartpole, 2010, 3),
     "samples_pendulum": Task(
         samples(
