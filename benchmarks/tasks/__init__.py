@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.results import Result
 from benchmarks.tasks import continuous, control, tabular
+from benchmarks.tasks.calibration import calibration_pendulum
 from benchmarks.tasks.common import Request
 from benchmarks.tasks.samples import samples
 from benchmarks.tasks.warm_start import warm_start
@@ -31,14 +32,15 @@ TASKS: dict[str, Task] = {
     "mbpo_pendulum": Task(continuous.mbpo_pendulum, 3000, 5),
     "mbpo_inverted_pendulum": Task(continuous.mbpo_inverted_pendulum, 5000, 5),
     "warm_start": Task(warm_start, 750, 10),
-    "cem_oracle": Task(control.cem_oracle, 200, 1),
+    "calibration_pendulum": Task(calibration_pendulum, 2000, 5),
+    "cem_oracle": Task(control.cem_oracle, 200, 5),
     "pets_cartpole": Task(control.pets_cartpole, 1450, 3),
     "gym_cartpole": Task(control.gym_cartpole, 2010, 3),
     "samples_pendulum": Task(
         samples(
             "Pendulum-v1",
             -200.0,
-            {"sac": 20_000, "mbpo": 3000, "pets": 2000, "poplin-a": 2000},
+            {"sac": 20_000, "mbpo": 3000, "pets": 1400, "poplin-a": 1400},
             "samples_pendulum",
         ),
         20_000,
@@ -48,7 +50,7 @@ TASKS: dict[str, Task] = {
         samples(
             "InvertedPendulum-v5",
             950.0,
-            {"sac": 20_000, "mbpo": 5000, "pets": 4000, "poplin-a": 4000},
+            {"sac": 20_000, "mbpo": 5000, "pets": 3000, "poplin-a": 3000},
             "samples_inverted_pendulum",
         ),
         20_000,
@@ -58,7 +60,7 @@ TASKS: dict[str, Task] = {
         samples(
             "forethought/CartPoleContinuous-v0",
             195.0,
-            {"sac": 20_000, "mbpo": 4000, "pets": 1600, "poplin-a": 1600},
+            {"sac": 20_000, "mbpo": 4000, "pets": 1400, "poplin-a": 1400},
             "samples_cartpole",
         ),
         20_000,

@@ -1,39 +1,27 @@
 """Environment steps that each algorithm needs to a stated return: "ten times fewer samples", measured."""
 
+from typing import Any
+
 import numpy as np
 
 from benchmarks.results import Check, Result
 from benchmarks.tasks.common import Request, Summary, Training, described, trained
-from benchmarks.tasks.control import planned_episodes
+from benchmarks.tasks.control import LIGHT, ONCE, planned_trials
 from forethought import statistics
 from forethought.report.read import Run
 
-_PLANNERS = ("pets", "poplin-a")
 _RECENT = 2  # trials in a row whose mean has to reach the return: one may be luck
+_SHARES = (0.3, 0.6, 1.0)  # of the budget: the rest is not spent once every seed has reached the return
 
 
 def samples(env: str, goal: float, steps: dict[str, int], name: str):
-    """A benchmark that trains every algorithm for its number of steps and finds when it reached ``goal``."""
+    """A benchmark that trains every algorithm, at most for its number of steps, until every seed reached ``goal``."""
 
     def measure(asked: Request) -> Result:
-        details: dict[str, Summary] = {}
-        for algorithm, budget in steps.items():
-            every = max(50, budget // 80)
-            options = {"eval_every": every, "log_every": every}
-            if algorithm in _PLANNERS:
-                options = {"eval_every": 1_000_000, "eval_episodes": 1, "log_every": 50}
-            training = Training(algorithm, algorithm, env, budget, asked.seeds, options)
-            run = trained(training, asked.runs)
-            found = first_steps(run, asked.seeds, goal, planner=algorithm in _PLANNERS)
-            details[algorithm] = {
-                **described(run, training),
-                "first_step": [None if np.isinf(step) else step for step in found],
-                "iqm": float(statistics.iqm(found)),
-                "interval": statistics.bootstrap_interval(found, statistics.iqm),
-            }
+        details = {algorithm: _trained(algorithm, env, goal, budget, asked) for algorithm, budget in steps.items()}
         sac = details["sac"]["iqm"]
         checks = tuple(
-            Check(f"{algorithm}: steps of SAC over its own (interquartile means)", sac / run["iqm"], 1.0, "times")
+            Check(f"steps of SAC over those of {algorithm}", _ratio(sac, run["iqm"]), 1.0, "times")
             for algorithm, run in details.items()
             if algorithm != "sac"
         )
@@ -42,10 +30,41 @@ def samples(env: str, goal: float, steps: dict[str, int], name: str):
     return measure
 
 
+def _trained(algorithm: str, env: str, goal: float, budget: int, asked: Request) -> Summary:
+    every = max(50, budget // 80)
+    options: dict[str, Any] = {"eval_every": every, "log_every": every}
+    if algorithm in LIGHT:
+        options = {**ONCE, "agent": LIGHT[algorithm]}
+    for share in _SHARES:
+        training = Training(algorithm, algorithm, env, int(share * budget), asked.seeds, options)
+        run = trained(training, asked.runs, or_longer=True)
+        found = first_steps(run, asked.seeds, goal, planner=algorithm in LIGHT)
+        if np.all(np.isfinite(found)):
+            break
+    return {
+        **described(run, training),
+        "goal": goal,
+        "budget": budget,
+        "first_step": [None if np.isinf(step) else step for step in found],
+        "iqm": _or_none(statistics.iqm(found)),
+        "interval": [_or_none(end) for end in statistics.bootstrap_interval(found, statistics.iqm)],
+    }
+
+
+def _or_none(step: Any) -> float | None:
+    """Seeds that never got there count as infinitely late, and so does a mean that holds one of them."""
+    return float(step) if np.isfinite(step) else None
+
+
+def _ratio(sac: float | None, other: float | None) -> float | None:
+    return None if sac is None or other is None else sac / other
+
+
 def first_steps(run: Run, seeds: int, goal: float, *, planner: bool) -> np.ndarray:
     """The environment step at which each seed first reached the goal; infinite where it never did.
 
-    By its evaluations, or, for agents that act alike when judged, by the mean of two training episodes in a row.
+    By its evaluations. Agents that act alike when judged are judged by their training: at the step where the first of
+    two trials in a row began whose mean reaches the goal.
     """
     if not planner:
         points = [(record["env_steps"], np.mean(record["return"], axis=1)) for record in run.of("eval")]
@@ -53,10 +72,9 @@ def first_steps(run: Run, seeds: int, goal: float, *, planner: bool) -> np.ndarr
         steps = np.array([step for step, _ in points], float)
         return np.array([steps[np.argmax(of_seed)] if of_seed.any() else np.inf for of_seed in reached.T])
     found = np.full(seeds, np.inf)
-    for seed, returns in enumerate(planned_episodes(run, seeds)):
-        ends = [r["env_steps"] for r in run.of("episode") if r["seed"] == seed][-len(returns) :]
-        for i in range(_RECENT - 1, len(returns)):
-            if np.mean(returns[i - _RECENT + 1 : i + 1]) >= goal:
-                found[seed] = ends[i]
+    for seed, trials in enumerate(planned_trials(run, seeds)):
+        for i in range(len(trials) - _RECENT + 1):
+            if np.mean([trial["return"] for trial in trials[i : i + _RECENT]]) >= goal:
+                found[seed] = trials[i]["env_steps"] - trials[i]["length"]
                 break
     return found

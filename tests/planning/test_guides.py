@@ -62,7 +62,7 @@ def test_proposals_are_what_the_policy_would_do():
     """x -> x / 2 with actions -x / 2, from 1 and from 2; each search begins at them anew."""
     guide = Proposals(1, actor=Line(-0.5))
     begun = guide.begin(Track(), places(1, 2), 3, key=KEY)
-    np.testing.assert_allclose(begun[..., 0], [[-0.5, -0.25, -0.125], [-1.0, -0.5, -0.25]])
+    np.testing.assert_allclose(begun[..., 0], [[-0.5, -0.25, -0.125], [-0.75, -0.5, -0.25]])  # -1 is at the bound
     assert not guide.continues
     assert guide.act(jnp.ones((2, 1)), begun[:, 0]).tolist() == begun[:, 0].tolist()
 

@@ -3,7 +3,7 @@
 "official" is the code of the authors of MBPO, ``github.com/jannerm/mbpo``, ``examples/config/<task>/0.py``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -86,6 +86,11 @@ MBPO_PRESETS: dict[str, Preset] = {
         "no official configuration; between InvertedPendulum's and that of mbrl-lib for its cartpole",
         {"random_steps": 500, "epoch_steps": 250, "updates_per_step": 20, "sac.target_entropy": -0.5},
     ),
+    "cartpole": Preset(
+        "forethought/CartPoleContinuous-v0",
+        "no official configuration; as InvertedPendulum's, with the random steps of PETS",
+        {"random_steps": 200, "epoch_steps": 250, "updates_per_step": 10, "sac.target_entropy": -0.5},
+    ),
 }
 
 # What mbrl-lib's PETS takes for its continuous cartpole (``conf/overrides/pets_cartpole.yaml`` and its notebook).
@@ -107,33 +112,26 @@ _CARTPOLE = {
 
 PLANNING_PRESETS: dict[str, Preset] = {
     "cartpole": Preset("forethought/CartPoleContinuous-v0", "mbrl-lib", dict(_CARTPOLE)),
-}
-
-PETS_PRESETS: dict[str, Preset] = {
-    "cartpole": Preset(
-        "forethought/CartPoleContinuous-v0",
-        "mbrl-lib",
-        {**_CARTPOLE, "search.population": 350, "search.elites": 35, "search.iterations": 5, "search.momentum": 0.1},
-    ),
     "gym-cartpole": Preset(
         "forethought/GymCartPole-v0",
         "as cartpole, with the reward of MBBL's task known",
-        {**_CARTPOLE, "reward": "known", "horizon": 30, "search.population": 350, "search.elites": 35},
+        {**_CARTPOLE, "reward": "known", "horizon": 30},
     ),
     "pendulum": Preset(
         "Pendulum-v1",
         "no official configuration; as cartpole, with the reward known",
-        {**_CARTPOLE, "reward": "known", "horizon": 25, "search.population": 350, "search.elites": 35},
+        {**_CARTPOLE, "reward": "known", "horizon": 25},
     ),
+    "inverted-pendulum": Preset("InvertedPendulum-v5", "no official configuration; as cartpole", dict(_CARTPOLE)),
 }
 
-_POPLIN = {"propagation": "expectation", "particles": 1, "reward": "known", "horizon": 30}
 
-POPLIN_PRESETS: dict[str, Preset] = {
-    "cartpole": Preset("forethought/CartPoleContinuous-v0", "as PETS's", {**_CARTPOLE, **_POPLIN, "horizon": 15}),
-    "gym-cartpole": Preset("forethought/GymCartPole-v0", "as PETS's", {**_CARTPOLE, **_POPLIN}),
-    "pendulum": Preset("Pendulum-v1", "as PETS's", {**_CARTPOLE, **_POPLIN, "horizon": 25}),
-}
+def _with(more: dict[str, Any]) -> dict[str, Preset]:
+    return {name: replace(p, settings={**p.settings, **more}) for name, p in PLANNING_PRESETS.items()}
+
+
+PETS_PRESETS = _with({"search.population": 350, "search.elites": 35})
+POPLIN_PRESETS = _with({"propagation": "expectation", "particles": 1, "reward": "known"})
 
 SAC_PRESETS: dict[str, Preset] = {}
 

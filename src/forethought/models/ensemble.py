@@ -75,6 +75,8 @@ class Ensemble(eqx.Module):
         max_logvar, min_logvar: learned soft bounds, shared by the members.
         inputs, outputs: statistics of the training data.
         elites: indices of the members that `predictor` keeps, best first.
+        spread: factor on the members' standard deviations, per output; 1 but where a fit has found another
+            (`FitConfig.calibrate`).
         termination: known function (obs, action, next_obs) -> terminated, or None where it is learned.
         reward: known function (obs, action, next_obs) -> reward, or None where the learned one counts.
         propagation: how particles meet members: "ts1" and "ts_inf" (see the functions of these names), or
@@ -87,6 +89,7 @@ class Ensemble(eqx.Module):
     inputs: Normalizer
     outputs: Normalizer
     elites: Int[Array, " e"]
+    spread: Float[Array, " y"]
     termination: Termination | None = eqx.field(static=True)
     reward: Reward | None = eqx.field(static=True)
     propagation: Propagation = eqx.field(static=True)
@@ -110,7 +113,7 @@ class Ensemble(eqx.Module):
         self.members = jax.vmap(lambda k: MLP(sizes, silu, key=k, init=truncated_normal))(keys)
         self.max_logvar, self.min_logvar = jnp.full(n_y, MAX_LOGVAR), jnp.full(n_y, MIN_LOGVAR)
         self.inputs, self.outputs = identity(n_obs + n_action), identity(n_y)
-        self.elites = jnp.arange(elites)
+        self.elites, self.spread = jnp.arange(elites), jnp.ones(n_y)
         self.termination, self.reward, self.propagation = termination, reward, propagation
 
     @property
@@ -184,7 +187,7 @@ class Ensemble(eqx.Module):
         turn = _TURNS[self.propagation](self.n_members, groups.shape[1], key_turn)
         said = self.predict(jnp.take_along_axis(groups, turn.to_members[..., None], axis=0))
         noise = jax.random.normal(key_noise, said.mean.shape)
-        y = self.outputs.restore(said.mean + jnp.exp(0.5 * said.logvar) * noise)
+        y = self.outputs.restore(said.mean + self.spread * jnp.exp(0.5 * said.logvar) * noise)
 
         def back(of_members: Array) -> Array:
             rows = turn.back.reshape(*turn.back.shape, *[1] * (of_members.ndim - 2))
@@ -212,7 +215,7 @@ class Ensemble(eqx.Module):
         """Log density of the mixture of the members' Gaussians, ``ln 1/M sum_m prod_i N(obs_i; mean_mi, var_mi)``."""
         x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
         said = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape)))
-        mean, logvar = said.mean[..., 1:], said.logvar[..., 1:]
+        mean, logvar = said.mean[..., 1:], (said.logvar + 2.0 * jnp.log(self.spread))[..., 1:]
         change = (obs - belief.obs - self.outputs.mean[1:]) / self.outputs.std[1:]
         terms = (change - mean) ** 2 * jnp.exp(-logvar) + logvar + jnp.log(2.0 * jnp.pi)
         members = jax.nn.logsumexp(-0.5 * jnp.sum(terms, axis=-1), axis=0) - jnp.log(self.n_members)

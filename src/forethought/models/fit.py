@@ -10,12 +10,14 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from forethought.errors import UsageError, require_within
+from forethought.models.calibrate import fitted_spread
 from forethought.models.ensemble import Ensemble
 from forethought.models.normalizer import fit_normalizer
 from forethought.nets.mlp import MLP
 from forethought.replay.ring import Ring
 from forethought.types import Info, Key, Transition
 
+_CALIBRATION_ROWS = 2000  # held-out transitions on which the spread is set: coverage to 0.7 percentage points
 _BOUND_PENALTY = 0.01  # weight of (max_logvar - min_logvar) in the loss; official code of PETS
 
 
@@ -45,11 +47,15 @@ class FitConfig:
     """Relative fall of a member's hold-out error that counts as a gain."""
     max_epochs: int = 1000
     """The fit ends here at the latest (the official code sets no limit; a fit takes 10 to 100)."""
+    calibrate: bool = False
+    """Whether the width of the predictions is set right on the hold-out after each fit (ours; `fitted_spread`)."""
 
     def __post_init__(self) -> None:
         if not self.learning_rate > 0.0:
             raise UsageError(f"learning_rate is {self.learning_rate}; it must be above 0")
         require_within("holdout_ratio", self.holdout_ratio, 0.0, 0.9)
+        if self.calibrate and self.holdout_ratio == 0.0:
+            raise UsageError("calibrate needs held-out transitions; set a holdout_ratio above 0")
         require_within("min_gain", self.min_gain, 0.0, 0.99)
         for name in ("batch_size", "max_holdout", "patience", "max_epochs"):
             require_within(name, getattr(self, name), 1)
@@ -169,6 +175,8 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
     progress = _fit_epochs(state, model, config, draw, score, n_held, n_batches, key_epochs)
     elites = jnp.argsort(progress.score.error)[: model.elites.shape[0]]
     model = eqx.tree_at(lambda e: e.elites, _with_weights(model, progress.best), elites)
+    if config.calibrate:
+        model = _calibrated(model, replay, held_slots[:_CALIBRATION_ROWS], n_held)
     info = {"train_nll": progress.train_nll, "epochs": progress.epoch}
     if config.holdout_ratio > 0.0:
         held_out = {"holdout_mse": progress.score.mse[elites], "holdout_nll": progress.score.nll[elites]}
@@ -276,6 +284,15 @@ def _score(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[A
     return Score(mse + endings if model.termination is None else mse, mse, total.nll / outputs)
 
 
+def _calibrated(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""]) -> Ensemble:
+    """With the spread that is right on the held-out rows, for the mixture of the elites."""
+    elites = model.predictor()
+    rows = _rows(replay, slots)
+    batch = make_batch(model, jax.tree.map(lambda d: jnp.broadcast_to(d, (elites.n_members, *d.shape)), rows))
+    spread = fitted_spread(elites.predict(batch.x), batch.y[0], jnp.arange(slots.shape[0]) < n_held)
+    return eqx.tree_at(lambda e: e.spread, model, spread)
+
+
 def _ending_loss(logit: Float[Array, "m b"], ended: Bool[Array, "m b"]) -> Float[Array, "m b"]:
     """Cross-entropy of the learned termination."""
     return optax.sigmoid_binary_cross_entropy(logit, ended.astype(jnp.float32))
@@ -289,6 +306,7 @@ def _keep_gains(gained: Bool[Array, " m"], new: Weights, old: Weights) -> Weight
 
 
 def _weights(model: Ensemble) -> Weights:
+    assert not isinstance(model.members, tuple)  # a predictor is no longer fitted
     return Weights(model.members, model.max_logvar, model.min_logvar)
 
 

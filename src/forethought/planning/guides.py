@@ -99,17 +99,21 @@ class Choices(Actions):
 
 
 class Proposals(Actions):
-    """POPLIN-A-Init (Wang & Ba 2019, arXiv 1906.08649, section 4.1): the search begins at the actions of a policy."""
+    """POPLIN-A-Init (Wang & Ba 2019, arXiv 1906.08649, section 4.1): the search begins at the actions of a policy.
+
+    Not quite at the bounds, though: where CEM's standard deviation is half the distance to the bound, nothing leads
+    away from one.
+    """
 
     actor: Actor | None = None
     continues: bool = eqx.field(static=True, default=False)
 
     def begin(self, model: WorldModel[Belief], belief: Belief, horizon: int, *, key: Key) -> Float[Array, "n s d"]:
-        """What the policy would do, by the model."""
+        """What the policy would do, by the model, within three quarters of the bounds."""
         assert self.actor is not None
         actor = self.actor
         _, imagined = imagine(model, lambda features, _: jax.vmap(actor)(features), belief, horizon, key=key)
-        return jnp.moveaxis(imagined.transition.action, 0, 1)
+        return jnp.clip(jnp.moveaxis(imagined.transition.action, 0, 1), 0.75 * self.low, 0.75 * self.high)
 
 
 class Corrections(Actions):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from forethought.agents.base import Phase
 from forethought.agents.control.planning import PlanningAgent, PlanningConfig
@@ -91,6 +91,7 @@ class POPLINState(NamedTuple):
     model: FitState
     policy: Policy
     policy_opt: optax.OptState
+    lessons: Int[Array, ""]  # distillations so far
 
 
 class POPLINCarry(NamedTuple):
@@ -99,6 +100,7 @@ class POPLINCarry(NamedTuple):
     search: Any
     decision: Float[Array, "n d"]
     planned: Bool[Array, " n"]
+    lessons: Int[Array, " n"]  # distillations of the policy that the plan is about
 
 
 class POPLIN(PlanningAgent):
@@ -112,21 +114,26 @@ class POPLIN(PlanningAgent):
         """A fresh model and policy."""
         key_model, key_policy = jax.random.split(key)
         policy = self._new_policy(key_policy)
-        return POPLINState(self.learner.init(key=key_model), policy, self.optimizer.init(policy))
+        return POPLINState(self.learner.init(key=key_model), policy, self.optimizer.init(policy), jnp.array(0))
 
     def init_actor(self, n: int) -> POPLINCarry:
         """Where the planner's search goes on from."""
         guide = self._guide(self._new_policy(jax.random.key(0)))
         decision = jnp.zeros((n, guide.shape(self.planner.horizon)[-1]))
-        return POPLINCarry(self.planner.init(guide, n), decision, jnp.zeros(n, bool))
+        return POPLINCarry(self.planner.init(guide, n), decision, jnp.zeros(n, bool), jnp.zeros(n, int))
 
     def act(self, state: Any, carry: Any, obs: Array, first: Array, *, key: Key, explore: bool):
-        """The first action of the plan, or that of the policy alone where it is to be judged."""
+        """The first action of the plan, or that of the policy alone where it is to be judged.
+
+        A plan is not gone on from after a distillation: it was one of changes to another policy.
+        """
         if not explore and self.config.judge == "policy":
             return jax.vmap(state.policy)(obs), carry
         model, guide = state.model.model.predictor(), self._guide(state.policy)
-        plan, search = self.planner.plan(model, guide, EnsembleBelief(obs), carry.search, jnp.asarray(first), key=key)
-        return plan.action, POPLINCarry(search, plan.decisions[:, 0], jnp.ones_like(carry.planned))
+        fresh = jnp.asarray(first) | (carry.lessons != state.lessons)
+        plan, search = self.planner.plan(model, guide, EnsembleBelief(obs), carry.search, fresh, key=key)
+        lessons = jnp.full_like(carry.lessons, state.lessons)
+        return plan.action, POPLINCarry(search, plan.decisions[:, 0], jnp.ones_like(carry.planned), lessons)
 
     def note(self, carry: Any) -> tuple[Array, Array]:
         """The decision that was carried out, and whether there was a plan at all."""
@@ -142,6 +149,7 @@ class POPLIN(PlanningAgent):
 
     def distil(self, state: POPLINState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[POPLINState, Info]:
         """Teach the policy what was planned."""
+        state = state._replace(lessons=state.lessons + 1)
         return (self._average if self.config.distil == "average" else self._clone)(state, replay, step, key)
 
     def _clone(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:

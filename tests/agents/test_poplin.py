@@ -1,0 +1,157 @@
+"""POPLIN: what the policy is taught by plans, and what plans begin from, by hand."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import small
+from forethought.errors import UsageError
+from forethought.planning.guides import Corrections, Parameters, Proposals
+from forethought.planning.planner import Plan
+from forethought.replay import ring
+from forethought.training.program import empty_transition
+from forethought.types import Box, EnvSpec
+
+SPEC = EnvSpec("toy", Box((1,)), Box((1,)))
+KEY = jax.random.key(0)
+
+
+def make(name, **settings):
+    return small.make_agent(name, SPEC, **settings)
+
+
+def replay_of(agent, obs, action, decision, planned, capacity=None):
+    """A ring of transitions with what was thought in them, oldest first."""
+    n = len(obs)
+    one = empty_transition(SPEC)._replace(thought=jax.tree.map(lambda x: x[0], agent.note(agent.init_actor(1))))
+    rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), one)
+    thought = jnp.asarray(decision, jnp.float32), jnp.asarray(planned)
+    rows = rows._replace(
+        obs=jnp.asarray(obs, jnp.float32)[:, None], action=jnp.asarray(action, jnp.float32)[:, None], thought=thought
+    )
+    empty = ring.create(one, capacity or n)
+    for i in range(n):
+        empty = ring.add(empty, jax.tree.map(lambda x, i=i: x[i : i + 1], rows))
+    return empty
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "guide"),
+    [
+        ("poplin-a", "init", Proposals),
+        ("poplin-a", "replan", Corrections),
+        ("poplin-p", "sep", Parameters),
+        ("poplin-p", "uni", Parameters),
+    ],
+)
+def test_each_form_searches_with_its_guide(name, form, guide):
+    agent = make(name, form=form, horizon=3)
+    made = agent._guide(agent.init(key=KEY).policy)
+    assert type(made) is guide
+    parameters = 2 * 4 + 4 + 1  # 1 -> 4 -> 1 with biases
+    shapes = {"init": (3, 1), "replan": (3, 1), "sep": (3, parameters), "uni": (1, parameters)}
+    assert made.shape(3) == shapes[form]
+    assert agent.init_actor(5).decision.shape == (5, shapes[form][1])
+
+
+def test_the_average_of_the_changes_since_the_last_lesson_is_added():
+    """Of 6 transitions the last 4 count (model_every), and of these the 3 that were planned."""
+    agent = make("poplin-p", model_every=4, policy_hidden=())
+    state = agent.init(key=KEY)
+    decision = [[9.0, 9.0], [9.0, 9.0], [1.0, 0.0], [7.0, 7.0], [2.0, 3.0], [0.0, -6.0]]
+    planned = [True, True, True, False, True, True]
+    replay = replay_of(agent, np.zeros(6), np.zeros(6), decision, planned)
+    before = ravel_pytree(state.policy)[0]
+    after, info = agent.distil(state, replay, step=jnp.array(6), key=KEY)
+    np.testing.assert_allclose(ravel_pytree(after.policy)[0] - before, [1.0, -1.0], atol=1e-6)
+    assert float(info["policy_change"]) == pytest.approx(2**0.5, rel=1e-5)
+
+
+def test_what_the_ring_has_forgotten_is_not_averaged():
+    agent = make("poplin-p", model_every=4, policy_hidden=())
+    state = agent.init(key=KEY)
+    decision = [[100.0, 100.0], [100.0, 100.0], [1.0, 1.0], [3.0, 5.0]]
+    replay = replay_of(agent, np.zeros(4), np.zeros(4), decision, [True] * 4, capacity=2)
+    after, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
+    change = ravel_pytree(after.policy)[0] - ravel_pytree(state.policy)[0]
+    np.testing.assert_allclose(change, [2.0, 3.0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["poplin-a", "poplin-p"])
+def test_cloning_teaches_the_planned_actions_and_no_others(name):
+    """Planned: -1/2 where the observation is negative, 1/2 where it is positive. Random actions say the opposite."""
+    agent = make(name, policy_updates=400, policy_batch=32, policy_learning_rate=0.02, policy_hidden=(8,), distil="bc")
+    state = agent.init(key=KEY)
+    obs = np.linspace(-2, 2, 40)
+    planned = np.arange(40) % 2 == 0
+    action = np.where(planned, 0.5, -0.9) * np.sign(obs)
+    decision = np.zeros((40, agent.init_actor(1).decision.shape[1]))
+    replay = replay_of(agent, obs, action, decision, planned)
+    after, info = jax.jit(lambda s, r: agent.distil(s, r, step=jnp.array(40), key=KEY))(state, replay)
+    said = jax.vmap(after.policy)(jnp.array([[-1.5], [-1.0], [1.0], [1.5]]))[:, 0]
+    np.testing.assert_allclose(said, [-0.5, -0.5, 0.5, 0.5], atol=0.1)
+    assert float(info["policy_loss"]) < 0.02
+    random = eqx.tree_at(lambda r: r.data.thought[1], replay, jnp.zeros(40, bool))
+    untouched, _ = agent.distil(state, random, step=jnp.array(40), key=KEY)
+    assert eqx.tree_equal(untouched.policy, state.policy)
+
+
+def test_a_plan_is_gone_on_from_until_the_policy_has_learned():
+    """The carry of a search is about the changes to one policy: after a lesson it begins at no change."""
+    agent = make("poplin-p", policy_hidden=())
+    state, obs = agent.init(key=KEY), jnp.array([[0.3]])
+    carry = agent.init_actor(1)._replace(search=jnp.full((1, 2, 2), 0.7))
+    agent.planner = _Still()
+
+    def plan(state, carry):
+        return agent.act(state, carry, obs, jnp.zeros(1, bool), key=KEY, explore=True)[1]
+
+    assert plan(state, carry).decision.tolist() == [[pytest.approx(0.7)] * 2]
+    taught = state._replace(lessons=state.lessons + 1)
+    anew = plan(taught, carry)
+    assert anew.decision.tolist() == [[0.0, 0.0]]
+    assert anew.lessons.tolist() == [1]
+
+
+class _Still:
+    """A planner whose search returns where it begins."""
+
+    def plan(self, model, guide, belief, carry, first, *, key):
+        begun = jnp.where(first[:, None, None], guide.begin(model, belief, 2, key=key), carry)
+        return Plan(guide.act(belief.obs, begun[:, 0]), begun, jnp.zeros(1)), begun
+
+
+def test_every_lesson_is_counted():
+    agent = make("poplin-p", model_every=4, policy_hidden=())
+    replay = replay_of(agent, np.zeros(4), np.zeros(4), np.zeros((4, 2)), [True] * 4)
+    state, _ = agent.distil(agent.init(key=KEY), replay, step=jnp.array(4), key=KEY)
+    state, _ = agent.distil(state, replay, step=jnp.array(8), key=KEY)
+    assert int(state.lessons) == 2
+
+
+@pytest.mark.parametrize("name", ["poplin-a", "poplin-p"])
+def test_the_policy_alone_is_judged_where_that_is_asked_for(name):
+    agent = make(name, judge="policy")
+    state, obs = agent.init(key=KEY), jnp.array([[0.3], [-2.0]])
+    first = jnp.ones(2, bool)
+    judged, _ = agent.act(state, agent.init_actor(2), obs, first, key=KEY, explore=False)
+    np.testing.assert_array_equal(judged, jax.vmap(state.policy)(obs))
+    exploring, carry = agent.act(state, agent.init_actor(2), obs, first, key=KEY, explore=True)
+    assert not np.allclose(exploring, judged)
+    assert carry.planned.tolist() == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"policy_updates": -1}, "policy_updates"),
+        ({"policy_batch": 0}, "policy_batch"),
+        ({"policy_learning_rate": 0.0}, "policy_learning_rate is 0.0; it must be above 0"),
+    ],
+)
+def test_impossible_settings_are_refused(settings, words):
+    with pytest.raises(UsageError, match=words):
+        make("poplin-a", **settings)
