@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def page(found: Found) -> str:
     """The page as Markdown."""
     parts = [_INTRODUCTION, "## Speed\n", targets(found, "speed", SPEED), speed_numbers(found), peers(found)]
-    parts += ["## Learning\n", targets(found, "learning", LEARNING), scores(found), settings(found), machines(found)]
+    parts += ["## Learning\n", targets(found, "learning", LEARNING), scores(found), trials(found)]
+    parts += [samples(found), settings(found), machines(found)]
     return "\n".join(part for part in parts if part)
 
 
@@ -129,13 +130,13 @@ def speed_numbers(found: Found) -> str:
     rows = []
     for name in SPEED:
         details = found.get(("speed", name), {}).get("details", {})
-        if "seconds_best" not in details:
-            continue
-        shares = [percent(details.get(key)) for key in ("share_of_peak", "share_of_peak_paired_median")]
-        flops = [number(details.get(key)) for key in ("gflop", "gflop_per_s", "peak_gflop_per_s")]
-        rows.append(
-            [f"`{name}`", seconds(details["seconds_best"]), seconds(details["seconds_median"]), *flops, *shares]
-        )
+        parts = {f"`{name}`": details} | {f"`{name}`, {part}": of for part, of in details.items()}
+        for label, timed in parts.items():
+            if isinstance(timed, dict) and "seconds_median" in timed and "thread_setting" not in timed:
+                times = [seconds(timed["seconds_best"]), seconds(timed["seconds_median"])]
+                shares = [percent(timed.get(key)) for key in ("share_of_peak", "share_of_peak_paired_median")]
+                flops = [number(timed.get(key)) for key in ("gflop", "gflop_per_s", "peak_gflop_per_s")]
+                rows.append([label, *times, *flops, *shares])
     if not rows:
         return ""
     heads = ["workload", "best", "median", "GFLOP", "GFLOP/s", "peak GFLOP/s", "share", "share, median of pairs"]
@@ -183,6 +184,43 @@ def scores(found: Found) -> str:
         return ""
     heads = ["run", "mean", "IQM", "95 % interval of the mean", "each seed", "episodes per seed", "training, all seeds"]
     return f"Final returns:\n\n{table(heads, rows)}"
+
+
+def trials(found: Found) -> str:
+    """The training episodes of agents that act alike when judged, seed by seed."""
+    rows = []
+    for name in LEARNING:
+        for label, run in found.get(("learning", name), {}).get("details", {}).items():
+            of_seeds = ["; ".join(number(x) for x in of_seed) for of_seed in run.get("trials", ())]
+            if of_seeds:
+                work = f"{run['env_steps']:,} steps, {run['wall_s'] / 60:.0f} min"
+                rows.append([f"`{name}`, {label}", "<br>".join(of_seeds), work])
+    if not rows:
+        return ""
+    heads = ["run", "returns of the trials after the random ones, one line per seed", "training, all seeds"]
+    return f"Trials of agents that plan:\n\n{table(heads, rows)}"
+
+
+def samples(found: Found) -> str:
+    """Environment steps to a return, over seeds."""
+    rows = []
+    for (_, name), result in found.items():
+        for label, run in result["details"].items() if name.startswith("samples_") else ():
+            steps, sac = run["first_step"], result["details"]["sac"]["iqm"]
+            interval = " to ".join("never" if end is None else number(end) for end in run["interval"])
+            fewer = "-" if None in (sac, run["iqm"]) else f"{sac / run['iqm']:.2g}"
+            reached = f"{sum(step is not None for step in steps)} of {len(steps)}"
+            mean = "never" if run["iqm"] is None else number(run["iqm"])
+            rows.append([f"{run['env']}, {run['goal']:g}", label, mean, interval, reached, fewer, f"{run['budget']:,}"])
+    if not rows:
+        return ""
+    heads = ["environment, return", "algorithm", "steps (IQM)", "95 % interval", "seeds that reached it"]
+    heads += ["times fewer than SAC", "budget per seed"]
+    return (
+        "Environment steps to a return, by the first evaluation that reaches it; for PETS and POPLIN, which act alike "
+        "when judged, by the beginning of the first two trials in a row whose mean does. Random steps count. A seed "
+        f"that never gets there counts as infinitely late.\n\n{table(heads, rows)}"
+    )
 
 
 def settings(found: Found) -> str:

@@ -51,9 +51,11 @@ def gym_cartpole(asked: Request) -> Result:
         options = {**ONCE, "agent": LIGHT[name]}
         training = Training(name, name, "forethought/GymCartPole-v0", asked.steps, asked.seeds, options)
         run = trained(training, asked.runs)
-        last = np.array([of_seed[-1]["return"] for of_seed in planned_trials(run, asked.seeds)])
+        trials = [[trial["return"] for trial in of_seed] for of_seed in planned_trials(run, asked.seeds)]
+        last = np.array([of_seed[-1] for of_seed in trials])
         details[name] = {
             **described(run, training),
+            "trials": trials,
             "last_trial": last,
             "last_trial_interval": bootstrap_interval(last, mean),
             "published": published,

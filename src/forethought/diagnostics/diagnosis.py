@@ -17,6 +17,7 @@ from forethought.diagnostics.store import from_json, to_json
 from forethought.diagnostics.traces import Trace
 from forethought.diagnostics.value_gap import ValueGap
 from forethought.errors import CheckpointError
+from forethought.files import write_atomically
 
 FORMAT = 1
 
@@ -60,13 +61,7 @@ class Diagnosis(NamedTuple):
 def write_diagnosis(diagnosis: Diagnosis, verdict: list[str], path: Path) -> Path:
     """Write ``diagnostics.json``. Raises `CheckpointError` where that cannot be done."""
     said = {"format": FORMAT, "verdict": verdict, **to_json(diagnosis)}
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(said, allow_nan=False) + "\n")
-        partial.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    write_atomically(path, json.dumps(said, allow_nan=False) + "\n", then="diagnose again")
     return path
 
 

@@ -59,7 +59,7 @@ def root_mean_square(x: Float[Array, "*b d"]) -> Float[Array, "*b"]:
     return jnp.sqrt(jnp.mean(x**2, axis=-1))
 
 
-def quantiles(x: Float[Array, "h *s"]) -> Float[Array, "h 3"]:
+def quantiles(x: Float[Array, "h *s"]) -> Float[Array, "h 3"]:  # noqa: F821
     """The `QUANTILES` at each step; NaN is left out."""
     # The nearest value: between a finite and an infinite one there is nothing to interpolate.
     flat = x.reshape(x.shape[0], -1)

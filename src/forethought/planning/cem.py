@@ -22,15 +22,11 @@ class Gaussian(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CEM:
-    """The cross-entropy method: a normal distribution is fitted to the best of its own samples, several times.
-
-    Defaults are those of PETS for its cartpole (Chua et al. 2018, official code); samples are cut at two standard
-    deviations, and a standard deviation is at most half the distance of the mean to the nearer bound.
-    """
+class _Refits:
+    """The settings that both forms share."""
 
     population: int = 400
-    """Samples per iteration."""
+    """Samples per iteration (iCEM: of the first)."""
     elites: int = 40
     """Samples that the distribution is fitted to."""
     iterations: int = 5
@@ -46,6 +42,15 @@ class CEM:
         require_within("iterations", self.iterations, 1)
         require_within("momentum", self.momentum, 0.0, 1.0)
         require_within("initial_std", self.initial_std, 1e-8)
+
+
+@dataclass(frozen=True)
+class CEM(_Refits):
+    """The cross-entropy method: a normal distribution is fitted to the best of its own samples, several times.
+
+    Defaults are those of PETS for its cartpole (Chua et al. 2018, official code); samples are cut at two standard
+    deviations, and a standard deviation is at most half the distance of the mean to the nearer bound.
+    """
 
     def begin(self, mean: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
         """The middle of the first samples."""
@@ -89,7 +94,7 @@ class Remembered(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ICEM:
+class ICEM(_Refits):
     """iCEM (Pinneri et al. 2020, arXiv 2008.06389, algorithm 1): fewer samples, better used.
 
     Noise that is correlated over time, a population that shrinks, elites that are kept from iteration to iteration and
@@ -98,15 +103,8 @@ class ICEM:
     """
 
     population: int = 40
-    """Samples of the first iteration."""
     elites: int = 10
-    """Samples that the distribution is fitted to."""
     iterations: int = 3
-    """Fits per decision."""
-    momentum: float = 0.1
-    """Share of the old mean and variance in the new ones."""
-    initial_std: float = 0.5
-    """Standard deviation of the first samples; actions lie in [-1, 1]."""
     noise_beta: float = 2.0
     """Power spectral density of the noise is ``1 / f^beta``: 0 is white."""
     shrink: float = 1.25
@@ -115,11 +113,7 @@ class ICEM:
     """Share of the elites that are kept."""
 
     def __post_init__(self) -> None:
-        require_within("population", self.population, 1)
-        require_within("elites", self.elites, 1, self.population)
-        require_within("iterations", self.iterations, 1)
-        require_within("momentum", self.momentum, 0.0, 1.0)
-        require_within("initial_std", self.initial_std, 1e-8)
+        super().__post_init__()
         require_within("noise_beta", self.noise_beta, 0.0)
         require_within("shrink", self.shrink, 1.0)
         require_within("keep", self.keep, 0.0, 1.0)

@@ -1,13 +1,12 @@
 """Write the report of one or more runs as one HTML file that opens without a network."""
 
 import base64
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from html import escape
 from pathlib import Path
 
 from forethought.errors import CheckpointError, UsageError
+from forethought.files import write_atomically
 from forethought.report import figures, series, tables, trust
 from forethought.report.page import Page
 from forethought.report.read import Run, read_runs
@@ -40,17 +39,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
     """
     if not runs:
         raise UsageError("there is no run to report on: give at least one directory in runs/")
-    text = render_report(read_runs(runs))
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(output)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {str(output)!r}: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    write_atomically(output, render_report(read_runs(runs)), then="write the report again")
     return output
 
 

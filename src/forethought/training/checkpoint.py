@@ -6,7 +6,6 @@ disk and renamed, so a crash at any moment leaves either the whole checkpoint or
 docs/decisions/0002-checkpoints.md.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -23,6 +22,7 @@ import safetensors
 import safetensors.numpy
 
 from forethought.errors import CheckpointError
+from forethought.files import disk_problem
 from forethought.replay.ring import Ring
 from forethought.types import PyTree
 
@@ -111,13 +111,6 @@ def load(path: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
         raise CheckpointError(f"{path} is not a whole checkpoint ({type(error).__name__})") from error
     host_arrays = {k: v for k, v in arrays.items() if k.startswith("host:")}
     return _fill(like, arrays, path), _join_host(host, host_arrays)
-
-
-def disk_problem(error: OSError, path: Path) -> str:
-    """One line for a failed write, with the way out."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full, {path} was not written; free some space, then resume the run"
-    return f"cannot write {path}: {error.strerror}; mend that, then resume the run"
 
 
 def _leaves(tree: PyTree) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ import psutil
 
 from forethought.envs import SpaceCodec
 from forethought.errors import CheckpointError, UsageError, nearest
-from forethought.training.checkpoint import disk_problem
+from forethought.files import disk_problem, write_atomically
 from forethought.training.config import RunConfig, from_dict, to_dict
 
 FORMAT = 1
@@ -137,17 +137,6 @@ def neighbours(path: Path) -> str:
 
 def _resume_live(path: Path) -> str:
     return f"forethought.resume_live({str(path)!r})"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file as a whole. Raises `CheckpointError` when the disk does not take it."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(disk_problem(error, path)) from error
 
 
 def versions() -> dict[str, str]:

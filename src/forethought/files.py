@@ -1,0 +1,31 @@
+"""Files that are there as a whole or not at all, and what to say where the disk does not take them."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from forethought.errors import CheckpointError
+
+
+def write_atomically(path: Path, text: str, *, then: str = "resume the run") -> None:
+    """Replace a file as a whole, and make missing directories.
+
+    Raises `CheckpointError` when the disk does not take it; see `disk_problem`.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise CheckpointError(disk_problem(error, path, then=then)) from error
+
+
+def disk_problem(error: OSError, path: Path, *, then: str = "resume the run") -> str:
+    """One line for a failed write, with the way out; ``then``: what to do once the disk is mended."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full, {path} was not written; free some space, then {then}"
+    return f"cannot write {path}: {error.strerror}; mend that, then {then}"
