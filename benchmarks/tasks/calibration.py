@@ -28,9 +28,9 @@ def calibration_pendulum(asked: Request) -> Result:
     """
     means, details = [], {}
     for name, config in {"as fitted": FitConfig(), "calibrate": FitConfig(calibrate=True)}.items():
-        covered = [_covered(config, asked.steps, seed) for seed in range(asked.seeds)]
+        covered, nll = np.transpose([_judged(config, asked.steps, seed) for seed in range(asked.seeds)])
         means.append(float(np.mean(covered)))
-        details[name] = {"coverage_90": covered, "mean": means[-1]}
+        details[name] = {"coverage_90": covered, "mean": means[-1], "nll": nll, "mean_nll": float(np.mean(nll))}
     as_fitted, calibrated = (100 * share for share in means)
     checks = (
         Check("one step ahead, as fitted", as_fitted, 95.0, "%", "at most"),
@@ -41,8 +41,8 @@ def calibration_pendulum(asked: Request) -> Result:
     return Result("calibration_pendulum", "learning", title, checks, details)
 
 
-def _covered(config: FitConfig, steps: int, seed: int) -> float:
-    """Share of the observations inside of the central 90 % of what the model foretold, one step ahead."""
+def _judged(config: FitConfig, steps: int, seed: int) -> tuple[float, float]:
+    """Share of the observations inside of the central 90 % of what the model foretold, and the NLL, one step ahead."""
     key_data, key_model, key_fit, key_judge = jax.random.split(jax.random.key(seed), 4)
     n = steps // _LENGTH
     data = _wandered(n + _HELD_OUT, key_data)
@@ -53,7 +53,8 @@ def _covered(config: FitConfig, steps: int, seed: int) -> float:
     unseen = [_episode(jax.tree.map(lambda x, i=i: np.asarray(x[i]), data)) for i in range(n, n + _HELD_OUT)]
     found = measure(state.model.predictor(), unseen, horizon=2, key=key_judge)
     assert found.calibration is not None
-    return float(found.calibration.coverage[0, LEVELS.index(0.9)])
+    assert found.nll is not None
+    return float(found.calibration.coverage[0, LEVELS.index(0.9)]), float(found.nll)
 
 
 def _wandered(episodes: int, key: jax.Array) -> Transition:

@@ -21,10 +21,10 @@ _SOLVED = 195.0
 ONCE = {"eval_every": 1_000_000, "eval_episodes": 1, "log_every": 50}
 # Fewer candidates than the presets', so that two cores can do it; each search makes about as many predictions.
 LIGHT = {
-    "pets": {"search.population": 100, "search.elites": 10, "particles": 4},
+    "pets": {"search.population": 100, "search.elites": 10, "particles": 5},
     "poplin-a": {"search.population": 100, "search.elites": 10},
     "poplin-p": {"search.population": 100, "search.elites": 10},
-    "random-shooting": {"search.population": 500, "particles": 4},
+    "random-shooting": {"search.population": 500, "particles": 5},
 }
 _PAPER = {"poplin-p": 200.8, "poplin-a": 200.6, "pets": 199.6, "random-shooting": 200.0}
 

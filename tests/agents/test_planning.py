@@ -30,13 +30,14 @@ def test_pets_is_that_of_the_official_code_for_its_cartpole():
     assert (c.search.population, c.search.elites, c.search.iterations, c.search.momentum) == (400, 40, 5, 0.1)
     assert (c.model_hidden, c.fit.max_epochs, c.fit.batch_size, c.fit.holdout_ratio) == ((500,) * 3, 5, 32, 0.0)
     assert (c.model_every, c.random_steps) == (200, 200)  # a trial
+    assert c.fit.weight_decay == (1e-4, 2.5e-4, 2.5e-4, 5e-4)
 
 
 @pytest.mark.parametrize("name", PLANNERS)
 def test_the_planner_is_made_of_the_settings(name):
-    agent = small.make_agent(name, SPEC, horizon=7, particles=3, discount=0.5, **{"search.population": 123})
+    agent = small.make_agent(name, SPEC, horizon=7, particles=6, discount=0.5, **{"search.population": 123})
     planner = agent.planner
-    assert (planner.horizon, planner.particles, planner.discount) == (7, 3, 0.5)
+    assert (planner.horizon, planner.particles, planner.discount) == (7, 6, 0.5)
     assert planner.search == agent.config.search
     assert planner.search.population == 123
     assert type(planner.search).__name__.lower() == {"pets": "cem"}.get(name, name.replace("-", ""))
@@ -136,6 +137,10 @@ def test_the_fit_reports_on_the_known_reward():
         ({"discount": 1.1}, "discount is 1.1; it must be between 0.0 and 1.0"),
         ({"search.population": 0}, "population is 0; it must be at least 1"),
         ({"propagation": "ts2"}, "propagation"),
+        (
+            {"propagation": "ts_inf", "particles": 4},
+            "particles is 4; with ts_inf it must be a multiple of the 5 elites",
+        ),
         ({"reward": "guessed"}, "reward"),
     ],
 )

@@ -8,7 +8,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import small
+from forethought.agents.control.poplin import Thought
 from forethought.errors import UsageError
+from forethought.models.normalizer import Normalizer
 from forethought.planning.guides import Corrections, Parameters, Proposals
 from forethought.planning.planner import Plan
 from forethought.replay import ring
@@ -23,12 +25,12 @@ def make(name, **settings):
     return small.make_agent(name, SPEC, **settings)
 
 
-def replay_of(agent, obs, action, decision, planned, capacity=None):
+def replay_of(agent, obs, action, decision, planned, capacity=None, lessons=None):
     """A ring of transitions with what was thought in them, oldest first."""
     n = len(obs)
     one = empty_transition(SPEC)._replace(thought=jax.tree.map(lambda x: x[0], agent.note(agent.init_actor(1))))
     rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), one)
-    thought = jnp.asarray(decision, jnp.float32), jnp.asarray(planned)
+    thought = Thought(jnp.asarray(decision, jnp.float32), jnp.asarray(planned), jnp.asarray(lessons or [0] * n))
     rows = rows._replace(
         obs=jnp.asarray(obs, jnp.float32)[:, None], action=jnp.asarray(action, jnp.float32)[:, None], thought=thought
     )
@@ -49,7 +51,8 @@ def replay_of(agent, obs, action, decision, planned, capacity=None):
 )
 def test_each_form_searches_with_its_guide(name, form, guide):
     agent = make(name, form=form, horizon=3)
-    made = agent._guide(agent.init(key=KEY).policy)
+    state = agent.init(key=KEY)
+    made = agent._guide(state.policy, state.seen)
     assert type(made) is guide
     parameters = 2 * 4 + 4 + 1  # 1 -> 4 -> 1 with biases
     shapes = {"init": (3, 1), "replan": (3, 1), "sep": (3, parameters), "uni": (1, parameters)}
@@ -68,6 +71,31 @@ def test_the_average_of_the_changes_since_the_last_lesson_is_added():
     after, info = agent.distil(state, replay, step=jnp.array(6), key=KEY)
     np.testing.assert_allclose(ravel_pytree(after.policy)[0] - before, [1.0, -1.0], atol=1e-6)
     assert float(info["policy_change"]) == pytest.approx(2**0.5, rel=1e-5)
+
+
+def test_changes_of_another_policy_are_not_averaged():
+    """The state has learned once: what was planned with its first policy is no change of this one."""
+    agent = make("poplin-p", model_every=4, policy_hidden=())
+    state = agent.init(key=KEY)._replace(lessons=jnp.array(1))
+    decision = [[8.0, 8.0], [8.0, 8.0], [1.0, 2.0], [3.0, 2.0]]
+    replay = replay_of(agent, np.zeros(4), np.zeros(4), decision, [True] * 4, lessons=[0, 0, 1, 1])
+    after, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
+    change = ravel_pytree(after.policy)[0] - ravel_pytree(state.policy)[0]
+    np.testing.assert_allclose(change, [2.0, 2.0], atol=1e-6)
+
+
+def test_the_policy_is_shown_observations_normalised_as_the_model_last_saw_them():
+    """Statistics change with a lesson only, and a dimension that hardly moves is not blown up."""
+    agent = make("poplin-p", policy_hidden=())
+    state = agent.init(key=KEY)
+    model = eqx.tree_at(
+        lambda m: m.inputs, state.model.model, Normalizer(jnp.array([3.0, 0.0]), jnp.array([0.01, 1.0]))
+    )
+    state = state._replace(model=state.model._replace(model=model))
+    assert (float(state.seen.mean[0]), float(state.seen.std[0])) == (0.0, 1.0)
+    replay = replay_of(agent, np.zeros(4), np.zeros(4), np.zeros((4, 2)), [True] * 4)
+    taught, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
+    assert (float(taught.seen.mean[0]), float(taught.seen.std[0])) == (3.0, pytest.approx(0.1))
 
 
 def test_what_the_ring_has_forgotten_is_not_averaged():
@@ -91,10 +119,10 @@ def test_cloning_teaches_the_planned_actions_and_no_others(name):
     decision = np.zeros((40, agent.init_actor(1).decision.shape[1]))
     replay = replay_of(agent, obs, action, decision, planned)
     after, info = jax.jit(lambda s, r: agent.distil(s, r, step=jnp.array(40), key=KEY))(state, replay)
-    said = jax.vmap(after.policy)(jnp.array([[-1.5], [-1.0], [1.0], [1.5]]))[:, 0]
+    said = jax.vmap(after.policy)(after.seen.normalize(jnp.array([[-1.5], [-1.0], [1.0], [1.5]])))[:, 0]
     np.testing.assert_allclose(said, [-0.5, -0.5, 0.5, 0.5], atol=0.1)
     assert float(info["policy_loss"]) < 0.02
-    random = eqx.tree_at(lambda r: r.data.thought[1], replay, jnp.zeros(40, bool))
+    random = eqx.tree_at(lambda r: r.data.thought.planned, replay, jnp.zeros(40, bool))
     untouched, _ = agent.distil(state, random, step=jnp.array(40), key=KEY)
     assert eqx.tree_equal(untouched.policy, state.policy)
 
@@ -120,7 +148,7 @@ class _Still:
     """A planner whose search returns where it begins."""
 
     def plan(self, model, guide, belief, carry, first, *, key):
-        begun = jnp.where(first[:, None, None], guide.begin(model, belief, 2, key=key), carry)
+        begun = jnp.where(first[:, None, None], 0.0, carry)
         return Plan(guide.act(belief.obs, begun[:, 0]), begun, jnp.zeros(1)), begun
 
 

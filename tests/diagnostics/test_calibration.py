@@ -63,10 +63,16 @@ def variation(errors, context=None):
 
 def test_total_variation_is_proven_from_below():
     assert variation(gaussian(n=2000)) < 0.03
-    assert variation(gaussian(bias=20.0, n=2000)) == pytest.approx(0.8, abs=0.03)  # all in one of five bins
+    assert 0.7 < variation(gaussian(bias=20.0, n=2000)) < 0.81  # all in one of five bins, less what chance makes
     shifted = variation(gaussian(bias=1.0, n=2000))
     true = 2 * stats.norm.cdf(0.5) - 1  # of N(0, 1) and N(1, 1)
     assert 0.8 * true < shifted < true
+
+
+@pytest.mark.parametrize("dimensions", [3, 17, 45])
+def test_many_dimensions_of_a_true_model_prove_nothing(dimensions):
+    """The greatest of many is held against what chance makes of the greatest of as many."""
+    assert variation(gaussian(particles=60, n=1024, d=dimensions)) < 0.015
 
 
 def test_a_vague_model_is_right_on_the_whole_and_wrong_where_it_stands():

@@ -9,6 +9,7 @@ import pytest
 from forethought.envs.control import DoubleIntegrator, lqr_gain, riccati
 from forethought.errors import UsageError
 from forethought.models.ensemble import EnsembleBelief
+from forethought.models.normalizer import Normalizer
 from forethought.models.oracle import Oracle, OracleBelief
 from forethought.planning.guides import Actions, Choices, Corrections, Parameters, Proposals, free
 from forethought.planning.planner import Planner, plan_values
@@ -39,7 +40,7 @@ def values(model, guide, belief, x, horizon, **options):
 def test_actions_are_what_they_are():
     guide = Actions(2)
     assert guide.shape(5) == (5, 2)
-    assert guide.begin(Track(), places(1, 2, 3), 5, key=KEY).tolist() == np.zeros((3, 5, 2)).tolist()
+    assert guide.prepare(Track(), places(1, 2, 3), 5, key=KEY) is guide
     x = guide.draw((1000, 5, 2), key=KEY)
     assert guide.act(jnp.zeros((3, 1)), x[:3, 0]).tolist() == x[:3, 0].tolist()
     assert x.std() == pytest.approx(3**-0.5, rel=0.03)
@@ -53,18 +54,37 @@ def test_the_free_guide_of_a_space():
     choices = free(Discrete(3), Slope(2.0))
     assert isinstance(choices, Choices)
     assert choices.shape(4) == (4,)
-    assert choices.begin(Track(), places(1, 2), 4, key=KEY).tolist() == [[0] * 4] * 2
     assert set(choices.draw((100,), key=KEY).tolist()) == {0, 1, 2}
     assert choices.value(jnp.ones((1, 1))).tolist() == [2.0]
 
 
-def test_proposals_are_what_the_policy_would_do():
-    """x -> x / 2 with actions -x / 2, from 1 and from 2; each search begins at them anew."""
-    guide = Proposals(1, actor=Line(-0.5))
-    begun = guide.begin(Track(), places(1, 2), 3, key=KEY)
-    np.testing.assert_allclose(begun[..., 0], [[-0.5, -0.25, -0.125], [-0.75, -0.5, -0.25]])  # -1 is at the bound
-    assert not guide.continues
-    assert guide.act(jnp.ones((2, 1)), begun[:, 0]).tolist() == begun[:, 0].tolist()
+def test_proposals_are_what_the_policy_would_do_from_here():
+    """x -> x / 2 with actions -x / 2, from 1 and from 4; decisions are added to the sequence, and clipped."""
+    guide = Proposals(1, actor=Line(-0.5)).prepare(Track(), places(1, 4), 3, key=KEY)
+    np.testing.assert_allclose(guide.proposed[..., 0], [[-0.5, -0.25, -0.125], [-2.0, -1.0, -0.5]])
+    x = jnp.array([[[0.0, 0.5, 0.0], [0.0, 0.0, 2.0]], [[0.0, 0.25, 0.0], [1.5, 0.0, -2.0]]])[..., None]
+    by_hand = [[[-0.5, 0.25, -0.125], [-0.5, -0.25, 1.0]], [[-1.0, -0.75, -0.5], [-0.5, -1.0, -1.0]]]
+    np.testing.assert_allclose(guide.place(x)[..., 0], by_hand)
+    assert guide.act(jnp.ones((2, 1)), x[:, 0, 0]).tolist() == x[:, 0, 0].tolist()
+
+
+def test_the_sequence_proposed_is_not_thought_over_again():
+    """Unlike corrections: after 1 and the action 0.5 - 0.5 the policy would say -1/2, the sequence says -1/4."""
+    x = jnp.array([[[[0.5], [0.0]]]])
+    proposals = Proposals(1, actor=Line(-0.5)).prepare(Track(), places(1), 2, key=KEY)
+    np.testing.assert_allclose(values(Track(), proposals, places(1), x, 2), [[1.0 + 0.75]])
+    corrections = Corrections(1, actor=Line(-0.5))
+    np.testing.assert_allclose(values(Track(), corrections, places(1), x, 2), [[1.0 + 0.5]])
+
+
+def test_a_policy_is_shown_what_is_normalised():
+    """(x - 2) / 4, for each of the three guides."""
+    seen = Normalizer(jnp.array([2.0]), jnp.array([4.0]))
+    features, nothing = jnp.array([[2.0], [4.0]]), jnp.zeros((2, 2))
+    for guide in (Corrections(1, actor=Line(-0.5), seen=seen), Parameters(1, actor=Line(-0.5), seen=seen)):
+        np.testing.assert_allclose(guide.act(features, nothing[:, : guide.shape(2)[-1]])[:, 0], [0.0, -0.25])
+    prepared = Proposals(1, actor=Line(-0.5), seen=seen).prepare(Track(), places(2, 4), 1, key=KEY)
+    np.testing.assert_allclose(prepared.proposed[:, 0, 0], [0.0, -0.25])
 
 
 def test_corrections_are_added_to_the_actions_of_the_policy():
@@ -72,8 +92,6 @@ def test_corrections_are_added_to_the_actions_of_the_policy():
     guide = Corrections(1, actor=Line(-0.5, 0.25))
     assert guide.act(jnp.array([[1.0], [0.0]]), jnp.array([[0.5], [2.0]])).tolist() == [[0.25], [1.0]]
     assert (guide.low, guide.high) == (-2.0, 2.0)
-    assert guide.continues
-    assert guide.begin(Track(), places(1, 2), 3, key=KEY).tolist() == np.zeros((2, 3, 1)).tolist()
     # In imagination the policy sees where the corrections have led: 1 -> 1 - 0.25 + 0.25 = 1 -> 1 - 0.25 = 0.75.
     found = values(Track(), guide, places(1), [[[[0.25], [0.0]]]], 2)
     assert found.tolist() == [[1.75]]
@@ -97,11 +115,9 @@ def test_no_change_of_parameters_is_the_policy(shared):
     guide = Parameters(1, actor=actor, shared=shared)
     features = jnp.linspace(-1, 1, 7)[:, None]
     np.testing.assert_array_equal(guide.act(features, jnp.zeros((7, 2))), jax.vmap(actor)(features))
-    begun = guide.begin(Track(), places(1), 3, key=KEY)
-    assert begun.shape == (1, *guide.shape(3))
-    followed = values(Track(), guide, places(1), begun[:, None], 3)
-    proposed = Proposals(1, actor=actor).begin(Track(), places(1), 3, key=KEY)
-    np.testing.assert_allclose(followed, values(Track(), Actions(1), places(1), proposed[:, None], 3), rtol=1e-6)
+    followed = values(Track(), guide, places(1), jnp.zeros((1, 1, *guide.shape(3))), 3)
+    proposals = Proposals(1, actor=actor).prepare(Track(), places(1), 3, key=KEY)
+    np.testing.assert_allclose(followed, values(Track(), proposals, places(1), jnp.zeros((1, 1, 3, 1)), 3), rtol=1e-6)
 
 
 def test_parameters_cannot_be_drawn():

@@ -229,7 +229,7 @@ def test_a_search_goes_on_from_the_last_plan_and_anew_where_an_episode_begins(se
     plan, carry = planned(planner, Track(), guide, belief, first=[False, True], carry=carry)
     np.testing.assert_allclose(plan.decisions[..., 0], [[0.1, 0.2, 0.3], [0.0, 0.0, 0.0]], atol=1e-4)
     plan, carry = planned(planner, Track(), guide, belief, first=False, carry=carry)
-    last = 0.3 if isinstance(search, ICEM) else 0.0
+    last = 0.0 if isinstance(search, CEM) else 0.3
     np.testing.assert_allclose(plan.decisions[..., 0], [[0.2, 0.3, last], [0.0, 0.0, 0.0]], atol=1e-4)
     plan, _ = planned(planner, Track(), guide, belief, first=[True, False], carry=carry)
     np.testing.assert_allclose(plan.decisions[..., 0], np.zeros((2, 3)), atol=1e-4)
@@ -240,11 +240,12 @@ def halve(x):
 
 
 @pytest.mark.parametrize("search", STILL, ids=lambda s: type(s).__name__)
-def test_proposals_of_a_policy_are_taken_up_at_every_step(search):
-    """Whatever was planned before; corrections of a policy go on."""
+def test_changes_of_what_a_policy_proposes_go_on(search):
+    """0.75 more than the -1/2 and -1/4 of the policy, as a sequence or in the states that are met."""
     carry = search.begin(jnp.full((1, 2, 1), 0.75))
     plan, _ = planned(Planner(search, 2), Track(), Proposals(1, actor=halve), places(1), first=False, carry=carry)
-    np.testing.assert_allclose(plan.decisions[0, :, 0], [-0.5, -0.25], atol=1e-4)
+    np.testing.assert_allclose(plan.decisions[0, :, 0], [0.75, 0.75], atol=1e-4)
+    np.testing.assert_allclose(plan.action, [[0.25]], atol=1e-4)
     plan, _ = planned(Planner(search, 2), Track(), Corrections(1, actor=halve), places(1), first=False, carry=carry)
     np.testing.assert_allclose(plan.decisions[0, :, 0], [0.75, 0.75], atol=1e-4)
     np.testing.assert_allclose(plan.action, [[0.25]], atol=1e-4)

@@ -180,7 +180,7 @@ def test_mppi_moves_smoothly_away_from_the_decision_before():
     found, carry = search.search(objective, FREE, carry, key=KEY)
     np.testing.assert_allclose(found.decisions[0, :, 0], [0.3, 0.55, 1.0], atol=1e-6)
     carry = search.move_on(carry)
-    np.testing.assert_allclose(carry.mean[0, :, 0], [0.55, 1.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(carry.mean[0, :, 0], [0.55, 1.0, 1.0], atol=1e-6)
     np.testing.assert_allclose(carry.before, [[0.3]], atol=1e-6)
 
 
@@ -256,7 +256,7 @@ def test_a_carry_moves_on_by_one_step(search):
     if isinstance(search, RandomShooting):
         return
     got = moved if isinstance(search, CEM) else moved.mean
-    last = 0.3 if isinstance(search, ICEM) else 0.0
+    last = 0.0 if isinstance(search, CEM) else 0.3
     np.testing.assert_allclose(got[0, :, 0], [0.2, 0.3, last])
     if isinstance(search, ICEM):
         np.testing.assert_allclose(moved.kept[0, :, :, 0], [[0.2, 0.3, 0.3]] * search.n_kept)

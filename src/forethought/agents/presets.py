@@ -111,7 +111,9 @@ _CARTPOLE = {
 }
 
 PLANNING_PRESETS: dict[str, Preset] = {
-    "cartpole": Preset("forethought/CartPoleContinuous-v0", "mbrl-lib", dict(_CARTPOLE)),
+    "cartpole": Preset(
+        "forethought/CartPoleContinuous-v0", "mbrl-lib, which is given the reward; here it is learned", dict(_CARTPOLE)
+    ),
     "gym-cartpole": Preset(
         "forethought/GymCartPole-v0",
         "as cartpole, with the reward of MBBL's task known",

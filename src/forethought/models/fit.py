@@ -176,7 +176,10 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
     elites = jnp.argsort(progress.score.error)[: model.elites.shape[0]]
     model = eqx.tree_at(lambda e: e.elites, _with_weights(model, progress.best), elites)
     if config.calibrate:
-        model = _calibrated(model, replay, held_slots[:_CALIBRATION_ROWS], n_held)
+        # Evenly over the hold-out, which is in the order of collection; all of it where it is small.
+        places = jnp.arange(min(_CALIBRATION_ROWS, held_slots.shape[0]))
+        places = jnp.where(n_held > places.shape[0], places * (n_held / places.shape[0]), places).astype(jnp.int32)
+        model = _calibrated(model, replay, held_slots[places], n_held)
     info = {"train_nll": progress.train_nll, "epochs": progress.epoch}
     if config.holdout_ratio > 0.0:
         held_out = {"holdout_mse": progress.score.mse[elites], "holdout_nll": progress.score.nll[elites]}

@@ -23,8 +23,9 @@ class Path(NamedTuple):
 
 @dataclass(frozen=True)
 class MPPI:
-    """MPPI with samples that are smooth in time (Nagabandi et al. 2019, arXiv 1909.11652, section 3.3).
+    """MPPI with samples that are smooth in time, as in the code of PDDM (Nagabandi et al. 2019, arXiv 1909.11652).
 
+    (Their paper smooths the noise alone; their code and mbrl-lib smooth the decisions, mean and all.)
     ``x_t = beta (mean_t + noise_t) + (1 - beta) x_{t-1}``; the new mean is the average of the samples, weighted by
     ``exp((value - max) / temperature)``. Defaults are those of mbrl-lib for HalfCheetah.
     """
@@ -79,8 +80,8 @@ class MPPI:
         return weight, jnp.where(jnp.any(sound, axis=1), expected, -jnp.inf)
 
     def move_on(self, carry: Path) -> Path:
-        """The mean a step later; the decision just carried out lies before it."""
-        return Path(shifted(carry.mean), carry.mean[:, 0])
+        """The mean a step later, its last decision repeated; the decision just carried out lies before it."""
+        return Path(shifted(carry.mean, carry.mean[:, -1:]), carry.mean[:, 0])
 
     def _draw(self, mean: Array, before: Array, guide: Guide, key: Key) -> Float[Array, "n p s d"]:
         n, s, d = mean.shape

@@ -80,7 +80,7 @@ class Planner(Generic[Carry]):
         require_within("discount", self.discount, 0.0, 1.0)
 
     def init(self, guide: Guide, n: int) -> Carry:
-        """The carry before the first episode; `plan` begins anew where an episode does."""
+        """The carry at the beginning of an episode."""
         return self.search.begin(jnp.zeros((n, *guide.shape(self.horizon))))
 
     def plan(
@@ -94,16 +94,16 @@ class Planner(Generic[Carry]):
         key: Key,
     ) -> tuple[Plan, Carry]:
         """What to do in n beliefs, and the carry of the next call. ``first[i]``: an episode begins with belief i."""
-        key_begin, key_search = jax.random.split(key)
-        begun = self.search.begin(guide.begin(model, belief, self.horizon, key=key_begin))
-        fresh = first if guide.continues else jnp.ones_like(first)
-        carry = jax.tree.map(lambda new, old: _where(fresh, new, old), begun, carry)
+        key_guide, key_search = jax.random.split(key)
+        guide = guide.prepare(model, belief, self.horizon, key=key_guide)
+        begun = self.init(guide, first.shape[0])
+        carry = jax.tree.map(lambda new, old: _where(first, new, old), begun, carry)
 
         def objective(x: Array, key: Key) -> Array:
             return plan_values(model, guide, belief, x, self.horizon, self.particles, self.discount, key=key)
 
         found, carry = self.search.search(objective, guide, carry, key=key_search)
-        action = guide.act(model.features(belief), found.decisions[:, 0])
+        action = guide.act(model.features(belief), guide.place(found.decisions[:, None])[:, 0, 0])
         return Plan(action, *found), self.search.move_on(carry)
 
 
@@ -120,6 +120,8 @@ def plan_values(
 ) -> Float[Array, "n p"]:
     """What each of p plans is worth in each of n beliefs: the mean over particles of ``sum_t g^t r_t + g^H V(s_H)``.
 
+    The guide must be prepared for these beliefs.
+
     Nothing is earned after an imagined termination. A plan is worth -inf where a particle's return is not finite, or an
     observation that it meets while alive; also where that observation counts as the end, for it might be a cheap one.
 
@@ -135,7 +137,7 @@ def plan_values(
     def decide(features: PyTree, x_t: Array, key: Key) -> PyTree:
         return guide.act(features, jnp.tile(x_t, (particles, *[1] * (x_t.ndim - 1))))
 
-    decisions = jnp.moveaxis(x, 2, 0).reshape(steps, n * p, *x.shape[3:])
+    decisions = jnp.moveaxis(guide.place(x), 2, 0).reshape(steps, n * p, *x.shape[3:])
     if steps < horizon:  # one decision for all steps
         decisions = jnp.broadcast_to(decisions, (horizon, *decisions.shape[1:]))
     last, alive, imagined = follow(model, decide, jax.tree.map(spread, belief), decisions, key=key)

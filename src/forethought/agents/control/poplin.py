@@ -1,4 +1,9 @@
-"""POPLIN (Wang & Ba 2019, arXiv 1906.08649): plans that go out from a policy, and a policy distilled from the plans."""
+"""POPLIN (Wang & Ba 2019, arXiv 1906.08649): plans that go out from a policy, and a policy distilled from the plans.
+
+What differs from the official code: behaviour cloning takes the actions that were carried out (its "BC-AR") for a fixed
+number of updates; the average of the changes is added to the parameters, as the paper has it, where the code sets them
+to it; the last layer of the policy is a tanh, where the code clips.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -15,17 +20,22 @@ from forethought.agents.control.planning import PlanningAgent, PlanningConfig
 from forethought.errors import UsageError, require_within
 from forethought.models.ensemble import EnsembleBelief, Propagation
 from forethought.models.fit import FitState
+from forethought.models.normalizer import Normalizer, identity
 from forethought.nets.mlp import MLP
 from forethought.planning.cem import CEM
 from forethought.planning.guides import Actions, Corrections, Parameters, Proposals
 from forethought.replay import ring
 from forethought.types import EnvSpec, Info, Key
 
+_LEAST_STD = 0.1  # of what the policy is shown (official code: a variance of 0.01)
+
 
 @dataclass(frozen=True)
 class POPLINConfig(PlanningConfig):
-    """What both forms share. Defaults are those of the official code (``dmbrl/config/default.py``) where it has one."""
+    """What both forms share. Defaults are those of the official code (``dmbrl/config``) where it has one."""
 
+    horizon: int = 30
+    """Imagined steps per plan."""
     propagation: Propagation = "expectation"
     """How particles meet members; the official code propagates the mean of all."""
     particles: int = 1
@@ -34,11 +44,11 @@ class POPLINConfig(PlanningConfig):
     """Who acts when the agent is judged or used: the planner, or the policy alone."""
     policy_hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of the policy."""
-    policy_learning_rate: float = 1e-3
+    policy_learning_rate: float = 3e-3
     """Adam step size of the distillation by behaviour cloning."""
     policy_updates: int = 500
-    """Updates of the policy after each fit of the model (behaviour cloning)."""
-    policy_batch: int = 128
+    """Updates of the policy after each fit of the model (behaviour cloning; ours, the official code stops early)."""
+    policy_batch: int = 64
     """Planned transitions per update."""
     search: CEM = field(default_factory=lambda: CEM(population=500, elites=50, iterations=5))
     """How plans are looked for."""
@@ -76,7 +86,7 @@ class POPLINPConfig(POPLINConfig):
 
 
 class Policy(eqx.Module):
-    """Observation to action, ``tanh(net(obs))``; unbatched."""
+    """Normalised observation to action, ``tanh(net(obs))``; unbatched."""
 
     net: MLP
 
@@ -91,7 +101,16 @@ class POPLINState(NamedTuple):
     model: FitState
     policy: Policy
     policy_opt: optax.OptState
+    seen: Normalizer  # of the observations that the policy is shown; changes with each lesson
     lessons: Int[Array, ""]  # distillations so far
+
+
+class Thought(NamedTuple):
+    """What is noted with each transition: its decision, and whether and with which policy it was planned."""
+
+    decision: Float[Array, "*n d"]
+    planned: Bool[Array, "*n"]
+    lessons: Int[Array, "*n"]
 
 
 class POPLINCarry(NamedTuple):
@@ -114,11 +133,12 @@ class POPLIN(PlanningAgent):
         """A fresh model and policy."""
         key_model, key_policy = jax.random.split(key)
         policy = self._new_policy(key_policy)
-        return POPLINState(self.learner.init(key=key_model), policy, self.optimizer.init(policy), jnp.array(0))
+        opt, seen = self.optimizer.init(policy), identity(self.learner.n_obs)
+        return POPLINState(self.learner.init(key=key_model), policy, opt, seen, jnp.array(0))
 
     def init_actor(self, n: int) -> POPLINCarry:
         """Where the planner's search goes on from."""
-        guide = self._guide(self._new_policy(jax.random.key(0)))
+        guide = self._guide(self._new_policy(jax.random.key(0)), identity(self.learner.n_obs))
         decision = jnp.zeros((n, guide.shape(self.planner.horizon)[-1]))
         return POPLINCarry(self.planner.init(guide, n), decision, jnp.zeros(n, bool), jnp.zeros(n, int))
 
@@ -128,16 +148,16 @@ class POPLIN(PlanningAgent):
         A plan is not gone on from after a distillation: it was one of changes to another policy.
         """
         if not explore and self.config.judge == "policy":
-            return jax.vmap(state.policy)(obs), carry
-        model, guide = state.model.model.predictor(), self._guide(state.policy)
+            return jax.vmap(state.policy)(state.seen.normalize(obs)), carry
+        model, guide = state.model.model.predictor(), self._guide(state.policy, state.seen)
         fresh = jnp.asarray(first) | (carry.lessons != state.lessons)
         plan, search = self.planner.plan(model, guide, EnsembleBelief(obs), carry.search, fresh, key=key)
         lessons = jnp.full_like(carry.lessons, state.lessons)
         return plan.action, POPLINCarry(search, plan.decisions[:, 0], jnp.ones_like(carry.planned), lessons)
 
-    def note(self, carry: Any) -> tuple[Array, Array]:
-        """The decision that was carried out, and whether there was a plan at all."""
-        return carry.decision, carry.planned
+    def note(self, carry: Any) -> Thought:
+        """The decision that was carried out."""
+        return Thought(carry.decision, carry.planned, carry.lessons)
 
     def phases(self) -> tuple[Phase, ...]:
         """The fit of the model, then the distillation of the plans since the last one."""
@@ -149,15 +169,18 @@ class POPLIN(PlanningAgent):
 
     def distil(self, state: POPLINState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[POPLINState, Info]:
         """Teach the policy what was planned."""
-        state = state._replace(lessons=state.lessons + 1)
-        return (self._average if self.config.distil == "average" else self._clone)(state, replay, step, key)
+        inputs, n = state.model.model.inputs, self.learner.n_obs  # just set by the fit
+        seen = Normalizer(inputs.mean[:n], jnp.maximum(inputs.std[:n], _LEAST_STD))
+        learn = self._average if self.config.distil == "average" else self._clone
+        state, info = learn(state._replace(seen=seen), replay, step, key)
+        return state._replace(lessons=state.lessons + 1), info
 
     def _clone(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:
         """Behaviour cloning: ``min E |policy(s) - a|^2`` over the planned transitions."""
 
         def loss(policy: Policy, batch: Any) -> Array:
-            planned = batch.thought[1].astype(jnp.float32)
-            error = jnp.mean((jax.vmap(policy)(batch.obs) - batch.action) ** 2, axis=-1)
+            planned = batch.thought.planned.astype(jnp.float32)
+            error = jnp.mean((jax.vmap(policy)(state.seen.normalize(batch.obs)) - batch.action) ** 2, axis=-1)
             return jnp.sum(planned * error) / jnp.maximum(jnp.sum(planned), 1.0)
 
         def update(carry: tuple[Policy, Any], key: Key) -> tuple[tuple[Policy, Any], Array]:
@@ -171,12 +194,12 @@ class POPLIN(PlanningAgent):
         return state._replace(policy=policy, policy_opt=opt), {"policy_loss": values[-1]}
 
     def _average(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:
-        """``theta += mean of the changes carried out`` since the last distillation."""
+        """``theta += mean of the changes`` of this theta that were carried out, among the newest ``model_every``."""
         numbers = step - 1 - jnp.arange(self.config.model_every)  # the newest transitions
-        rows = jax.vmap(lambda number: ring.row(replay, number))(numbers)
-        change, planned = rows.thought
-        weight = planned & (numbers >= jnp.maximum(0, step - replay.limit))  # what the ring still holds
-        mean = jnp.sum(change * weight[:, None], axis=0) / jnp.maximum(jnp.sum(weight), 1)
+        thought = jax.vmap(lambda number: ring.row(replay, number))(numbers).thought
+        held = numbers >= jnp.maximum(0, step - replay.limit)
+        weight = thought.planned & (thought.lessons == state.lessons) & held
+        mean = jnp.sum(thought.decision * weight[:, None], axis=0) / jnp.maximum(jnp.sum(weight), 1)
         flat, unravel = ravel_pytree(state.policy)
         return state._replace(policy=unravel(flat + mean)), {"policy_change": jnp.linalg.norm(mean)}
 
@@ -184,12 +207,12 @@ class POPLIN(PlanningAgent):
         sizes = (self.learner.n_obs, *self.config.policy_hidden, self.learner.n_action)
         return Policy(MLP(sizes, jnp.tanh, key=key))
 
-    def _guide(self, policy: Policy) -> Actions:
+    def _guide(self, policy: Policy, seen: Normalizer) -> Actions:
         n = self.learner.n_action
         match self.config.form:
             case "init":
-                return Proposals(n, actor=policy)
+                return Proposals(n, actor=policy, seen=seen)
             case "replan":
-                return Corrections(n, actor=policy)
+                return Corrections(n, actor=policy, seen=seen)
             case form:
-                return Parameters(n, actor=policy, shared=form == "uni")
+                return Parameters(n, actor=policy, seen=seen, shared=form == "uni")
