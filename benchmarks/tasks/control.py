@@ -72,12 +72,13 @@ def cem_oracle(asked: Request) -> Result:
     pendulum, cart, seeds = Pendulum(), CartPoleContinuous(), range(asked.seeds)
     best = np.concatenate([swing_up.best_returns(pendulum, _EPISODES, seed) for seed in seeds])
     checks, details = [], {"the best": {"returns": best, "mean": float(best.mean())}}
-    for name, (env, planner, target) in {
+    cases: dict[str, tuple[Pendulum | CartPoleContinuous, Planner, float | None]] = {
         "CEM, Pendulum-v1": (pendulum, Planner(CEM(population=300, elites=30), horizon=30), -150.0),
         "iCEM, Pendulum-v1": (pendulum, Planner(ICEM(200, 10, 5, noise_beta=2.5), horizon=40), -150.0),
         "CEM, continuous CartPole, 15 steps ahead": (cart, Planner(CEM(350, 35), horizon=15), None),
         "CEM, continuous CartPole, 20 steps ahead": (cart, Planner(CEM(350, 35), horizon=20), _SOLVED),
-    }.items():
+    }
+    for name, (env, planner, target) in cases.items():
         returns = np.concatenate([_played(env, planner, seed) for seed in seeds])
         if target is not None:
             what = f"{name}: mean return over {len(returns)} episodes"
