@@ -57,7 +57,20 @@ class Slope(eqx.Module):
         return self.factor * features[:, 0]
 
 
-class Track(eqx.Module):
+class OnALine(eqx.Module):
+    """What worlds on a line share: all is seen, and begins at 0."""
+
+    def initial(self, n):
+        return Place(jnp.zeros((n, 1)))
+
+    def observe(self, belief, action, obs, first, *, key):
+        return Place(obs)
+
+    def features(self, belief):
+        return belief.x
+
+
+class Track(OnALine):
     """A world on a line: x moves by the action, and where it arrives is what it pays.
 
     The world ends at ``end``; from ``unseen`` on it shows NaN, which counts as an end where ``blind_end``; from
@@ -73,15 +86,6 @@ class Track(eqx.Module):
         self.end, self.unseen, self.unpaid = (jnp.asarray(x, jnp.float32) for x in (end, unseen, unpaid))
         self.blind_end = jnp.asarray(blind_end)
 
-    def initial(self, n):
-        return Place(jnp.zeros((n, 1)))
-
-    def observe(self, belief, action, obs, first, *, key):
-        return Place(obs)
-
-    def features(self, belief):
-        return belief.x
-
     def step(self, belief, action, *, key):
         x = belief.x + action
         unseen = x >= self.unseen
@@ -90,7 +94,7 @@ class Track(eqx.Module):
         return Place(jnp.where(unseen, jnp.nan, x)), Outcome(reward, 1.0 - ended[:, 0])
 
 
-class Fragile(eqx.Module):
+class Fragile(OnALine):
     """Each step pays ``-(action - best)^2``; an action above ``breaks`` leads to where nothing can be seen.
 
     The observation is the best action; it stays.
@@ -101,36 +105,18 @@ class Fragile(eqx.Module):
     def __init__(self, breaks=jnp.inf):
         self.breaks = jnp.asarray(breaks, jnp.float32)
 
-    def initial(self, n):
-        return Place(jnp.zeros((n, 1)))
-
-    def observe(self, belief, action, obs, first, *, key):
-        return Place(obs)
-
-    def features(self, belief):
-        return belief.x
-
     def step(self, belief, action, *, key):
         reward = -jnp.sum((action - jnp.nan_to_num(belief.x)) ** 2, axis=-1)
         return Place(jnp.where(action > self.breaks, jnp.nan, belief.x)), Outcome(reward, jnp.ones_like(reward))
 
 
-class Lock(eqx.Module):
+class Lock(OnALine):
     """Opens, and pays 1, once the signs of the actions have been those of the code; a wrong one begins it anew."""
 
     code: jax.Array
 
     def __init__(self, *code):
         self.code = jnp.array(code, jnp.float32)
-
-    def initial(self, n):
-        return Place(jnp.zeros((n, 1)))
-
-    def observe(self, belief, action, obs, first, *, key):
-        return Place(obs)
-
-    def features(self, belief):
-        return belief.x
 
     def step(self, belief, action, *, key):
         done = belief.x[:, 0].astype(jnp.int32)

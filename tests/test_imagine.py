@@ -1,6 +1,3 @@
-from typing import NamedTuple
-
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,13 +5,10 @@ import numpy as np
 from forethought.imagine import advance, branched_rollouts, imagine
 from forethought.replay import ring
 from forethought.types import Outcome, Transition
+from handmade import OnALine, Place
 
 
-class Place(NamedTuple):
-    x: jax.Array
-
-
-class Line(eqx.Module):
+class Line(OnALine):
     """A world on a line: x moves by the action, plus noise; pays where it was; ends at ``end``, breaks at ``fault``.
 
     At ``unpaid`` the reward is not a number, but the world goes on.
@@ -29,15 +23,6 @@ class Line(eqx.Module):
         self.end, self.fault, self.noise, self.unpaid = (
             jnp.asarray(x, jnp.float32) for x in (end, fault, noise, unpaid)
         )
-
-    def initial(self, n):
-        return Place(jnp.zeros((n, 1)))
-
-    def observe(self, belief, action, obs, first, *, key):
-        return Place(obs)
-
-    def features(self, belief):
-        return belief.x
 
     def step(self, belief, action, *, key):
         x = belief.x + action + self.noise * jax.random.normal(key, action.shape)

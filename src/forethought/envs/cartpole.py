@@ -16,7 +16,7 @@ and begins uniformly in ±0.05 on each. Actions outside [-1, 1] are clipped.
 
 from dataclasses import dataclass
 from math import pi
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -38,17 +38,16 @@ ANGLE_LIMIT = 12 * pi / 180  # rad
 
 
 @dataclass(frozen=True)
-class CartPoleContinuous:
-    """The continuous CartPole of mbrl-lib (``mbrl/env/cartpole_continuous.py``), used there for PETS.
+class _CartPole:
+    """What both forms share: all but the force, the reward and the end."""
 
-    The force is 10 N times the action. Every step pays 1, also the one that ends the episode, which is when the cart
-    is more than 2.4 m from the middle or the pole leans by more than 12°. Episodes have at most 200 steps.
-    """
+    env_id: ClassVar[str]
+    limit: ClassVar[int]
 
     @property
     def spec(self) -> EnvSpec:
-        """Four numbers to see, one to do, 200 steps."""
-        return _spec("forethought/CartPoleContinuous-v0", 200)
+        """Four numbers to see, one to do."""
+        return EnvSpec(self.env_id, Box((4,)), Box((1,)), self.limit, 1, (-1.0,), (1.0,))
 
     def init(self, key: Key) -> CartPoleState:
         """Any state; `reset` begins the episode."""
@@ -56,7 +55,34 @@ class CartPoleContinuous:
 
     def reset(self, state: CartPoleState, key: Key) -> tuple[CartPoleState, CartPoleState]:
         """Nearly upright, nearly at rest, near the middle."""
-        return _begin(key)
+        begun = jax.random.uniform(key, (4,), minval=-0.05, maxval=0.05)
+        return begun, begun
+
+    def state_of(self, obs: CartPoleState) -> CartPoleState:
+        """The state that shows this observation: the observation itself."""
+        return obs
+
+    def render(self, state: Float32[np.ndarray, "4"]) -> np.ndarray:
+        """The cart on its track and the pole, 96 by 144 pixels; a cart that has left the track stands at its end."""
+        picture, scale, ground = blank(96, 144), 28, 60  # 28 pixels to the metre
+        across, lean = 72 + scale * float(np.clip(state[0], -X_LIMIT, X_LIMIT)), float(state[2])
+        tip = across + 2 * HALF_LENGTH * scale * np.sin(lean), ground - 2 * HALF_LENGTH * scale * np.cos(lean)
+        draw_line(picture, (72 - scale * X_LIMIT, ground), (72 + scale * X_LIMIT, ground), GREY)
+        draw_line(picture, (across - 8, ground), (across + 8, ground), BLACK, thickness=10)
+        draw_line(picture, (across, ground), tip, RED, thickness=4)
+        return picture
+
+
+@dataclass(frozen=True)
+class CartPoleContinuous(_CartPole):
+    """The continuous CartPole of mbrl-lib (``mbrl/env/cartpole_continuous.py``), used there for PETS.
+
+    The force is 10 N times the action. Every step pays 1, also the one that ends the episode, which is when the cart
+    is more than 2.4 m from the middle or the pole leans by more than 12°. Episodes have at most 200 steps.
+    """
+
+    env_id = "forethought/CartPoleContinuous-v0"
+    limit = 200
 
     def step(
         self, state: CartPoleState, action: Float32[Array, "1"], key: Key
@@ -66,17 +92,9 @@ class CartPoleContinuous:
         terminated = (jnp.abs(after[0]) > X_LIMIT) | (jnp.abs(after[2]) > ANGLE_LIMIT)
         return after, after, jnp.float32(1.0), terminated
 
-    def state_of(self, obs: CartPoleState) -> CartPoleState:
-        """The state that shows this observation: the observation itself."""
-        return obs
-
-    def render(self, state: Float32[np.ndarray, "4"]) -> np.ndarray:
-        """The cart on its track and the pole."""
-        return _picture(state)
-
 
 @dataclass(frozen=True)
-class GymCartPole:
+class GymCartPole(_CartPole):
     """The ``gym_cartpole`` of MBBL (Wang et al. 2019, arXiv 1907.02057), one of the tasks of POPLIN.
 
     The force is 10 N to the right for a positive action and 10 N to the left for any other. A step pays
@@ -84,18 +102,8 @@ class GymCartPole:
     count to the length of 200 after adding to it), so a fallen pole may swing up again.
     """
 
-    @property
-    def spec(self) -> EnvSpec:
-        """Four numbers to see, one to do, 201 steps."""
-        return _spec("forethought/GymCartPole-v0", 201)
-
-    def init(self, key: Key) -> CartPoleState:
-        """Any state; `reset` begins the episode."""
-        return jnp.zeros(4)
-
-    def reset(self, state: CartPoleState, key: Key) -> tuple[CartPoleState, CartPoleState]:
-        """Nearly upright, nearly at rest, near the middle."""
-        return _begin(key)
+    env_id = "forethought/GymCartPole-v0"
+    limit = 201
 
     def step(
         self, state: CartPoleState, action: Float32[Array, "1"], key: Key
@@ -103,14 +111,6 @@ class GymCartPole:
         """Push with the full force to the side of the action."""
         after = move(state, jnp.where(action[0] > 0.0, MAX_FORCE, -MAX_FORCE))
         return after, after, upright_reward(state), jnp.bool_(False)
-
-    def state_of(self, obs: CartPoleState) -> CartPoleState:
-        """The state that shows this observation: the observation itself."""
-        return obs
-
-    def render(self, state: Float32[np.ndarray, "4"]) -> np.ndarray:
-        """The cart on its track and the pole."""
-        return _picture(state)
 
 
 def move(state: CartPoleState, force: Float32[Array, ""]) -> CartPoleState:
@@ -127,23 +127,3 @@ def move(state: CartPoleState, force: Float32[Array, ""]) -> CartPoleState:
 def upright_reward(state: CartPoleState) -> Float32[Array, ""]:
     """``cos θ - 0.01 x²``."""
     return jnp.cos(state[2]) - 0.01 * state[0] ** 2
-
-
-def _spec(env_id: str, limit: int) -> EnvSpec:
-    return EnvSpec(env_id, Box((4,)), Box((1,)), limit, 1, (-1.0,), (1.0,))
-
-
-def _begin(key: Key) -> tuple[CartPoleState, CartPoleState]:
-    state = jax.random.uniform(key, (4,), minval=-0.05, maxval=0.05)
-    return state, state
-
-
-def _picture(state: Float32[np.ndarray, "4"]) -> np.ndarray:
-    """96 by 144 pixels, 28 to the metre; a cart that has left the track stands at its end."""
-    picture, scale, ground = blank(96, 144), 28, 60
-    across, lean = 72 + scale * float(np.clip(state[0], -X_LIMIT, X_LIMIT)), float(state[2])
-    tip = across + 2 * HALF_LENGTH * scale * np.sin(lean), ground - 2 * HALF_LENGTH * scale * np.cos(lean)
-    draw_line(picture, (72 - scale * X_LIMIT, ground), (72 + scale * X_LIMIT, ground), GREY)
-    draw_line(picture, (across - 8, ground), (across + 8, ground), BLACK, thickness=10)
-    draw_line(picture, (across, ground), tip, RED, thickness=4)
-    return picture

@@ -38,8 +38,8 @@ def error_by_horizon(d: Diagnosis) -> go.Figure | None:
     _line(drawn, np.asarray(d.open_loop.spread)[:, 1], _EXPECTED, "what it expects")
     _line(drawn, np.asarray(d.open_loop.still)[:, 1], _STILL, "nothing changes")
     drawn.add_hline(y=TRUSTED_ERROR, line={"color": MUTED, "width": 1, "dash": "dot"})
-    lines = [np.asarray(x)[:, 1] for x in (d.open_loop.mean, d.open_loop.spread, d.open_loop.still)]
-    highest = float(np.nanmax(np.concatenate([*lines, [TRUSTED_ERROR]])))
+    medians = [np.asarray(x)[:, 1] for x in (d.open_loop.mean, d.open_loop.spread, d.open_loop.still)]
+    highest = float(np.nanmax(np.concatenate([*medians, [TRUSTED_ERROR]])))
     band = float(np.nanmax(np.asarray(d.open_loop.mean)))
     return drawn.update_yaxes(range=[0, min(1.1 * max(highest, min(band, 2.0 * highest)), 5.0)])
 
