@@ -218,6 +218,16 @@ def test_a_checkpoint_of_another_agent(finished, tmp_path):
         forethought.load(run)
 
 
+def test_a_checkpoint_without_a_counter(finished, tmp_path):
+    run, checkpoints = damaged(finished, tmp_path)
+    for path in checkpoints:
+        meta = json.loads((path / "meta.json").read_text())
+        del meta["host"]["dict"]["counters"]["dict"]["learned"]
+        (path / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(CheckpointError, match="lacks learned: another version of forethought wrote it"):
+        forethought.load(run)
+
+
 def test_a_directory_that_is_no_run(tmp_path):
     with pytest.raises(CheckpointError, match="is not a run directory"):
         forethought.load(tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 
 from forethought.agents.base import Agent, Phase
 from forethought.envs.contract import Step
-from forethought.errors import TrainingDiverged, UsageError
+from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
 from forethought.training.program import Program
 from forethought.types import PyTree, Transition
@@ -192,7 +192,13 @@ class Learner:
         }
 
     def restore(self, tree: PyTree, counters: dict[str, Any]) -> None:
-        """Become what `tree` and `counters` were."""
+        """Become what `tree` and `counters` were. Raises `CheckpointError` where these lack something."""
+        missing = sorted(self.counters().keys() - counters.keys())
+        if missing:
+            raise CheckpointError(
+                f"the checkpoint lacks {', '.join(missing)}: another version of forethought wrote it; use that one, or "
+                "train anew"
+            )
         self.state, self.carry = tree["state"], tree["carry"]
         # A run that goes on for longer than it was made for has more room than the checkpoint knows of.
         self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
