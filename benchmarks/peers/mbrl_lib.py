@@ -121,8 +121,14 @@ def mbpo_config(steps: int, quick: bool) -> omegaconf.DictConfig:
     algorithm |= {"sac_samples_action": True, "initial_exploration_steps": RANDOM_STEPS, "num_eval_episodes": 1}
     agent = {"_target_": "mbrl.third_party.pytorch_sac_pranz24.sac.SAC", "num_inputs": 4, "action_space": space}
     algorithm |= {"random_initial_explore": True, "agent": {**agent, "args": sac}}
-    overrides = {"num_steps": length, "epoch_length": length, "num_elites": 5, "patience": 5, "model_lr": 0.001}
-    overrides |= {"model_wd": 0.00001, "model_batch_size": 256, "validation_ratio": 0.2, "freq_train_model": every}
+    overrides: dict[str, object] = {"num_steps": length, "epoch_length": length, "num_elites": 5, "patience": 5}
+    overrides |= {
+        "model_lr": 0.001,
+        "model_wd": 0.00001,
+        "model_batch_size": 256,
+        "validation_ratio": 0.2,
+        "freq_train_model": every,
+    }
     overrides |= {"effective_model_rollouts_per_step": 400, "rollout_schedule": [1, 15, 1, 1]}
     overrides |= {"num_sac_updates_per_step": 20, "sac_updates_every_steps": 1, "sac_batch_size": 256}
     overrides |= {"num_epochs_to_retain_sac_buffer": 1, "sac_target_entropy": -0.05}
