@@ -18,6 +18,7 @@ from forethought.training.program import Program
 from forethought.types import Box, EnvSpec
 
 N_OBS, N_ACTION = 4, 1
+CONFIG = replace(from_dict(PETSConfig, PETS_PRESETS["cartpole"].settings), horizon=15)
 SPEC = EnvSpec("forethought/CartPoleContinuous-v0", Box((N_OBS,)), Box((N_ACTION,)), 200)
 
 
@@ -26,8 +27,7 @@ def run(quick: bool) -> Result:
 
     From the observation in the host's memory to the action there.
     """
-    config = replace(from_dict(PETSConfig, PETS_PRESETS["cartpole"].settings), horizon=15)
-    timing, gflop = time_decisions(config, 2 if quick else 12), gflop_of(config)
+    timing, gflop = time_decisions(CONFIG, 2 if quick else 12), gflop_of(CONFIG)
     repeats = ["--repeats", "1" if quick else "5"]
     theirs = venv.run_script("mbrl", "mbrl_lib.py", ["plan", *repeats], probe=["plan", "--repeats", "1"])
     return Result(

@@ -3,11 +3,8 @@
 from dataclasses import replace
 
 from benchmarks.results import Check, Result
-from benchmarks.workloads.plan_cem import gflop_of, time_decisions
-from forethought.agents.control.pets import PETSConfig
-from forethought.agents.presets import PETS_PRESETS
+from benchmarks.workloads.plan_cem import CONFIG, gflop_of, time_decisions
 from forethought.planning.cem import CEM
-from forethought.training.config import from_dict
 
 DECISIONS = 20  # per repeat
 
@@ -18,11 +15,10 @@ def run(quick: bool) -> Result:
     With the ensemble of `plan_cem`, 5 members of 4 x 200, and with 5 members of 2 x 128, the size that a control loop
     would rather take. From the observation in the host's memory to the action there.
     """
-    base = from_dict(PETSConfig, PETS_PRESETS["cartpole"].settings)
     checks, details = [], {}
-    for hidden in (base.model_hidden, (128, 128)):
+    for hidden in (CONFIG.model_hidden, (128, 128)):
         search = CEM(population=64, elites=8, iterations=3)
-        config = replace(base, horizon=10, particles=1, model_hidden=hidden, search=search)
+        config = replace(CONFIG, horizon=10, particles=1, model_hidden=hidden, search=search)
         timing = time_decisions(config, 2 if quick else 40, DECISIONS)
         name = f"{config.members} members of {len(hidden)} x {hidden[0]}"
         checks.append(Check(f"time per action, {name}", 1000 * timing.best / DECISIONS, 5, "ms", "at most"))
