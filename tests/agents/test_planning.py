@@ -153,5 +153,5 @@ def test_impossible_settings_are_refused(name, settings, words):
 
 @pytest.mark.parametrize("name", ["cem", "icem", "pets"])
 def test_no_more_elites_than_plans(name):
-    with pytest.raises(UsageError, match="elites is 30; it must be between 1 and 20"):
+    with pytest.raises(UsageError, match=r"the search has 30 elites of a population of 20; lower search\.elites"):
         from_dict(find(name).load()[1], {"search.population": 20, "search.elites": 30})

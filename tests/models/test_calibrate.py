@@ -106,5 +106,5 @@ def test_the_spread_widens_the_noise_and_the_density_alike():
 
 
 def test_calibration_needs_a_hold_out():
-    with pytest.raises(UsageError, match="calibrate needs held-out transitions; set a holdout_ratio above 0"):
+    with pytest.raises(UsageError, match=r"calibrate needs held-out transitions; set fit\.holdout_ratio above 0"):
         FitConfig(calibrate=True, holdout_ratio=0.0)

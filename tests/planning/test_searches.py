@@ -269,8 +269,8 @@ def test_a_carry_moves_on_by_one_step(search):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: CEM(population=10, elites=11), "elites is 11; it must be between 1 and 10"),
-        (lambda: ICEM(population=10, elites=11), "elites is 11; it must be between 1 and 10"),
+        (lambda: CEM(population=10, elites=11), "the search has 11 elites of a population of 10; lower search.elites"),
+        (lambda: ICEM(population=10, elites=11), "the search has 11 elites of a population of 10; lower search.elites"),
         (lambda: CEM(population=0), "population is 0; it must be at least 1"),
         (lambda: ICEM(population=0), "population is 0"),
         (lambda: MPPI(population=0), "population is 0"),

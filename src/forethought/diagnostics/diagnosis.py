@@ -65,10 +65,10 @@ def write_diagnosis(diagnosis: Diagnosis, verdict: list[str], path: Path) -> Pat
     return path
 
 
-def read_diagnosis(path: Path) -> Diagnosis:
+def read_diagnosis(path: str | Path) -> Diagnosis:
     """What `write_diagnosis` wrote. Raises `CheckpointError` where it is something else."""
     try:
-        said = json.loads(path.read_text())
+        said = json.loads(Path(path).read_text())
         if said["format"] != FORMAT:
             raise CheckpointError(f"{path} has format {said['format']}, this version reads {FORMAT}")
         return from_json(Diagnosis, said)

@@ -55,7 +55,7 @@ class FitConfig:
             raise UsageError(f"learning_rate is {self.learning_rate}; it must be above 0")
         require_within("holdout_ratio", self.holdout_ratio, 0.0, 0.9)
         if self.calibrate and self.holdout_ratio == 0.0:
-            raise UsageError("calibrate needs held-out transitions; set a holdout_ratio above 0")
+            raise UsageError("calibrate needs held-out transitions; set fit.holdout_ratio above 0, such as 0.2")
         require_within("min_gain", self.min_gain, 0.0, 0.99)
         for name in ("batch_size", "max_holdout", "patience", "max_epochs"):
             require_within(name, getattr(self, name), 1)

@@ -38,7 +38,12 @@ class _Refits:
 
     def __post_init__(self) -> None:
         require_within("population", self.population, 1)
-        require_within("elites", self.elites, 1, self.population)
+        require_within("elites", self.elites, 1)
+        if self.elites > self.population:
+            raise UsageError(
+                f"the search has {self.elites} elites of a population of {self.population}; lower search.elites, or "
+                "raise search.population"
+            )
         require_within("iterations", self.iterations, 1)
         require_within("momentum", self.momentum, 0.0, 1.0)
         require_within("initial_std", self.initial_std, 1e-8)
