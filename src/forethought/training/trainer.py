@@ -93,7 +93,7 @@ class Trainer:
     def _loop(self) -> None:
         if self.obs is None:
             self.obs = self._guarded(self.world.reset)
-            self.progress.compiling("evaluation")
+            self.progress.compiling(f"the policy, then evaluating it ({self.config.eval_episodes} per seed)")
             self._evaluate()
             self._save()
         if self._evaluating:  # the run was saved because its evaluation failed
