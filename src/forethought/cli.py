@@ -105,7 +105,7 @@ class Diagnose:
     horizon: int | None = None
     """Imagined steps to look at. Default: 30, or as long as the episodes are."""
     episodes: int | None = None
-    """Held-out episodes with the run's policy. Default: 10; 2 for planners, whose actions are dear."""
+    """Held-out episodes with the run's policy, 2 at least. Default: 10; 2 for planners, whose actions are dear."""
     seed: int = 0
     """Chooses the episodes."""
     of_seed: int | None = None

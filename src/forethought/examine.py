@@ -98,14 +98,17 @@ def _measured(
 ) -> Diagnosis:
     policy = _policy(agent, state)
     n = episodes or (_EPISODES if policy else _DEAR_EPISODES)
-    tell(f"playing {n} held-out episodes with the policy and {(n + 1) // 2} with random actions")
-    own = _play(config, seed, "diagnose", n, lambda world: _acting(agent, state, seed, n))
-    others = _play(config, seed, "diagnose random", (n + 1) // 2, lambda world: _random(world, seed))
-    steps = horizon or min(HORIZON, sorted(e.length for e in own)[-2])
-    tell(f"imagining up to {steps} steps, and planning")
-    world = make_world(config, [seed], _PLANS, stream="diagnose plans")
     key = purpose_key(jax.random.key(seed), "diagnose", 0)
+    world = make_world(config, [seed], _PLANS, stream="diagnose plans")
     try:
+        limit = world.spec.max_episode_steps
+        if horizon is not None and limit is not None and horizon > limit:
+            raise UsageError(f"horizon is {horizon}; no episode of {config.env} has more than {limit} steps")
+        tell(f"playing {n} held-out episodes with the policy and {(n + 1) // 2} with random actions")
+        own = _play(config, seed, "diagnose", n, lambda world: _acting(agent, state, seed, n))
+        others = _play(config, seed, "diagnose random", (n + 1) // 2, lambda world: _random(world, seed))
+        steps = horizon or min(HORIZON, sorted(e.length for e in own)[-2])
+        tell(f"imagining up to {steps} steps, and planning")
         return measure(model, own, horizon=steps, policy=policy, others=others, world=world, settings=settings, key=key)
     finally:
         world.close()
