@@ -8,17 +8,17 @@ import numpy as np
 
 from benchmarks.results import Check, Result
 from benchmarks.tasks.common import Request
-from forethought.diagnostics import measure
+from forethought import envs
+from forethought.diagnostics import Episode, collect, measure
 from forethought.diagnostics.calibration import LEVELS
-from forethought.diagnostics.episodes import Episode
-from forethought.envs.control import Pendulum
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig, fit, init
 from forethought.models.termination import never
 from forethought.replay import ring
 from forethought.types import Transition
 
-_LENGTH, _HELD_OUT = 200, 10
+_LENGTH, _HELD_OUT = 200, 10  # steps per episode, episodes
+_STEPS = 1, 3, 10  # those that `measure` looks at for a horizon of 10
 
 
 def calibration_pendulum(asked: Request) -> Result:
@@ -28,9 +28,10 @@ def calibration_pendulum(asked: Request) -> Result:
     """
     means, details = [], {}
     for name, config in {"as fitted": FitConfig(), "calibrate": FitConfig(calibrate=True)}.items():
-        covered, nll = np.transpose([_judged(config, asked.steps, seed) for seed in range(asked.seeds)])
-        means.append(float(np.mean(covered)))
-        details[name] = {"coverage_90": covered, "mean": means[-1], "nll": nll, "mean_nll": float(np.mean(nll))}
+        covered, nll = zip(*[_judged(config, asked.steps, seed) for seed in range(asked.seeds)], strict=True)
+        means.append(float(np.mean(covered, axis=0)[0]))
+        after = dict(zip((f"{steps} steps" for steps in _STEPS), np.mean(covered, axis=0), strict=True))
+        details[name] = {"coverage_90": covered, "mean": after, "nll": nll, "mean_nll": float(np.mean(nll))}
     as_fitted, calibrated = (100 * share for share in means)
     checks = (
         Check("one step ahead, as fitted", as_fitted, 95.0, "%", "at most"),
@@ -41,41 +42,40 @@ def calibration_pendulum(asked: Request) -> Result:
     return Result("calibration_pendulum", "learning", title, checks, details)
 
 
-def _judged(config: FitConfig, steps: int, seed: int) -> tuple[float, float]:
-    """Share of the observations inside of the central 90 % of what the model foretold, and the NLL, one step ahead."""
-    key_data, key_model, key_fit, key_judge = jax.random.split(jax.random.key(seed), 4)
+def _judged(config: FitConfig, steps: int, seed: int) -> tuple[np.ndarray, float]:
+    """What the central 90 % of the predictions hold after 1, 3 and 10 steps, and the NLL one step ahead."""
+    key_model, key_fit, key_judge = jax.random.split(jax.random.key(seed), 3)
     n = steps // _LENGTH
-    data = _wandered(n + _HELD_OUT, key_data)
-    rows = jax.tree.map(lambda x: x[:n].reshape(-1, *x.shape[2:]), data)
-    replay = ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), len(rows.reward)), rows)
+    episodes = _wandered(n + _HELD_OUT, seed)
+    replay = _replay(episodes[:n])
     start = init(Ensemble(3, 1, key=key_model, termination=never), config)
     state, _ = jax.jit(lambda s, r: fit(s, r, config, key=key_fit))(start, replay)
-    unseen = [_episode(jax.tree.map(lambda x, i=i: np.asarray(x[i]), data)) for i in range(n, n + _HELD_OUT)]
-    found = measure(state.model.predictor(), unseen, horizon=2, key=key_judge)
+    found = measure(state.model.predictor(), episodes[n:], horizon=_STEPS[-1], key=key_judge)
     assert found.calibration is not None
     assert found.nll is not None
-    return float(found.calibration.coverage[0, LEVELS.index(0.9)]), float(found.nll)
+    assert found.calibration.steps.tolist() == list(_STEPS)
+    return np.asarray(found.calibration.coverage)[:, LEVELS.index(0.9)], float(found.nll)
 
 
-def _wandered(episodes: int, key: jax.Array) -> Transition:
-    """Whole episodes of the pendulum, [episodes, steps, ...]."""
-    env = Pendulum()
+def _wandered(n: int, seed: int) -> list[Episode]:
+    """Whole episodes of the pendulum whose actions wander."""
+    world = envs.make("forethought/Pendulum-v0", seeds=[seed], envs_per_seed=n)
+    rng = np.random.default_rng(seed)
 
-    def play(key: jax.Array) -> Transition:
-        key_begin, key_steps = jax.random.split(key)
-        state, obs = env.reset(env.init(key_begin), key_begin)
+    def act(obs: np.ndarray, first: np.ndarray, action: Any, t: int) -> tuple[np.ndarray, Any]:
+        action = np.clip(0.8 * action + 0.5 * rng.normal(size=(n, 1)), -1.0, 1.0).astype(np.float32)
+        return action, action
 
-        def step(carry: tuple, key: jax.Array) -> tuple[tuple, Transition]:
-            state, obs, action = carry
-            action = jnp.clip(0.8 * action + 0.5 * jax.random.normal(key, (1,)), -1.0, 1.0)
-            state, next_obs, reward, ended = env.step(state, action, key)
-            return (state, next_obs, action), Transition(obs, action, reward, next_obs, ended, jnp.zeros_like(ended))
-
-        return jax.lax.scan(step, (state, obs, jnp.zeros(1)), jax.random.split(key_steps, _LENGTH))[1]
-
-    return jax.jit(jax.vmap(play))(jax.random.split(key, episodes))
+    try:
+        return collect(world, act, np.zeros((n, 1)), most_steps=_LENGTH)
+    finally:
+        world.close()
 
 
-def _episode(rows: Any) -> Episode:
-    obs = np.concatenate([rows.obs, rows.next_obs[-1:]])
-    return Episode(obs, rows.action, rows.reward, terminated=False, truncated=True)
+def _replay(episodes: list[Episode]) -> ring.Ring:
+    """All steps of the episodes."""
+    obs, next_obs = (np.concatenate([e.obs[part] for e in episodes]) for part in (slice(-1), slice(1, None)))
+    action, reward = (np.concatenate([getattr(e, name) for e in episodes]) for name in ("action", "reward"))
+    no = np.zeros(len(reward), bool)
+    rows = jax.tree.map(jnp.asarray, Transition(obs, action, reward, next_obs, no, no))
+    return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), len(reward)), rows)

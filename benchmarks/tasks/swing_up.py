@@ -6,20 +6,17 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 
 from forethought.envs.control import MAX_SPEED, Pendulum, PendulumState
-from forethought.models.oracle import Oracle
 
 _ANGLES, _SPEEDS, _ACTIONS = 401, 321, 33
 _STEPS = 200
 
 
-def best_returns(env: Pendulum, episodes: int, seed: int) -> np.ndarray:
-    """Returns of the greedy policy of the value on the grid, from where the oracle's episodes of this seed begin.
+def best_returns(env: Pendulum, state: PendulumState) -> np.ndarray:
+    """Returns of whole episodes of the greedy policy of the value on the grid, from each of n states.
 
     ``V_k(s) = max_a r(s, a) + V_{k-1}(s')`` with k steps to go, linear between the points. The actions are carried out
     in the true dynamics, so the returns are real ones: a lower bound of the best, close to it on a fine grid.
     """
-    begin, _ = jax.random.split(jax.random.key(seed))
-    state = Oracle(env).begin(episodes, key=begin).state
     actions = jnp.linspace(-1.0, 1.0, _ACTIONS)[:, None]
     angles, speeds = jnp.linspace(-jnp.pi, jnp.pi, _ANGLES), jnp.linspace(-MAX_SPEED, MAX_SPEED, _SPEEDS)
     grid = PendulumState(*(x.ravel() for x in jnp.meshgrid(angles, speeds, indexing="ij")))

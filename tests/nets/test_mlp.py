@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from forethought.nets.mlp import MLP, fan_in_uniform, truncated_normal
+from forethought.nets.mlp import MLP, fan_in_uniform, silu, truncated_normal
 
 
 def test_it_is_affine_maps_with_the_activation_between_them():
@@ -45,3 +45,9 @@ def test_a_stack_of_networks_is_a_vmap_of_one():
     for i, key in enumerate(keys):
         alone = MLP((2, 4, 1), jax.nn.silu, key=key)
         np.testing.assert_allclose(out[i], jax.vmap(alone)(x), rtol=1e-5)
+
+
+def test_silu_is_x_times_sigmoid():
+    x = jnp.linspace(-20.0, 20.0, 401)
+    np.testing.assert_allclose(silu(x), jax.nn.silu(x), atol=2e-6)
+    np.testing.assert_allclose(jax.vmap(jax.grad(silu))(x), jax.vmap(jax.grad(jax.nn.silu))(x), atol=2e-6)

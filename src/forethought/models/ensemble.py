@@ -124,8 +124,7 @@ class Ensemble(eqx.Module):
     def predictor(self) -> "Ensemble":
         """The ensemble of the elites alone, apart from each other: what imagination should use.
 
-        Stacked members are for learning; a step takes about a tenth less time with single ones (on a CPU, where
-        several products share the cores better than one batched product).
+        Stacked members are for learning; on a CPU several products share the cores better than one batched product.
         """
         if isinstance(self.members, tuple):
             return self
@@ -194,7 +193,7 @@ class Ensemble(eqx.Module):
             return jnp.take_along_axis(of_members, rows, axis=0).reshape(-1, *of_members.shape[2:])[: x.shape[0]]
 
         # In two parts: XLA computes what two gathers read beforehand and in parallel, but would draw the noise within a
-        # single one, element by element, which takes an eighth of the step.
+        # single one, element by element.
         return back(y[..., 0]), back(y[..., 1:]), back(said.end_logit)
 
     def _mean(self, x: Float[Array, "n i"]) -> tuple[Float[Array, " n"], Float[Array, "n o"], Float[Array, " n"]]:

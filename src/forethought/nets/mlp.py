@@ -77,9 +77,6 @@ class MLP(eqx.Module):
 
 
 def silu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
-    """``x sigmoid(x)``, as ``(1 + tanh(x / 2)) x / 2``: XLA's CPU backend has a fast tanh, but no fast sigmoid.
-
-    A step of an ensemble takes an eighth less time (`python -m benchmarks.speed plan_cem`).
-    """
+    """``x sigmoid(x)``, as ``(1 + tanh(x / 2)) x / 2``: XLA's CPU backend has a fast tanh, but no fast sigmoid."""
     half = 0.5 * x
     return half + half * jnp.tanh(half)

@@ -54,12 +54,9 @@ class RunDir:
             "live": live,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            (path / "config.json").write_text(json.dumps(described, indent=2) + "\n")
-        except OSError as error:
-            raise CheckpointError(disk_problem(error, path)) from error
-        return cls(path)
+        run = cls(path)
+        write_atomically(run.config_path, json.dumps(described, indent=2) + "\n", then="train again")
+        return run
 
     @classmethod
     def open(cls, path: Path) -> "RunDir":

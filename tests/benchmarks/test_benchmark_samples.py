@@ -1,0 +1,64 @@
+"""When a return was first reached, and the table of it, on records written by hand."""
+
+import numpy as np
+import pytest
+
+from benchmarks.tables import samples as samples_table
+from benchmarks.tasks.control import planned_trials
+from benchmarks.tasks.samples import first_steps
+
+
+class Records:
+    """What is read of a run."""
+
+    def __init__(self, *records, random_steps=100):
+        self.records, self.config = records, {"agent": {"random_steps": random_steps}}
+
+    def of(self, kind):
+        return [record for record in self.records if record["kind"] == kind]
+
+
+def evaluation(step, *of_seeds):
+    return {"kind": "eval", "env_steps": step, "return": of_seeds}
+
+
+def episode(end, length, value, seed=0):
+    return {"kind": "episode", "env_steps": end, "length": length, "return": value, "seed": seed}
+
+
+def test_the_first_evaluation_whose_mean_reaches_the_goal_counts():
+    run = Records(
+        evaluation(0, [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]),
+        evaluation(50, [9.0, 11.0], [9.0, 10.9], [0.0, 9.0]),
+        evaluation(100, [0.0, 0.0], [10.0, 12.0], [9.0, 10.0]),
+    )
+    assert first_steps(run, 3, 10.0, planner=False).tolist() == [50.0, 100.0, np.inf]
+
+
+def test_planners_count_from_the_beginning_of_the_first_two_good_trials():
+    """The trial of 12 at step 150 is alone; those that end at 220 and 260 have a mean of 10, and begin at 180."""
+    good = [episode(150, 40, 12.0), episode(180, 30, 1.0), episode(220, 40, 8.0), episode(260, 40, 12.0)]
+    never = [episode(150, 40, 1.0, seed=1), episode(190, 40, 12.0, seed=1)]
+    assert first_steps(Records(*good, *never), 2, 10.0, planner=True).tolist() == [180.0, np.inf]
+
+
+def test_trials_that_began_with_random_actions_do_not_count():
+    run = Records(episode(90, 90, 50.0), episode(130, 40, 60.0), episode(170, 40, 1.0), episode(140, 40, 2.0, seed=1))
+    assert [[trial["return"] for trial in of_seed] for of_seed in planned_trials(run, 2)] == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(("iqm", "mean", "fewer"), [(500.0, "500", "4"), (None, "never", "-")])
+def test_the_table_says_how_many_seeds_got_there_and_how_much_sooner_than_sac(iqm, mean, fewer):
+    def run(iqm, steps):
+        return {
+            "first_step": steps,
+            "iqm": iqm,
+            "interval": [400.0, None],
+            "env": "E-v0",
+            "goal": -200.0,
+            "budget": 3000,
+        }
+
+    details = {"sac": run(2000.0, [2000, 2000]), "pets": run(iqm, [500, None])}
+    page = samples_table({("learning", "samples_e"): {"details": details}})
+    assert f"| E-v0, -200 | pets | {mean} | 400 to never | 1 of 2 | {fewer} | 3,000 |" in page
