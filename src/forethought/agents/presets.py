@@ -120,8 +120,9 @@ PLANNING_PRESETS: dict[str, Preset] = {
     ),
     "gym-cartpole": Preset(
         "forethought/GymCartPole-v0",
-        "as cartpole, with the reward of MBBL's task known",
-        {**_CARTPOLE, "reward": "known", "horizon": 30},
+        "POPLIN's code (``WilsonWangTHU/POPLIN``) for horizon and the mean of all members, which its PETS uses too; else as "
+        "cartpole, with the reward of MBBL's task known",
+        {**_CARTPOLE, "reward": "known", "horizon": 30, "propagation": "expectation", "particles": 1},
     ),
     "pendulum": Preset(
         "Pendulum-v1",
