@@ -212,16 +212,22 @@ def load(path: str | Path, *, seed: int | None = None) -> Policy:
     return _policy(agent, codec, learner, config.seed_list.index(chosen), chosen)
 
 
-def evaluate(path: str | Path, *, episodes: int = 100, seed: int = 0) -> Evaluation:
-    """Play episodes with every seed of a run; ``seed`` chooses the episodes."""
-    require_within("episodes", episodes, 1)
+def evaluate(path: str | Path, *, episodes: int | None = None, seed: int = 0) -> Evaluation:
+    """Play episodes with every seed of a run's newest checkpoint; ``seed`` chooses the episodes.
+
+    ``episodes`` per seed are 100 unless told otherwise, 2 for planners, whose actions are dear.
+    """
+    if episodes is not None:
+        require_within("episodes", episodes, 1)
     RunDir.open(Path(path)).require_world()
     config, _, _, learner = load_learner(path)
+    episodes = episodes or catalog.find(config.algorithm).judged_episodes
 
     def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
         return learner.program.act(learner.state, carry, obs, first, t, explore=False)
 
-    return play(act, learner.program.init_carry(episodes), config, episodes=episodes, stream=f"judge {seed}")
+    carry, at = learner.program.init_carry(episodes), learner.env_steps
+    return play(act, carry, config, episodes=episodes, stream=f"judge {seed}", env_steps=at)
 
 
 def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:

@@ -10,12 +10,15 @@ from typing import Any
 from forethought.errors import UsageError, nearest
 
 
-def parse(cls: Any, args: list[str], prog: str, default: Any = None) -> Any:
-    """Parse arguments into a dataclass whose docstrings are the help; raises `UsageError` in one line."""
+def parse(cls: Any, args: list[str], prog: str, default: Any = None, about: str | None = None) -> Any:
+    """Parse arguments into a dataclass whose docstrings are the help, below ``about`` or its own docstring.
+
+    Raises `UsageError` in one line.
+    """
     import tyro
 
     said = io.StringIO()
-    kwargs = {} if default is None else {"default": default}
+    kwargs = {"description": about} | ({} if default is None else {"default": default})
     try:
         with contextlib.redirect_stderr(said):
             asked, unknown = tyro.cli(cls, args=args, prog=prog, return_unknown_args=True, **kwargs)

@@ -30,6 +30,7 @@ Agents that learn a model of their world and think ahead in it.
 forethought COMMAND --help says more. Exit codes: 0 done, 2 bad request, 3 the environment failed, 4 a run or checkpoint
 cannot be read or written, 5 training diverged, 130 interrupted (and saved)."""
 
+_PIPED = 200  # columns of a table that goes to a file or another program
 _DEMO_AGENT = {"sac.hidden": (128, 128), "fit.max_epochs": 60}
 _DEMO_STEPS = 2500
 
@@ -86,8 +87,8 @@ class Eval:
 
     run: Positional[Path]
     """The run directory."""
-    episodes: int = 100
-    """Episodes per seed."""
+    episodes: int | None = None
+    """Episodes per seed. Default: 100; 2 for planners, whose actions are dear."""
     seed: int = 0
     """Chooses the episodes."""
     json: bool = False
@@ -192,7 +193,11 @@ def _train(args: list[str]) -> int:
 
     preset, settings, _ = catalog.find_preset(algorithm, option(args, "--preset"), env)
     default: Any = Train(agent=from_dict(config_class, settings))
-    asked = parse(Train[config_class], args[2:], f"forethought train {algorithm} {env}", default)  # type: ignore[valid-type]
+    about = f"{Train.__doc__}"
+    if preset:
+        about += f" Defaults are those of the preset {preset} ({catalog.find(algorithm).presets[preset].source})."
+    train: Any = Train[config_class]  # type: ignore[valid-type]
+    asked = parse(train, args[2:], f"forethought train {algorithm} {env}", default, about)
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) is not None}
     options.pop("run", None)
     options.update(agent=to_dict(asked.agent), env_kwargs=json_object(asked.env_kwargs, "--env-kwargs"))
@@ -220,7 +225,7 @@ def _eval(args: list[str]) -> int:
     if asked.json:
         print(json.dumps({"return": judged.returns.tolist(), "length": judged.lengths.tolist()}))
     else:
-        line = f"return {per_seed.mean():.4g} over {asked.episodes} episodes"
+        line = f"step {judged.env_steps:,}: return {per_seed.mean():.4g} over {judged.returns.shape[1]} episodes"
         if len(per_seed) > 1:
             low, high = bootstrap_interval(per_seed)
             line += f" of each of {len(per_seed)} seeds, 95 % interval [{low:.4g}, {high:.4g}]"
@@ -278,7 +283,7 @@ def _list(args: list[str]) -> int:
         table.add_column("what it is")
         for name, entry in ALGORITHMS.items():
             table.add_row(name, entry.use, f"{entry.summary} ({entry.paper})")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _PIPED).print(table)
     return 0
 
 
@@ -311,13 +316,14 @@ def _finish(run: Any) -> int:
     from rich.console import Console
 
     from forethought.api import report_run
+    from forethought.training.progress import learned
 
     before, after, report = report_run(run.path)
     lines = {
         "return before": f"{before:.4g}",
         "return after": f"{after:.4g}",
         "environment steps": f"{run.summary['env_steps']:,} per seed",
-        "updates": f"{run.summary['updates']:,} per seed",
+        **{name: f"{count} per seed" for name, count in learned(run.summary["updates"], run.summary["fits"])},
         "wall time": f"{run.summary['wall_s']:.0f} s",
         "run": run.path,
         "report": report,

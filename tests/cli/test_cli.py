@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from forethought import cli
+from forethought.agents import catalog
 
 TINY = [
     *["--steps", "60", "--eval-every", "30", "--eval-episodes", "2", "--log-every", "10"],
@@ -51,6 +52,16 @@ def test_eval_is_the_same_twice_and_differs_with_the_seed(trained, capsys):
         assert run("eval", trained, "--episodes", 2, "--seed", seed, "--json") == 0
         said.append(capsys.readouterr().out)
     assert said[0] == said[1] != said[2]
+
+
+def test_eval_says_which_step_it_judges(trained, capsys):
+    assert run("eval", trained, "--episodes", 2) == 0
+    assert capsys.readouterr().out.startswith("step 60: return -")
+
+
+def test_planners_are_judged_on_few_episodes():
+    assert {catalog.find(name).judged_episodes for name in ("sac", "mbpo", "dyna-q")} == {100}
+    assert {catalog.find(name).judged_episodes for name in ("cem", "pets", "poplin-p")} == {2}
 
 
 def test_eval_writes_a_video(trained, tmp_path, capsys):
@@ -133,6 +144,26 @@ def test_piped_output_is_plain_lines(tmp_path):
     assert "compiling update" in done.stdout
     assert "step 60/60" in done.stdout
     assert "return after" in done.stdout
+
+
+def test_the_display_counts_what_an_agent_does():
+    from forethought.training.progress import Snapshot, describe
+
+    assert dict(describe(Snapshot(fits=5)))["fits of the model"] == "5"
+    assert "updates" not in dict(describe(Snapshot(fits=5)))
+    assert dict(describe(Snapshot(updates=1200)))["updates"] == "1,200"
+    assert dict(describe(Snapshot()))["updates"] == "0"
+
+
+def test_the_help_names_the_preset_that_its_defaults_come_from(capsys):
+    with pytest.raises(SystemExit):
+        run("train", "pets", "forethought/CartPoleContinuous-v0", "--help")
+    assert "preset cartpole (mbrl-lib" in capsys.readouterr().out
+
+
+def test_a_piped_list_keeps_one_line_per_algorithm():
+    done = subprocess.run([sys.executable, "-m", "forethought", "list"], capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["algorithm", *catalog.ALGORITHMS]
 
 
 def test_plain_lines_come_now_and_then(capsys):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from forethought.errors import CheckpointError, UsageError
-from forethought.report.html import write_report
+from forethought.report.html import verdict, write_report
+from forethought.report.read import read_run
 from forethought.report.video import write_video
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -92,6 +93,11 @@ def test_the_curve_is_in_the_file(report):
     first = {trace["name"]: trace for trace in figures[0]["data"]}
     assert first["mean of 3 seeds"]["y"][-1] == pytest.approx(-190.0)
     assert first["mean of 3 seeds"]["x"] == [0, 500, 1000, 1500, 2000, 2500, 3000]
+
+
+def test_the_verdict_counts_fits_where_there_are_no_updates(tmp_path, write_run):
+    run = write_run(tmp_path / "planner", seeds=1, summary={"status": "finished", "updates": 0})
+    assert "after 3,000 environment steps, 6 fits of the model and 4 min" in verdict(read_run(run))
 
 
 def test_the_verdict_says_it_all(report, root, one):

@@ -29,7 +29,7 @@ class Recorder:
     random_steps, replay_capacity = 0, 50
 
     def __init__(self, spec, every, start):
-        self.spec, self.config, self._phase = spec, None, Phase("note", every, self.write_down, start=start, updates=3)
+        self.spec, self.config, self._phase = spec, None, Phase("note", every, self.write_down, 3, start, "model")
 
     def init(self, *, key):
         return {"at": jax.numpy.zeros(20, int), "n": jax.numpy.array(0)}
@@ -73,6 +73,7 @@ def test_phases_run_at_their_own_steps_also_with_several_environments(num_envs, 
     assert learner.state["at"][0][: int(learner.state["n"][0])].tolist() == expected
     assert learner.updates == 3 * len(expected)
     assert learner.metrics("note") == {"step": [float(expected[-1])]}
+    assert learner.fits == len(expected)
 
 
 def test_what_is_remembered_is_what_happened():

@@ -21,8 +21,8 @@ from forethought.types import Box, Discrete, EnvSpec, Space
 class Entry:
     """One algorithm: where it stands, what it is, and which spaces it takes.
 
-    ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise: few where every action
-    is dear.
+    ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise, and ``judged_episodes``
+    are played to judge it: few where every action is dear.
     """
 
     module: str
@@ -36,6 +36,7 @@ class Entry:
     presets: dict[str, Preset] = field(default_factory=dict)
     evaluations: int = 20
     eval_episodes: int = 10
+    judged_episodes: int = 100
 
     def load(self) -> tuple[type, type]:
         """The classes of agent and config; this imports JAX."""
@@ -75,6 +76,7 @@ def _planning(
         presets=presets,
         evaluations=4,
         eval_episodes=1,
+        judged_episodes=2,
     )
 
 

@@ -122,5 +122,6 @@ def _draw_without_display() -> None:
     if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform != "linux":
         return
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # ALSA complains aloud where there is no sound card
     os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())  # SDL complains aloud where it is missing
     os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")

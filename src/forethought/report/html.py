@@ -68,7 +68,7 @@ def verdict(run: Run) -> str:
     seeds = len(end.per_seed) if end else int(run.config.get("seeds") or 1)
     each = " per seed" if seeds > 1 else ""
     cost = (
-        f"{plural(progress.env_steps, 'environment step')}{each}, {plural(progress.updates, 'update')} "
+        f"{plural(progress.env_steps, 'environment step')}{each}, {_learned(progress)} "
         f"and {duration(progress.wall_s)} of wall time"
     )
     if end is None:
@@ -80,6 +80,12 @@ def verdict(run: Run) -> str:
         f"{subject}: final return {interval(end.mean, end.low, end.high)} "
         f"(mean{width} over {over}{at}) after {cost}; status: {progress.status}."
     )
+
+
+def _learned(progress: series.Progress) -> str:
+    """Return how much was learned: planners fit models and make no updates."""
+    fits = plural(progress.fits, "fit") + " of the model"
+    return fits if progress.fits and not progress.updates else plural(progress.updates, "update")
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -15,10 +15,11 @@ STEP_LIMIT = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Undiscounted return and length (agent steps) of each episode, [seeds, episodes]."""
+    """Undiscounted return and length (agent steps) of each episode, [seeds, episodes], at a step of training."""
 
     returns: np.ndarray
     lengths: np.ndarray
+    env_steps: int
 
 
 def make_world(
@@ -39,7 +40,9 @@ def make_world(
 Actor = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]  # (obs, first, carry, t) -> action, carry
 
 
-def evaluate(act: Actor, carry: Any, config: RunConfig, *, episodes: int, stream: str) -> Evaluation:
+def evaluate(
+    act: Actor, carry: Any, config: RunConfig, *, episodes: int, stream: str, env_steps: int
+) -> Evaluation:
     """Play ``episodes`` episodes per seed side by side.
 
     ``act`` takes observations [K, episodes, ...], which episodes begin [K, episodes], its carry and the time, and
@@ -64,4 +67,4 @@ def evaluate(act: Actor, carry: Any, config: RunConfig, *, episodes: int, stream
             obs, first = step.obs, ended.reshape(k, episodes)
     finally:
         world.close()
-    return Evaluation(returns.reshape(k, episodes), lengths.reshape(k, episodes))
+    return Evaluation(returns.reshape(k, episodes), lengths.reshape(k, episodes), env_steps)

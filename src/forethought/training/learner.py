@@ -98,6 +98,11 @@ class Learner:
         """(seeds, environments per seed)."""
         return len(self.program.seeds), self.num_envs
 
+    @property
+    def fits(self) -> int:
+        """How often the phases of kind "model" have run."""
+        return max((due(phase, 0, self.learned) for phase in self.phases if phase.kind == "model"), default=0)
+
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Actions [K * N, ...] for observations [K * N, ...], exploring; random during the warm-up."""
         with self.clock.measure("act"):

@@ -17,6 +17,7 @@ class Snapshot:
     env_steps: int = 0
     frames: int = 0
     updates: int = 0
+    fits: int = 0
     episodes: int = 0
     wall_s: float = 0.0
     steps_per_s: float = 0.0
@@ -177,9 +178,15 @@ def describe(now: Snapshot) -> list[tuple[str, str]]:
         ("steps/s", number(now.steps_per_s or None)),
         ("elapsed", duration(now.wall_s)),
         ("left", duration(now.left_s)),
-        ("updates", f"{now.updates:,}"),
+        *learned(now.updates, now.fits),
     ]
     return cells + [(name, number(value)) for name, value in now.metrics.items()]
+
+
+def learned(updates: int, fits: int) -> list[tuple[str, str]]:
+    """How much was learned; what an agent does not do (a planner makes no updates) is left out once it has learned."""
+    counts = [("updates", updates), ("fits of the model", fits)]
+    return [(name, f"{count:,}") for name, count in counts if count] or [("updates", "0")]
 
 
 def number(value: float | None) -> str:

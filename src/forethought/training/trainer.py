@@ -162,7 +162,8 @@ class Trainer:
 
     def _judge(self, act: Any, carry: Any, stream: str) -> Evaluation:
         try:
-            return evaluate(act, carry, self.config, episodes=self.config.eval_episodes, stream=stream)
+            config, at = self.config, self.learner.env_steps
+            return evaluate(act, carry, config, episodes=config.eval_episodes, stream=stream, env_steps=at)
         except EnvironmentFault as fault:
             raise EnvironmentFault(f"in an episode of the evaluation: {fault}") from fault
 
