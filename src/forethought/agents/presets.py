@@ -120,8 +120,7 @@ PLANNING_PRESETS: dict[str, Preset] = {
     ),
     "gym-cartpole": Preset(
         "forethought/GymCartPole-v0",
-        "POPLIN's code (``WilsonWangTHU/POPLIN``) for horizon and the mean of all members, which its PETS uses too; else as "
-        "cartpole, with the reward of MBBL's task known",
+        "as cartpole, with the horizon, the mean of all members and the known reward of POPLIN's code (its PETS too)",
         {**_CARTPOLE, "reward": "known", "horizon": 30, "propagation": "expectation", "particles": 1},
     ),
     "pendulum": Preset(

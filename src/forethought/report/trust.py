@@ -118,11 +118,13 @@ def _confidence(page: Page, d: Diagnosis) -> list[str]:
 
 def _returns(page: Page, d: Diagnosis) -> list[str]:
     plans = (
-        "Each plan is made in the model, judged anew in it, and carried out with closed eyes in the real environment."
+        "Each plan is made in the model, judged anew in it, and carried out with closed eyes in the real environment. "
+        "Where the promise rises and reality does not, planning exploits the errors of the model."
     )
+    gap = "One dot for each start. Above the line the model promises more than comes true."
     return [
         "<h3>Imagined and real returns</h3>",
-        page.figure(trust_figures.value_gap(d), "Imagined against real return", "One dot for each start."),
+        page.figure(trust_figures.value_gap(d), "Imagined against real return", gap),
         page.figure(trust_figures.exploitation(d), "Imagined and real return against planning effort", plans),
     ]
 

@@ -40,9 +40,7 @@ def make_world(
 Actor = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]  # (obs, first, carry, t) -> action, carry
 
 
-def evaluate(
-    act: Actor, carry: Any, config: RunConfig, *, episodes: int, stream: str, env_steps: int
-) -> Evaluation:
+def evaluate(act: Actor, carry: Any, config: RunConfig, *, episodes: int, stream: str, env_steps: int) -> Evaluation:
     """Play ``episodes`` episodes per seed side by side.
 
     ``act`` takes observations [K, episodes, ...], which episodes begin [K, episodes], its carry and the time, and
