@@ -99,6 +99,14 @@ def test_the_agent_believes_its_elites_and_plans_alike_when_judged(to, first_act
     np.testing.assert_array_equal(exploring, judged)
 
 
+def test_the_precision_reaches_the_model_that_plans():
+    agent = small.make_agent("cem", SPEC, **{**SMALL, "model_hidden": (8, 8), "precision": "bfloat16"})
+    state = agent.init(key=jax.random.key(0))
+    first, middle, last = agent.world_model(state).members[0].layers
+    assert [x.weight.dtype for x in (first, middle, last)] == [jnp.float32, jnp.bfloat16, jnp.float32]
+    assert np.all(np.isfinite(act(agent, state, [0.5, -0.8])))
+
+
 def rows(obs, action, reward):
     obs, action = (jnp.asarray(x, jnp.float32) for x in (obs, action))
     no = jnp.zeros(len(obs), bool)

@@ -183,6 +183,28 @@ def test_the_predictor_is_the_elites_alone():
     assert set(np.round(np.asarray(belief.obs)[:, 0]).tolist()) == {4.0, 2.0}
 
 
+def test_a_predictor_in_bfloat16_rounds_between_hidden_layers_alone():
+    """Products of 8 bits err by less than a hundredth of what is said; what is learned stays as it was."""
+    options = {
+        "key": jax.random.key(0),
+        "members": 3,
+        "elites": 2,
+        "hidden": (64, 64, 64),
+        "propagation": "expectation",
+    }
+    whole, narrow = Ensemble(4, 1, **options), Ensemble(4, 1, **options, precision="bfloat16")
+    for layer, same in zip(narrow.members.layers, whole.members.layers, strict=True):
+        np.testing.assert_array_equal(layer.weight, same.weight)
+    (first, *middle, last), whole, narrow = narrow.predictor().members[0].layers, whole.predictor(), narrow.predictor()
+    assert {first.weight.dtype, last.weight.dtype, first.bias.dtype, middle[0].bias.dtype} == {jnp.dtype("float32")}
+    assert [layer.weight.dtype for layer in middle] == [jnp.bfloat16] * 2
+    x = jax.random.normal(jax.random.key(1), (2, 500, 5))
+    said, narrowly = whole.predict(x).mean, narrow.predict(x).mean
+    error = jnp.sqrt(jnp.mean((said - narrowly) ** 2) / jnp.var(said))
+    assert narrowly.dtype == jnp.float32
+    assert 1e-4 < error < 0.01
+
+
 def test_disagreement():
     belief, action = EnsembleBelief(jnp.array([[0.3], [2.0]])), jnp.array([[0.1], [0.9]])
     same = jax.tree.map(lambda x: jnp.broadcast_to(x[:1], x.shape), small_ensemble().members)

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from forethought.agents.base import Phase
 from forethought.errors import require_within
-from forethought.models.ensemble import Ensemble, Propagation
+from forethought.models.ensemble import Ensemble, Precision, Propagation
 from forethought.models.fit import FitConfig, FitState, fit
 from forethought.models.fit import init as init_fit
 from forethought.models.rewards import Reward
@@ -31,6 +31,9 @@ class EnsembleConfig:
     """Members with the least hold-out error, which imagination uses."""
     model_hidden: tuple[int, ...] = (200, 200, 200, 200)
     """Widths of the hidden layers of each member."""
+    precision: Precision = "float32"
+    """Of the products between hidden layers where the model is used: bfloat16 errs by some 0.3 %, and is much faster
+    where the processor has units for it."""
     fit: FitConfig = field(default_factory=FitConfig)
     """How the ensemble is fitted."""
     replay_capacity: int = 1_000_000
@@ -68,6 +71,7 @@ class EnsembleLearner:
             termination=self.termination,
             reward=self.reward,
             propagation=self.propagation,
+            precision=c.precision,
         )
         return init_fit(model, c.fit)
 

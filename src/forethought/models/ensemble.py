@@ -45,6 +45,7 @@ class Turn(NamedTuple):
 
 
 Propagation: TypeAlias = Literal["ts1", "ts_inf", "expectation"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 def ts1(n_members: int, n_group: int, key: Key) -> Turn:
@@ -81,6 +82,7 @@ class Ensemble(eqx.Module):
         reward: known function (obs, action, next_obs) -> reward, or None where the learned one counts.
         propagation: how particles meet members: "ts1" and "ts_inf" (see the functions of these names), or
             "expectation", where each moves by the mean of all members, without noise.
+        precision: of the products between hidden layers in a `predictor`; learning is always in float32.
     """
 
     members: MLP | tuple[MLP, ...]
@@ -93,6 +95,7 @@ class Ensemble(eqx.Module):
     termination: Termination | None = eqx.field(static=True)
     reward: Reward | None = eqx.field(static=True)
     propagation: Propagation = eqx.field(static=True)
+    precision: Precision = eqx.field(static=True)
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class Ensemble(eqx.Module):
         termination: Termination | None = None,
         reward: Reward | None = None,
         propagation: Propagation = "ts1",
+        precision: Precision = "float32",
     ):
         n_y = n_obs + 1
         sizes = (n_obs + n_action, *hidden, 2 * n_y + 1)
@@ -114,7 +118,8 @@ class Ensemble(eqx.Module):
         self.max_logvar, self.min_logvar = jnp.full(n_y, MAX_LOGVAR), jnp.full(n_y, MIN_LOGVAR)
         self.inputs, self.outputs = identity(n_obs + n_action), identity(n_y)
         self.elites, self.spread = jnp.arange(elites), jnp.ones(n_y)
-        self.termination, self.reward, self.propagation = termination, reward, propagation
+        self.termination, self.reward = termination, reward
+        self.propagation, self.precision = propagation, precision
 
     @property
     def n_members(self) -> int:
@@ -129,7 +134,7 @@ class Ensemble(eqx.Module):
         if isinstance(self.members, tuple):
             return self
         stacked, kept = self.members, jnp.arange(self.elites.shape[0])
-        members = tuple(jax.tree.map(lambda x, i=i: x[i], stacked) for i in self.elites)
+        members = tuple(_rounded(jax.tree.map(lambda x, i=i: x[i], stacked), self.precision) for i in self.elites)
         return eqx.tree_at(lambda e: (e.members, e.elites), self, (members, kept))
 
     def predict(self, x: Float[Array, "m g i"]) -> Prediction:
@@ -219,6 +224,16 @@ class Ensemble(eqx.Module):
         terms = (change - mean) ** 2 * jnp.exp(-logvar) + logvar + jnp.log(2.0 * jnp.pi)
         members = jax.nn.logsumexp(-0.5 * jnp.sum(terms, axis=-1), axis=0) - jnp.log(self.n_members)
         return members - jnp.sum(jnp.log(self.outputs.std[1:]))
+
+
+def _rounded(net: MLP, precision: Precision) -> MLP:
+    """The same network with products between hidden layers in another precision.
+
+    What goes in and comes out is told exactly: the first and the last layer, a tenth of the work, stay as they are.
+    """
+    first, *middle, last = net.layers
+    middle = [eqx.tree_at(lambda layer: layer.weight, layer, layer.weight.astype(precision)) for layer in middle]
+    return eqx.tree_at(lambda n: n.layers, net, (first, *middle, last))
 
 
 def _group(x: Float[Array, "n i"], m: int) -> Float[Array, "m g i"]:

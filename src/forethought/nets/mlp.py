@@ -32,7 +32,10 @@ def truncated_normal(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
 
 
 class Linear(eqx.Module):
-    """``y = x W + b`` with W of shape [in, out]; b starts at 0."""
+    """``y = x W + b`` with W of shape [in, out]; b starts at 0.
+
+    The product is taken in the numbers of W (bfloat16, say) and summed in those of b.
+    """
 
     weight: Float[Array, "i o"]
     bias: Float[Array, " o"]
@@ -43,7 +46,8 @@ class Linear(eqx.Module):
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
         """Unbatched."""
-        return x @ self.weight + self.bias
+        narrow = x.astype(self.weight.dtype)
+        return jnp.matmul(narrow, self.weight, preferred_element_type=self.bias.dtype) + self.bias
 
 
 class MLP(eqx.Module):
