@@ -20,8 +20,8 @@ _TRIALS = 6
 _SOLVED = 195.0
 # No evaluations: these agents act alike while learning and when judged, and every action is dear.
 ONCE = {"eval_every": 1_000_000, "eval_episodes": 1, "log_every": 50}
-# Fewer candidates than the presets', in bfloat16, so that two cores can do it; random shooting looks at as many plans at
-# once as CEM in its five iterations.
+# Fewer candidates than the presets', in bfloat16, so that two cores can do it; random shooting looks at as many plans
+# at once as CEM in its five iterations.
 _NARROW = {"precision": "bfloat16"}
 _FEWER = {"search.population": 100, "search.elites": 10, **_NARROW}
 _MANY = {"search.population": 500, **_NARROW}

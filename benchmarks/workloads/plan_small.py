@@ -12,8 +12,8 @@ DECISIONS = 20  # per repeat
 def run(quick: bool) -> Result:
     """Population 64, 3 iterations, horizon 10, one particle.
 
-    With the ensemble of `plan_cem`, 5 members of 4 x 200, also in bfloat16, and with 5 members of 2 x 128, the size that
-    a control loop would rather take. From the observation in the host's memory to the action there.
+    With the ensemble of `plan_cem`, 5 members of 4 x 200, also in bfloat16, and with 5 members of 2 x 128, the size
+    that a control loop would rather take. From the observation in the host's memory to the action there.
     """
     checks, details = [], {}
     search = CEM(population=64, elites=8, iterations=3)
