@@ -130,8 +130,8 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
             f"warning: {config.env} has no time limit, an episode may never end; "
             "register it with max_episode_steps, or pass it in env_kwargs"
         )
-    trainer = Trainer(config, run, agent, world, progress)
-    return Run(run.path, trainer.run())
+    with run.claimed():
+        return Run(run.path, Trainer(config, run, agent, world, progress).run())
 
 
 def resume(path: str | Path, *, steps: int | None = None, progress: Progress | None = None) -> Run:
@@ -147,20 +147,21 @@ def resume(path: str | Path, *, steps: int | None = None, progress: Progress | N
             raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
         config = dataclasses.replace(config, steps=steps)
     require_mirrors(config.mirror)
-    world = make_world(config, config.seed_list, config.num_envs)
-    agent = build_agent(config, world.spec)
-    trainer = Trainer(config, run, agent, world, progress)
-    if checkpoint.found(run.checkpoints):
-        trainer.resume()
-    else:  # killed before the first checkpoint: beginning again is going on exactly
-        run.cut_metrics(0)
-    at = trainer.learner.env_steps
-    if at >= config.steps:
-        raise UsageError(f"the run has finished its {config.steps} steps; extend it with --steps N")
-    if steps is not None:
-        run.extend(steps)
-    progress.begin(_title(config), [f"going on at step {at:,}", device_line(), f"run directory: {run.path}"])
-    return Run(run.path, trainer.run())
+    with run.claimed():
+        world = make_world(config, config.seed_list, config.num_envs)
+        agent = build_agent(config, world.spec)
+        trainer = Trainer(config, run, agent, world, progress)
+        if checkpoint.found(run.checkpoints):
+            trainer.resume()
+        else:  # killed before the first checkpoint: beginning again is going on exactly
+            run.cut_metrics(0)
+        at = trainer.learner.env_steps
+        if at >= config.steps:
+            raise UsageError(f"the run has finished its {config.steps} steps; extend it with --steps N")
+        if steps is not None:
+            run.extend(steps)
+        progress.begin(_title(config), [f"going on at step {at:,}", device_line(), f"run directory: {run.path}"])
+        return Run(run.path, trainer.run())
 
 
 class Policy:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from forethought.training.rundir import RunDir
+
 COMMON = ["--eval-every", "60", "--eval-episodes", "2", "--log-every", "10", "--checkpoint-every", "23"]
 TINY_FIT = ["--agent.model-hidden", "8", "8", "--agent.fit.max-epochs", "3", "--agent.model-every", "50"]
 CASES = {
@@ -93,6 +95,21 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert summary["status"] == "interrupted"
     newest = sorted(p.name for p in (run / "checkpoints").iterdir())[-1]
     assert newest == f"step_{summary['env_steps']:012d}"
+
+
+def test_two_processes_cannot_train_one_run(tmp_path):
+    run = tmp_path / "run"
+    busy = subprocess.Popen(command("train", *CASES["dyna-q-plus"], "--steps", "10000000", "--run", str(run)))
+    try:
+        wait_for_lines(run, 3, busy)
+        second = subprocess.run(command("resume", str(run)), capture_output=True, text=True, timeout=120)
+        assert second.returncode == 4
+        assert second.stderr.startswith(f"error: {run} is being trained by another process")
+    finally:
+        busy.kill()
+        busy.wait()
+    with RunDir.open(run).claimed():  # the claim has ended with its process
+        pass
 
 
 def test_an_extended_run_equals_one_that_was_longer_from_the_start(tmp_path):

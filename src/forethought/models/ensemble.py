@@ -231,9 +231,10 @@ def _rounded(net: MLP, precision: Precision) -> MLP:
 
     What goes in and comes out is told exactly: the first and the last layer, a tenth of the work, stay as they are.
     """
-    first, *middle, last = net.layers
-    middle = [eqx.tree_at(lambda layer: layer.weight, layer, layer.weight.astype(precision)) for layer in middle]
-    return eqx.tree_at(lambda n: n.layers, net, (first, *middle, last))
+    layers = list(net.layers)
+    for i in range(1, len(layers) - 1):
+        layers[i] = eqx.tree_at(lambda layer: layer.weight, layers[i], layers[i].weight.astype(precision))
+    return eqx.tree_at(lambda n: n.layers, net, tuple(layers))
 
 
 def _group(x: Float[Array, "n i"], m: int) -> Float[Array, "m g i"]:

@@ -1,11 +1,14 @@
 """A run on disk: ``config.json``, ``metrics.jsonl``, ``checkpoints/``, ``summary.json``, ``report.html``, videos."""
 
+import fcntl
 import importlib.metadata
 import json
 import math
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,22 @@ class RunDir:
         if not run.config_path.is_file():
             raise CheckpointError(f"{path} is not a run directory: it holds no config.json{neighbours(path)}")
         return run
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other processes from training this run meanwhile; the claim ends with this process, however it ends.
+
+        Raises `CheckpointError` where another one trains it.
+        """
+        with (self.path / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                words = "is being trained by another process; wait for it, or stop it first"
+                raise CheckpointError(f"{self.path} {words}") from error
+            except OSError:
+                pass  # a file system without locks
+            yield
 
     def require_world(self) -> None:
         """Raise `UsageError` where the user owns the loop of the run, so that there is no environment to make."""
