@@ -33,7 +33,7 @@ _PAPER = {"poplin-p": 200.8, "poplin-a": 200.6, "pets": 199.6, "random-shooting"
 
 def pets_cartpole(asked: Request) -> Result:
     """PETS on the continuous cart-pole of mbrl-lib: returns of the trials after 200 random steps."""
-    options = {**ONCE, "agent": LIGHT["pets"]}
+    options = {**ONCE, "agent": _FEWER}
     training = Training("pets", "pets", "forethought/CartPoleContinuous-v0", asked.steps, asked.seeds, options)
     run = trained(training, asked.runs)
     trials = [[trial["return"] for trial in of_seed[:_TRIALS]] for of_seed in planned_trials(run, asked.seeds)]
