@@ -182,6 +182,24 @@ def test_the_statistics_are_those_of_the_training_rows(linear):
         np.testing.assert_allclose(fitted.std, data.std(axis=0), rtol=1e-3)
 
 
+@pytest.mark.parametrize("propagation", ["ts1", "ts_inf", "expectation"])
+def test_what_never_changed_is_foretold_exactly(propagation):
+    """A reward of 1 for each step and an observation that stands still; planners would follow any slope in them."""
+    rng = np.random.default_rng(1)
+    obs = np.stack([rng.normal(size=200), np.full(200, 7.0)], axis=1)
+    moved = obs + np.stack([rng.normal(size=200), np.zeros(200)], axis=1)
+    replay = full_ring(200, obs=obs, next_obs=moved, reward=np.ones(200))
+    model = Ensemble(2, 1, key=jax.random.key(0), members=3, elites=2, hidden=(8,), propagation=propagation)
+    start = init(model, FitConfig(max_epochs=2))
+    model = fit(start, replay, FitConfig(max_epochs=2), key=jax.random.key(1))[0].model
+    assert model.varies.tolist() == [0.0, 1.0, 0.0]
+    belief = EnsembleBelief(jnp.asarray(obs[:50], jnp.float32))
+    after, outcome = model.predictor().step(belief, jnp.ones((50, 1)), key=jax.random.key(2))
+    assert outcome.reward.tolist() == [1.0] * 50
+    assert after.obs[:, 1].tolist() == [7.0] * 50
+    assert np.ptp(np.asarray(after.obs - belief.obs)[:, 0]) > 0.0
+
+
 def test_elites_are_the_best_on_what_is_held_out(linear):
     """The hold-out has more rows than one chunk of the score, so the chunks are summed here too."""
     model, info, replay, _, _, _ = linear

@@ -76,6 +76,8 @@ class Ensemble(eqx.Module):
         max_logvar, min_logvar: learned soft bounds, shared by the members.
         inputs, outputs: statistics of the training data.
         elites: indices of the members that `predictor` keeps, best first.
+        varies: 0 for outputs that were the same in all data (a reward of 1 for each step): they are foretold exactly,
+            because a planner follows the smallest slope in what is flat. 1 for the others.
         spread: factor on the members' standard deviations, per output; 1 but where a fit has found another
             (`FitConfig.calibrate`).
         termination: known function (obs, action, next_obs) -> terminated, or None where it is learned.
@@ -91,6 +93,7 @@ class Ensemble(eqx.Module):
     inputs: Normalizer
     outputs: Normalizer
     elites: Int[Array, " e"]
+    varies: Float[Array, " y"]
     spread: Float[Array, " y"]
     termination: Termination | None = eqx.field(static=True)
     reward: Reward | None = eqx.field(static=True)
@@ -117,7 +120,7 @@ class Ensemble(eqx.Module):
         self.members = jax.vmap(lambda k: MLP(sizes, silu, key=k, init=truncated_normal))(keys)
         self.max_logvar, self.min_logvar = jnp.full(n_y, MAX_LOGVAR), jnp.full(n_y, MIN_LOGVAR)
         self.inputs, self.outputs = identity(n_obs + n_action), identity(n_y)
-        self.elites, self.spread = jnp.arange(elites), jnp.ones(n_y)
+        self.elites, self.varies, self.spread = jnp.arange(elites), jnp.ones(n_y), jnp.ones(n_y)
         self.termination, self.reward = termination, reward
         self.propagation, self.precision = propagation, precision
 
@@ -191,7 +194,7 @@ class Ensemble(eqx.Module):
         turn = _TURNS[self.propagation](self.n_members, groups.shape[1], key_turn)
         said = self.predict(jnp.take_along_axis(groups, turn.to_members[..., None], axis=0))
         noise = jax.random.normal(key_noise, said.mean.shape)
-        y = self.outputs.restore(said.mean + self.spread * jnp.exp(0.5 * said.logvar) * noise)
+        y = self.outputs.restore(self.varies * (said.mean + self.spread * jnp.exp(0.5 * said.logvar) * noise))
 
         def back(of_members: Array) -> Array:
             rows = turn.back.reshape(*turn.back.shape, *[1] * (of_members.ndim - 2))
@@ -204,13 +207,13 @@ class Ensemble(eqx.Module):
     def _mean(self, x: Float[Array, "n i"]) -> tuple[Float[Array, " n"], Float[Array, "n o"], Float[Array, " n"]]:
         """Means over the members."""
         said = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape)))
-        y = self.outputs.restore(jnp.mean(said.mean, axis=0))
+        y = self.outputs.restore(self.varies * jnp.mean(said.mean, axis=0))
         return y[:, 0], y[:, 1:], jnp.mean(said.end_logit, axis=0)
 
     def disagreement(self, belief: EnsembleBelief, action: Float[Array, "n a"]) -> Float[Array, " n"]:
         """Root mean square, over outputs, of the standard deviation of the members' means; normalised units."""
         x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
-        mean = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape))).mean
+        mean = self.varies * self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape))).mean
         return jnp.sqrt(jnp.mean(jnp.var(mean, axis=0), axis=-1))
 
     def log_density(

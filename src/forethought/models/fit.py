@@ -256,7 +256,15 @@ def _rows(replay: Ring, slots: Int[Array, "*s"]) -> Transition:
 def _with_statistics(model: Ensemble, data: Transition, keep: Bool[Array, " n"]) -> Ensemble:
     x = jnp.concatenate([data.obs, data.action], axis=-1)
     y = jnp.concatenate([data.reward[:, None], data.next_obs - data.obs], axis=-1)
-    return eqx.tree_at(lambda e: (e.inputs, e.outputs), model, (fit_normalizer(x, keep), fit_normalizer(y, keep)))
+    statistics = fit_normalizer(x, keep), fit_normalizer(y, keep), _varies(y, keep)
+    return eqx.tree_at(lambda e: (e.inputs, e.outputs, e.varies), model, statistics)
+
+
+def _varies(y: Float[Array, "n y"], keep: Bool[Array, " n"]) -> Float[Array, " y"]:
+    """1 for the columns that are not the same in all rows that are kept, else 0."""
+    lowest = jnp.min(jnp.where(keep[:, None], y, jnp.inf), axis=0)
+    highest = jnp.max(jnp.where(keep[:, None], y, -jnp.inf), axis=0)
+    return (highest > lowest).astype(jnp.float32)
 
 
 def _score(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""]) -> Score:
