@@ -4,9 +4,10 @@ A benchmark whose result is there already is skipped; one that was stopped goes 
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from benchmarks import results
 from benchmarks.tables import sentences
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, metavar="N", help="environment steps per seed (default: likewise)")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"), help="where run directories are kept")
     parser.add_argument("--again", action="store_true", help="also where a result is there already")
+    parser.add_argument("--only", nargs="+", metavar="LABEL", default=[], help="measure these runs of it again alone")
     asked = parser.parse_args(argv)
     names = asked.names or list(TASKS)
     for name in names:
@@ -33,21 +35,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = results.read(asked.json) if asked.json and asked.json.exists() and not asked.again else []
     for name in names:
         path = asked.json or results.default_path("learning", name)
-        if not asked.again and path.exists() and any(r["name"] == name for r in results.read(path)):
+        if not (asked.again or asked.only) and path.exists() and any(r["name"] == name for r in results.read(path)):
             print(f"{name}: its result is in {path}; --again makes it anew")
             continue
         print(f"{name} ...", flush=True)
-        result = run(name, asked.runs, asked.seeds, asked.steps)
+        try:
+            kept = _kept(path, name, asked.only)
+        except (OSError, KeyError) as error:
+            parser.error(str(error.args[-1]))
+        result = run(name, asked.runs, asked.seeds, asked.steps, kept)
         found = [r for r in found if r["name"] != name] + [result]
         results.write(path, found if asked.json else [result])
         print("\n".join(f"  {line}" for line in sentences(result)), flush=True)
     return 0
 
 
-def run(name: str, runs: Path, seeds: int | None = None, steps: int | None = None) -> dict:
-    """One benchmark, as JSON values."""
+def _kept(path: Path, name: str, only: Sequence[str]) -> dict[str, Any]:
+    """What the result that is there says of the runs that are not measured again; `KeyError` for unknown ones."""
+    if not only:
+        return {}
+    details: dict[str, Any] = next((r["details"] for r in results.read(path) if r["name"] == name), {})
+    unknown = [label for label in only if label not in details]
+    if unknown:
+        raise KeyError(f"the result of {name} has no run {unknown[0]!r}; it has {', '.join(details)}")
+    return {label: run for label, run in details.items() if label not in only}
+
+
+def run(
+    name: str, runs: Path, seeds: int | None = None, steps: int | None = None, kept: Mapping[str, Any] | None = None
+) -> dict:
+    """One benchmark, as JSON values; ``kept`` runs are not made anew."""
     task = TASKS[name]
-    request = Request(runs / f"{name}-{seeds or task.seeds}-seeds", seeds or task.seeds, steps or task.steps)
+    request = Request(
+        runs / f"{name}-{seeds or task.seeds}-seeds", seeds or task.seeds, steps or task.steps, kept or {}
+    )
     flags = [f" --{flag} {value}" for flag, value in (("seeds", seeds), ("steps", steps)) if value]
     command = f"python -m benchmarks.learning {name}{''.join(flags)}"
     return results.stamped(replace(task.run(request), partial=is_partial(name, seeds, steps), command=command))

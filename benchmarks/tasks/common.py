@@ -22,11 +22,15 @@ Summary = dict[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """What a benchmark is asked for: where its runs are kept, and seeds and steps."""
+    """What a benchmark is asked for: where its runs are kept, and seeds and steps.
+
+    ``kept``: by label, what an earlier result says of the runs that are not to be made anew.
+    """
 
     runs: Path
     seeds: int
     steps: int
+    kept: Mapping[str, Summary] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -49,24 +49,31 @@ def pets_cartpole(asked: Request) -> Result:
 
 def gym_cartpole(asked: Request) -> Result:
     """The four planning agents of the POPLIN paper on MBBL's gym_cartpole, as far as 2,000 steps."""
-    checks, details = [], {}
+    checks: list[Check] = []
+    details: dict[str, Summary] = {}
     for name, published in _PAPER.items():
-        options = {**ONCE, "agent": _CANDIDATES[name]}
-        training = Training(name, name, "forethought/GymCartPole-v0", asked.steps, asked.seeds, options)
-        run = trained(training, asked.runs)
-        trials = [[trial["return"] for trial in of_seed] for of_seed in planned_trials(run, asked.seeds)]
-        last = np.array([of_seed[-1] for of_seed in trials])
-        details[name] = {
-            **described(run, training),
-            "trials": trials,
-            "last_trial": last,
-            "last_trial_interval": bootstrap_interval(last, mean),
-            "published": published,
-        }
+        details[name] = asked.kept.get(name) or {**_last_trials(name, asked), "published": published}
         target = 199.0 if name != "random-shooting" else 38.4  # a random policy, by the paper's table
-        checks.append(Check(f"{name}: mean return of the last trial", float(last.mean()), target, ""))
+        reached = float(np.mean(details[name]["last_trial"]))
+        checks.append(Check(f"{name}: mean return of the last trial", reached, target, ""))
     title = f"MBBL's gym_cartpole, {asked.steps:,} steps, {asked.seeds} seeds"
     return Result("gym_cartpole", "learning", title, tuple(checks), details)
+
+
+def _last_trials(name: str, asked: Request) -> Summary:
+    training = Training(
+        name,
+        name,
+        "forethought/GymCartPole-v0",
+        asked.steps,
+        asked.seeds,
+        {**ONCE, "agent": _CANDIDATES[name]},
+    )
+    run = trained(training, asked.runs)
+    trials = [[trial["return"] for trial in of_seed] for of_seed in planned_trials(run, asked.seeds)]
+    last = np.array([of_seed[-1] for of_seed in trials])
+    interval = bootstrap_interval(last, mean)
+    return {**described(run, training), "trials": trials, "last_trial": last, "last_trial_interval": interval}
 
 
 def cem_oracle(asked: Request) -> Result:

@@ -18,7 +18,10 @@ def samples(env: str, goal: float, steps: dict[str, int], name: str):
     """A benchmark that trains every algorithm, at most for its number of steps, until every seed reached ``goal``."""
 
     def measure(asked: Request) -> Result:
-        details = {algorithm: _trained(algorithm, env, goal, budget, asked) for algorithm, budget in steps.items()}
+        details = {
+            algorithm: asked.kept.get(algorithm) or _trained(algorithm, env, goal, budget, asked)
+            for algorithm, budget in steps.items()
+        }
         sac = details["sac"]["iqm"]
         checks = tuple(
             Check(f"steps of SAC over those of {algorithm}", _ratio(sac, run["iqm"]), 1.0, "times")

@@ -1,9 +1,14 @@
 """When a return was first reached, and the table of it, on records written by hand."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from benchmarks import results
+from benchmarks.learning import _kept
 from benchmarks.tables import samples as samples_table
+from benchmarks.tasks.common import Request
 from benchmarks.tasks.control import planned_trials
 from benchmarks.tasks.samples import first_steps
 
@@ -45,6 +50,21 @@ def test_planners_count_from_the_beginning_of_the_first_two_good_trials():
 def test_trials_that_began_with_random_actions_do_not_count():
     run = Records(episode(90, 90, 50.0), episode(130, 40, 60.0), episode(170, 40, 1.0), episode(140, 40, 2.0, seed=1))
     assert [[trial["return"] for trial in of_seed] for of_seed in planned_trials(run, 2)] == [[1.0], [2.0]]
+
+
+def test_runs_that_are_kept_are_not_made_anew(tmp_path, monkeypatch):
+    runs = {name: {"iqm": steps, "first_step": [steps]} for name, steps in (("sac", 4000.0), ("mbpo", 400.0))}
+    path = tmp_path / "samples.json"
+    results.write(path, [{"name": "samples_pole", "details": runs}])
+    made = []
+    task = sys.modules[first_steps.__module__]
+    monkeypatch.setattr(task, "_trained", lambda name, *_: made.append(name) or {"iqm": 200.0})
+    measure = task.samples("Pole-v0", 9.0, {"sac": 10, "mbpo": 10}, "samples_pole")
+    result = measure(Request(tmp_path, 1, 10, _kept(path, "samples_pole", ["mbpo"])))
+    assert made == ["mbpo"]
+    assert result.checks[0].value == 20.0
+    with pytest.raises(KeyError, match="has no run 'pets'; it has sac, mbpo"):
+        _kept(path, "samples_pole", ["pets"])
 
 
 @pytest.mark.parametrize(("iqm", "mean", "fewer"), [(500.0, "500", "4"), (None, "never", "-")])
