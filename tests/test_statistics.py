@@ -18,6 +18,8 @@ def test_mean_reduces_the_last_axis():
         ([9.0, 1.0, 2.0, -50.0], 1.5),  # n = 4: exactly the two in the middle
         ([0.0, 1.0, 2.0, 3.0, 100.0], (0.75 * 1 + 1 * 2 + 0.75 * 3) / 2.5),
         ([5.0, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 1000.0], (3 + 4 + 5 + 6) / 4),
+        ([1.0, 2.0, 3.0, 4.0, np.inf], (0.75 * 2 + 1 * 3 + 0.75 * 4) / 2.5),  # without weight
+        ([1.0, 2.0, 3.0, np.inf, np.inf], np.inf),
     ],
 )
 def test_iqm_against_hand_computed_numbers(values, expected):
@@ -34,6 +36,14 @@ def test_iqm_reduces_the_last_axis_and_ignores_one_wild_seed_of_eight():
 def test_a_diverged_seed_is_not_left_out(statistic):
     assert np.isnan(statistic([1.0, 2.0, 3.0, np.nan]))
     assert np.isnan(bootstrap_interval([1.0, 2.0, 3.0, np.nan], statistic)).all()
+
+
+def test_a_seed_that_is_infinitely_late_moves_the_end_of_the_interval_only():
+    # The mean of the middle is infinite where two or more of five draws hit the last seed: in 26 % of the resamples.
+    late = [1.0, 2.0, 3.0, 4.0, np.inf]
+    assert bootstrap_interval(late, iqm)[0] == bootstrap_interval([*late[:4], 1e6], iqm)[0]
+    assert bootstrap_interval(late, iqm)[1] == np.inf
+    assert bootstrap_interval([np.inf] * 3, iqm) == (np.inf, np.inf)
 
 
 def test_the_bootstrap_finds_the_quantiles_of_the_binomial_it_draws_from():

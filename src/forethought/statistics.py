@@ -46,7 +46,8 @@ def iqm(values: ArrayLike) -> Reduced:
 
     so exactly the middle half of the weight counts, at every n. Where n is a multiple of 4 this is
     ``scipy.stats.trim_mean(x, 0.25)``, the form used by Agarwal et al. 2021; elsewhere ``trim_mean`` drops only
-    ``floor(n / 4)`` values at each end, which for n < 4 drops none at all. NaN stays NaN.
+    ``floor(n / 4)`` values at each end, which for n < 4 drops none at all. NaN stays NaN; an infinite value counts like
+    any other, so it does not matter where its weight is 0.
 
     Raises:
         UsageError: the last axis is empty or missing.
@@ -55,8 +56,9 @@ def iqm(values: ArrayLike) -> Reduced:
     n = ordered.shape[-1]
     left = np.arange(n)
     weights = np.clip(np.minimum(left + 1, 0.75 * n) - np.maximum(left, 0.25 * n), 0.0, None)
-    # A NaN sorts to the end, where its weight may be zero: 0 * NaN is NaN, so it is not lost.
-    return ordered @ (weights / weights.sum())
+    # Infinities without weight must not become 0 * inf = NaN; a NaN must not be lost where its weight is 0.
+    counted = np.where(np.isinf(ordered) & (weights == 0.0), 0.0, ordered)
+    return counted @ (weights / weights.sum())
 
 
 def bootstrap_interval(
@@ -80,7 +82,7 @@ def bootstrap_interval(
         seed: seed of the draws.
 
     Returns:
-        ``(nan, nan)`` with a single seed or where a score is not finite.
+        ``(nan, nan)`` with a single seed or where a score is NaN. An end may be infinite where scores are.
 
     Raises:
         UsageError: ``values`` is not one non-empty axis, or ``level`` or ``resamples`` is out of range.
@@ -124,8 +126,11 @@ def curve(
         draws = np.random.default_rng(seed).integers(0, seeds, size=(resamples, seeds))
         tails = [(1 - level) / 2, (1 + level) / 2]
         # One step at a time: [steps, resamples, seeds] at once would not fit for a long run.
-        for step in np.flatnonzero(np.isfinite(scores).all(axis=1)):
-            bounds[step] = np.quantile(statistic(scores[step][draws]), tails)
+        for step in np.flatnonzero(~np.isnan(scores).any(axis=1)):
+            drawn = statistic(scores[step][draws])
+            # Between a finite value and an infinite one nothing can be interpolated: the outer of the two is the end.
+            methods = ("lower", "higher") if np.isinf(drawn).any() else ("linear", "linear")
+            bounds[step] = [np.quantile(drawn, tail, method=how) for tail, how in zip(tails, methods, strict=True)]
     return Curve(centre, bounds[:, 0], bounds[:, 1])
 
 
