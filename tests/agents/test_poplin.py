@@ -144,6 +144,17 @@ def test_a_plan_is_gone_on_from_until_the_policy_has_learned():
     assert anew.lessons.tolist() == [1]
 
 
+@pytest.mark.parametrize(("form", "begun"), [("init", 0.0), ("replan", 0.7)])
+def test_noise_on_what_the_policy_proposes_is_not_gone_on_from(form, begun):
+    """The proposals of the next state have that noise in them already; corrections in imagined states have not."""
+    agent = make("poplin-a", form=form)
+    state, obs = agent.init(key=KEY), jnp.array([[0.3]])
+    carry = agent.init_actor(1)._replace(search=jnp.full((1, 2, 1), 0.7))
+    agent.planner = _Still()
+    _, carry = agent.act(state, carry, obs, jnp.zeros(1, bool), key=KEY, explore=True)
+    assert carry.decision.tolist() == [[pytest.approx(begun)]]
+
+
 class _Still:
     """A planner whose search returns where it begins."""
 

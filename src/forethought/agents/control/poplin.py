@@ -145,12 +145,14 @@ class POPLIN(PlanningAgent):
     def act(self, state: Any, carry: Any, obs: Array, first: Array, *, key: Key, explore: bool):
         """The first action of the plan, or that of the policy alone where it is to be judged.
 
-        A plan is not gone on from after a distillation: it was one of changes to another policy.
+        A plan is not gone on from after a distillation: it was one of changes to another policy. Noise on what the
+        policy proposes (init) never is: the next proposals are made in the state to which that noise has led, so it
+        would count twice.
         """
         if not explore and self.config.judge == "policy":
             return jax.vmap(state.policy)(state.seen.normalize(obs)), carry
         model, guide = state.model.model.predictor(), self._guide(state.policy, state.seen)
-        fresh = jnp.asarray(first) | (carry.lessons != state.lessons)
+        fresh = jnp.asarray(first) | (carry.lessons != state.lessons) | (self.config.form == "init")
         plan, search = self.planner.plan(model, guide, EnsembleBelief(obs), carry.search, fresh, key=key)
         lessons = jnp.full_like(carry.lessons, state.lessons)
         return plan.action, POPLINCarry(search, plan.decisions[:, 0], jnp.ones_like(carry.planned), lessons)
