@@ -61,14 +61,8 @@ def gym_cartpole(asked: Request) -> Result:
 
 
 def _last_trials(name: str, asked: Request) -> Summary:
-    training = Training(
-        name,
-        name,
-        "forethought/GymCartPole-v0",
-        asked.steps,
-        asked.seeds,
-        {**ONCE, "agent": _CANDIDATES[name]},
-    )
+    options = {**ONCE, "agent": _CANDIDATES[name]}
+    training = Training(name, name, "forethought/GymCartPole-v0", asked.steps, asked.seeds, options)
     run = trained(training, asked.runs)
     trials = [[trial["return"] for trial in of_seed] for of_seed in planned_trials(run, asked.seeds)]
     last = np.array([of_seed[-1] for of_seed in trials])

@@ -60,7 +60,10 @@ def _or_none(step: Any) -> float | None:
 
 
 def _ratio(sac: float | None, other: float | None) -> float | None:
-    return None if sac is None or other is None else sac / other
+    """How many times fewer steps; 0 for an algorithm that never gets there."""
+    if sac is None:
+        return None
+    return 0.0 if other is None else sac / other
 
 
 def first_steps(run: Run, seeds: int, goal: float, *, planner: bool) -> np.ndarray:

@@ -193,7 +193,7 @@ def _train(args: list[str]) -> int:
 
     preset, settings, _ = catalog.find_preset(algorithm, option(args, "--preset"), env)
     default: Any = Train(agent=from_dict(config_class, settings))
-    about = f"{Train.__doc__}"
+    about = Train.__doc__ or ""
     if preset:
         about += f" Defaults are those of the preset {preset} ({catalog.find(algorithm).presets[preset].source})."
     train: Any = Train[config_class]  # type: ignore[valid-type]

@@ -128,9 +128,11 @@ def curve(
         # One step at a time: [steps, resamples, seeds] at once would not fit for a long run.
         for step in np.flatnonzero(~np.isnan(scores).any(axis=1)):
             drawn = statistic(scores[step][draws])
-            # Between a finite value and an infinite one nothing can be interpolated: the outer of the two is the end.
-            methods = ("lower", "higher") if np.isinf(drawn).any() else ("linear", "linear")
-            bounds[step] = [np.quantile(drawn, tail, method=how) for tail, how in zip(tails, methods, strict=True)]
+            if np.isfinite(drawn).all():
+                bounds[step] = np.quantile(drawn, tails)
+            else:  # nothing lies between a finite value and an infinite one: the outer of the two is the end
+                bounds[step, 0] = np.quantile(drawn, tails[0], method="lower")
+                bounds[step, 1] = np.quantile(drawn, tails[1], method="higher")
     return Curve(centre, bounds[:, 0], bounds[:, 1])
 
 

@@ -96,14 +96,20 @@ def test_the_curve_is_in_the_file(report):
 
 
 def test_the_verdict_counts_fits_where_there_are_no_updates(tmp_path, write_run):
-    run = write_run(tmp_path / "planner", seeds=1, summary={"status": "finished", "updates": 0})
-    assert "after 3,000 environment steps, 6 fits of the model and 4 min" in verdict(read_run(run))
+    def said(name, **summary):
+        run = write_run(tmp_path / name, seeds=1, summary={"status": "finished", **summary})
+        return verdict(read_run(run))
+
+    assert "after 3,000 environment steps, 6 fits of the model and 4 min" in said("planner", updates=0)
+    assert "steps, 0 updates and 4 min" in said("nothing", updates=0, fits=0)
+    assert "steps, 1 update, 5 fits of the model and 4 min" in said("both", updates=1, fits=5)
 
 
 def test_the_verdict_says_it_all(report, root, one):
     assert (
         "mbpo on Pendulum-v1: final return −190.0 [−200.0, −180.0] (mean [95 % interval] over 3 seeds × 10 episodes) "
-        "after 3,000 environment steps per seed, 60,000 updates and 4 min 02 s of wall time; status: finished."
+        "after 3,000 environment steps per seed, 60,000 updates, 6 fits of the model and 4 min 02 s of wall time; "
+        "status: finished."
     ) in Reader(report.read_text()).text
     alone = Reader(write_report([one], root / "one.html").read_text()).text
     assert "final return −200 (mean over 1 seed × 10 episodes) after 3,000 environment steps, 60,000 updates" in alone

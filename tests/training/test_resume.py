@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from forethought.errors import CheckpointError
 from forethought.training.rundir import RunDir
 
 COMMON = ["--eval-every", "60", "--eval-episodes", "2", "--log-every", "10", "--checkpoint-every", "23"]
@@ -109,6 +110,10 @@ def test_two_processes_cannot_train_one_run(tmp_path):
         busy.kill()
         busy.wait()
     with RunDir.open(run).claimed():  # the claim has ended with its process
+        pass
+    (run / "lock").unlink()
+    (run / "lock").mkdir()  # nothing can be written there
+    with pytest.raises(CheckpointError, match=r"cannot write .*lock: Is a directory"), RunDir.open(run).claimed():
         pass
 
 

@@ -32,7 +32,7 @@ class EnsembleConfig:
     model_hidden: tuple[int, ...] = (200, 200, 200, 200)
     """Widths of the hidden layers of each member."""
     precision: Precision = "float32"
-    """Of the products between hidden layers where the model is used: bfloat16 errs by some 0.4 %, and is much faster
+    """Of the products between hidden layers where the model is used: bfloat16 rounds by up to 0.4 %, and is much faster
     where the processor has units for it."""
     fit: FitConfig = field(default_factory=FitConfig)
     """How the ensemble is fitted."""

@@ -83,9 +83,10 @@ def verdict(run: Run) -> str:
 
 
 def _learned(progress: series.Progress) -> str:
-    """Return how much was learned: planners fit models and make no updates."""
-    fits = plural(progress.fits, "fit") + " of the model"
-    return fits if progress.fits and not progress.updates else plural(progress.updates, "update")
+    """Return how much was learned; what was never done (a planner makes no updates) is left out."""
+    fits = [plural(progress.fits, "fit") + " of the model"] if progress.fits else []
+    updates = [plural(progress.updates, "update")] if progress.updates or not fits else []
+    return ", ".join([*updates, *fits])
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -125,7 +125,7 @@ def progress(run: Run) -> Progress:
         env_steps=_count(source.get("env_steps")),
         frames=_count(source.get("frames")),
         updates=_count(source.get("updates")),
-        fits=len(run.of("model")),
+        fits=_count(source.get("fits", len(run.of("model")))),
         wall_s=max(0.0, np.nan_to_num(_float(source.get("wall_s")))),
         seconds={str(phase): s for phase, value in seconds.items() if math.isfinite(s := _float(value)) and s > 0},
     )

@@ -73,9 +73,14 @@ class RunDir:
     def claimed(self) -> Iterator[None]:
         """Keep other processes from training this run meanwhile; the claim ends with this process, however it ends.
 
-        Raises `CheckpointError` where another one trains it.
+        Raises `CheckpointError` where another one trains it, or where nothing can be written.
         """
-        with (self.path / "lock").open("w") as lock:
+        path = self.path / "lock"
+        try:
+            lock = path.open("w")
+        except OSError as error:
+            raise CheckpointError(disk_problem(error, path)) from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
