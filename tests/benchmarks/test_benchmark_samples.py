@@ -82,3 +82,5 @@ def test_the_table_says_how_many_seeds_got_there_and_how_much_sooner_than_sac(iq
     details = {"sac": run(2000.0, [2000, 2000]), "pets": run(iqm, [500, None])}
     page = samples_table({("learning", "samples_e"): {"details": details}})
     assert f"| E-v0, -200 | pets | {mean} | 400 to never | 1 of 2 | {fewer} | 3,000 |" in page
+    said = "4 times fewer than SAC (1 of 1" if iqm else "no times fewer than SAC (0 of 1"
+    assert f"pets {said} environments)." in page
