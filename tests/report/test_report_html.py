@@ -95,7 +95,7 @@ def test_the_curve_is_in_the_file(report):
     assert first["mean of 3 seeds"]["x"] == [0, 500, 1000, 1500, 2000, 2500, 3000]
 
 
-def test_the_verdict_counts_fits_where_there_are_no_updates(tmp_path, write_run):
+def test_the_verdict_counts_updates_and_fits_and_leaves_out_what_was_not_done(tmp_path, write_run):
     def said(name, **summary):
         run = write_run(tmp_path / name, seeds=1, summary={"status": "finished", **summary})
         return verdict(read_run(run))
