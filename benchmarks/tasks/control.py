@@ -26,8 +26,9 @@ _NARROW = {"precision": "bfloat16"}
 _FEWER = {"search.population": 100, "search.elites": 10, **_NARROW}
 _MANY = {"search.population": 500, **_NARROW}
 _CANDIDATES = {"poplin-p": _FEWER, "poplin-a": _FEWER, "pets": _FEWER, "random-shooting": _MANY}
-# Where particles are drawn, fewer of them too.
-LIGHT = {"pets": {**_FEWER, "particles": 5}, "poplin-a": _FEWER}
+# Where particles are drawn, fewer of them too. POPLIN-A draws none, and has as many rollouts per plan without fewer
+# candidates; it needs them, since it goes on from no plan.
+LIGHT = {"pets": {**_FEWER, "particles": 5}, "poplin-a": _NARROW}
 _PAPER = {"poplin-p": 200.8, "poplin-a": 200.6, "pets": 199.6, "random-shooting": 200.0}
 
 
