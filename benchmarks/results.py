@@ -57,6 +57,11 @@ class Result:
         return not self.partial and all(check.met for check in self.checks)
 
 
+def times_fewer(sac: float | None, other: float | None) -> float | None:
+    """How many times fewer steps an algorithm needs than SAC; None where one of the two never got there."""
+    return None if sac is None or other is None else sac / other
+
+
 def stamped(result: Result, date: str | None = None) -> dict[str, Any]:
     """A result as JSON values, with the machine, the versions and the time it is made at."""
     from forethought.training.rundir import hardware, versions

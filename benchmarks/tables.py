@@ -209,7 +209,7 @@ def samples(found: Found) -> str:
         for label, run in result["details"].items() if name.startswith("samples_") else ():
             steps, sac = run["first_step"], result["details"]["sac"]["iqm"]
             interval = " to ".join("never" if end is None else number(end) for end in run["interval"])
-            gain = None if None in (sac, run["iqm"]) else sac / run["iqm"]
+            gain = results.times_fewer(sac, run["iqm"])
             gains.setdefault(label, []).append(gain)
             fewer = "-" if gain is None else f"{gain:.2g}"
             reached = f"{sum(step is not None for step in steps)} of {len(steps)}"
