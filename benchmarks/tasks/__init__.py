@@ -52,6 +52,7 @@ TASKS: dict[str, Task] = {
             950.0,
             {"sac": 20_000, "mbpo": 5000, "pets": 3000, "poplin-a": 3000},
             "samples_inverted_pendulum",
+            control.LIGHT_BY_MEANS,
         ),
         20_000,
         5,

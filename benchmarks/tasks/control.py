@@ -28,7 +28,12 @@ _MANY = {"search.population": 500, **_NARROW}
 _CANDIDATES = {"poplin-p": _FEWER, "poplin-a": _FEWER, "pets": _FEWER, "random-shooting": _MANY}
 # Where particles are drawn, fewer of them too. POPLIN-A draws none, and has as many rollouts per plan without fewer
 # candidates; it needs them, since it goes on from no plan.
-LIGHT = {"pets": {**_FEWER, "particles": 5}, "poplin-a": _NARROW}
+LIGHT: dict[str, Summary] = {"pets": {**_FEWER, "particles": 5}, "poplin-a": _NARROW}
+# Where PETS draws none either.
+LIGHT_BY_MEANS: dict[str, Summary] = {
+    "pets": {"search.population": 200, "search.elites": 20, **_NARROW},
+    "poplin-a": _NARROW,
+}
 _PAPER = {"poplin-p": 200.8, "poplin-a": 200.6, "pets": 199.6, "random-shooting": 200.0}
 
 

@@ -1,5 +1,6 @@
 """Environment steps that each algorithm needs to a stated return: "ten times fewer samples", measured."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ _RECENT = 2  # trials in a row whose mean has to reach the return: one may be lu
 _SHARES = (0.3, 0.6, 1.0)  # of the budget: the rest is not spent once every seed has reached the return
 
 
-def samples(env: str, goal: float, steps: dict[str, int], name: str):
-    """A benchmark that trains every algorithm, at most for its number of steps, until every seed reached ``goal``."""
+def samples(env: str, goal: float, steps: dict[str, int], name: str, planners: Mapping[str, Summary] = LIGHT):
+    """A benchmark that trains every algorithm, at most for its number of steps, until every seed reached ``goal``.
+
+    ``planners``: the settings of those that plan.
+    """
 
     def measure(asked: Request) -> Result:
         details = {
-            algorithm: asked.kept.get(algorithm) or _trained(algorithm, env, goal, budget, asked)
+            algorithm: asked.kept.get(algorithm) or _trained(algorithm, env, goal, budget, asked, planners)
             for algorithm, budget in steps.items()
         }
         sac = details["sac"]["iqm"]
@@ -35,15 +39,17 @@ def samples(env: str, goal: float, steps: dict[str, int], name: str):
     return measure
 
 
-def _trained(algorithm: str, env: str, goal: float, budget: int, asked: Request) -> Summary:
+def _trained(
+    algorithm: str, env: str, goal: float, budget: int, asked: Request, planners: Mapping[str, Summary]
+) -> Summary:
     every = max(50, budget // 80)
     options: dict[str, Any] = {"eval_every": every, "log_every": every}
-    if algorithm in LIGHT:
-        options = {**ONCE, "agent": LIGHT[algorithm]}
+    if algorithm in planners:
+        options = {**ONCE, "agent": planners[algorithm]}
     for share in _SHARES:
         training = Training(algorithm, algorithm, env, int(share * budget), asked.seeds, options)
         run = trained(training, asked.runs, or_longer=True)
-        found = first_steps(run, asked.seeds, goal, planner=algorithm in LIGHT)
+        found = first_steps(run, asked.seeds, goal, planner=algorithm in planners)
         if np.all(np.isfinite(found)):
             break
     return {

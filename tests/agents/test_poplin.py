@@ -127,6 +127,18 @@ def test_cloning_teaches_the_planned_actions_and_no_others(name):
     assert eqx.tree_equal(untouched.policy, state.policy)
 
 
+def test_cloning_forgets_the_plans_of_early_models():
+    """Only the newest 10 of 40 transitions count; the older ones say the opposite."""
+    agent = make("poplin-a", policy_newest=10, policy_updates=400, policy_learning_rate=0.02, policy_hidden=(8,))
+    obs = np.tile([-1.0, 1.0], 20)
+    action = np.where(np.arange(40) < 30, -0.5, 0.5) * obs
+    replay = replay_of(agent, obs, action, np.zeros((40, 1)), [True] * 40, capacity=32)
+    state = agent.init(key=KEY)
+    after, _ = jax.jit(lambda s, r: agent.distil(s, r, step=jnp.array(40), key=KEY))(state, replay)
+    said = jax.vmap(after.policy)(after.seen.normalize(jnp.array([[-1.0], [1.0]])))[:, 0]
+    np.testing.assert_allclose(said, [-0.5, 0.5], atol=0.05)
+
+
 def test_a_plan_is_gone_on_from_until_the_policy_has_learned():
     """The carry of a search is about the changes to one policy: after a lesson it begins at no change."""
     agent = make("poplin-p", policy_hidden=())
@@ -188,6 +200,7 @@ def test_the_policy_alone_is_judged_where_that_is_asked_for(name):
     [
         ({"policy_updates": -1}, "policy_updates"),
         ({"policy_batch": 0}, "policy_batch"),
+        ({"policy_newest": 0}, "policy_newest"),
         ({"policy_learning_rate": 0.0}, "policy_learning_rate is 0.0; it must be above 0"),
     ],
 )

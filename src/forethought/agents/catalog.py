@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forethought.agents.presets import (
+    CEM_PRESETS,
     MBPO_PRESETS,
     PETS_PRESETS,
     PLANNING_PRESETS,
-    POPLIN_PRESETS,
+    POPLIN_A_PRESETS,
+    POPLIN_P_PRESETS,
     SAC_PRESETS,
     TABULAR_PRESETS,
     Preset,
@@ -80,8 +82,6 @@ def _planning(
     )
 
 
-_POPLIN = ("poplin", POPLIN_PRESETS, "POPLIN")
-
 ALGORITHMS: dict[str, Entry] = {
     "dyna-q": Entry(
         module="forethought.agents.dyna.dyna_q",
@@ -141,8 +141,15 @@ ALGORITHMS: dict[str, Entry] = {
     "random-shooting": _planning(
         "RandomShootingConfig", "the best of many random plans, judged by an ensemble", "Nagabandi et al. 2018"
     ),
-    "cem": _planning("CEMConfig", "plans by the cross-entropy method, judged by an ensemble", "Rubinstein 1999"),
-    "icem": _planning("ICEMConfig", "the cross-entropy method with fewer, better used samples", "Pinneri et al. 2020"),
+    "cem": _planning(
+        "CEMConfig", "plans by the cross-entropy method, judged by an ensemble", "Rubinstein 1999", presets=CEM_PRESETS
+    ),
+    "icem": _planning(
+        "ICEMConfig",
+        "the cross-entropy method with fewer, better used samples",
+        "Pinneri et al. 2020",
+        presets=CEM_PRESETS,
+    ),
     "mppi": _planning("MPPIConfig", "plans averaged by their value, judged by an ensemble", "Williams et al. 2017"),
     "pets": _planning(
         "PETSConfig",
@@ -152,10 +159,20 @@ ALGORITHMS: dict[str, Entry] = {
         presets=PETS_PRESETS,
     ),
     "poplin-a": _planning(
-        "POPLINAConfig", "plans around the actions of a policy that is distilled from plans", "Wang & Ba 2019", *_POPLIN
+        "POPLINAConfig",
+        "plans around the actions of a policy that is distilled from plans",
+        "Wang & Ba 2019",
+        module="poplin",
+        presets=POPLIN_A_PRESETS,
+        agent="POPLIN",
     ),
     "poplin-p": _planning(
-        "POPLINPConfig", "plans in the parameters of a policy that is distilled from plans", "Wang & Ba 2019", *_POPLIN
+        "POPLINPConfig",
+        "plans in the parameters of a policy that is distilled from plans",
+        "Wang & Ba 2019",
+        module="poplin",
+        presets=POPLIN_P_PRESETS,
+        agent="POPLIN",
     ),
 }
 

@@ -50,6 +50,9 @@ class POPLINConfig(PlanningConfig):
     """Updates of the policy after each fit of the model (behaviour cloning; ours, the official code stops early)."""
     policy_batch: int = 64
     """Planned transitions per update."""
+    policy_newest: int = 400
+    """Newest transitions that behaviour cloning learns from: plans by an early model are bad lessons (the official code
+    takes the rollouts since the last one)."""
     search: CEM = field(default_factory=lambda: CEM(population=500, elites=50, iterations=5))
     """How plans are looked for."""
 
@@ -57,6 +60,7 @@ class POPLINConfig(PlanningConfig):
         super().__post_init__()
         require_within("policy_updates", self.policy_updates, 0)
         require_within("policy_batch", self.policy_batch, 1)
+        require_within("policy_newest", self.policy_newest, 1)
         if not self.policy_learning_rate > 0.0:
             raise UsageError(f"policy_learning_rate is {self.policy_learning_rate}; it must be above 0")
 
@@ -178,7 +182,8 @@ class POPLIN(PlanningAgent):
         return state._replace(lessons=state.lessons + 1), info
 
     def _clone(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:
-        """Behaviour cloning: ``min E |policy(s) - a|^2`` over the planned transitions."""
+        """Behaviour cloning: ``min E |policy(s) - a|^2`` over the newest planned transitions."""
+        newest = jnp.minimum(self.config.policy_newest, jnp.minimum(step, replay.limit))
 
         def loss(policy: Policy, batch: Any) -> Array:
             planned = batch.thought.planned.astype(jnp.float32)
@@ -187,7 +192,9 @@ class POPLIN(PlanningAgent):
 
         def update(carry: tuple[Policy, Any], key: Key) -> tuple[tuple[Policy, Any], Array]:
             policy, opt = carry
-            value, grads = jax.value_and_grad(loss)(policy, ring.sample(replay, self.config.policy_batch, key=key))
+            back = jax.random.randint(key, (self.config.policy_batch,), 0, newest)
+            batch = jax.vmap(lambda number: ring.row(replay, number))(step - 1 - back)
+            value, grads = jax.value_and_grad(loss)(policy, batch)
             updates, opt = self.optimizer.update(grads, opt, policy)
             return (optax.apply_updates(policy, updates), opt), value
 
