@@ -1,8 +1,8 @@
 """POPLIN (Wang & Ba 2019, arXiv 1906.08649): plans that go out from a policy, and a policy distilled from the plans.
 
-What differs from the official code: behaviour cloning takes the actions that were carried out (its "BC-AR") for a fixed
-number of updates; the average of the changes is added to the parameters, as the paper has it, where the code sets them
-to it; the last layer of the policy is a tanh, where the code clips.
+What differs from the official code: behaviour cloning takes the actions that were carried out (its "BC-AR") in the
+newest transitions, for a fixed number of updates; the average of the changes is added to the parameters, as the paper
+has it, where the code sets them to it; the last layer of the policy is a tanh, where the code clips.
 """
 
 from dataclasses import dataclass, field
