@@ -223,7 +223,7 @@ def samples(found: Found) -> str:
         "Environment steps to a return, by the first evaluation that reaches it; for PETS and POPLIN, which act alike "
         "when judged, by the beginning of the first two trials in a row whose mean does. Random steps count. A seed "
         f"that never gets there counts as infinitely late.\n\n{table(heads, rows)}\n\n"
-        f'"Ten times fewer samples", as the literature has it, is here: {_gains(gains)}.'
+        f'"Ten times fewer samples", as the literature has it, is here: {_gains(gains)}.\n'
     )
 
 

@@ -93,6 +93,13 @@ def sample(ring: Ring, n: int, *, key: Key) -> PyTree:
     return jax.tree.map(lambda d: d[index], ring.data)
 
 
+def sample_newest(ring: Ring, n: int, newest: int, *, key: Key) -> PyTree:
+    """Draw n of the ``newest`` rows uniformly, with replacement, of a ring that was not resized."""
+    back = jax.random.randint(key, (n,), 0, jnp.clip(ring.size, 1, newest))
+    index = (ring.cursor - 1 - back) % ring.limit
+    return jax.tree.map(lambda d: d[index], ring.data)
+
+
 def row(ring: Ring, number: Int[Array, ""]) -> PyTree:
     """The row that was added as number ``number``, counted from 0; it must be among the last ``limit`` rows."""
     return jax.tree.map(lambda d: d[number % ring.limit], ring.data)

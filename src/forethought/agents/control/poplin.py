@@ -183,7 +183,6 @@ class POPLIN(PlanningAgent):
 
     def _clone(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:
         """Behaviour cloning: ``min E |policy(s) - a|^2`` over the newest planned transitions."""
-        newest = jnp.minimum(self.config.policy_newest, jnp.minimum(step, replay.limit))
 
         def loss(policy: Policy, batch: Any) -> Array:
             planned = batch.thought.planned.astype(jnp.float32)
@@ -192,8 +191,8 @@ class POPLIN(PlanningAgent):
 
         def update(carry: tuple[Policy, Any], key: Key) -> tuple[tuple[Policy, Any], Array]:
             policy, opt = carry
-            back = jax.random.randint(key, (self.config.policy_batch,), 0, newest)
-            batch = jax.vmap(lambda number: ring.row(replay, number))(step - 1 - back)
+            c = self.config
+            batch = ring.sample_newest(replay, c.policy_batch, c.policy_newest, key=key)
             value, grads = jax.value_and_grad(loss)(policy, batch)
             updates, opt = self.optimizer.update(grads, opt, policy)
             return (optax.apply_updates(policy, updates), opt), value
