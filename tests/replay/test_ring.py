@@ -150,3 +150,14 @@ def test_a_donated_ring_is_written_in_place():
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(previous))
     assert r.data["x"].unsafe_buffer_pointer() == place
     assert by_age(r) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("added", "newest", "drawn"), [(6, 2, {4, 5}), (6, 9, {2, 3, 4, 5}), (3, 2, {1, 2}), (1, 5, {0})]
+)
+def test_the_newest_rows_are_drawn_and_no_others(added, newest, drawn):
+    held = ring.create(jnp.array(0), 4)
+    for number in range(added):
+        held = ring.add(held, jnp.array([number]))
+    rows = ring.sample_newest(held, 200, newest, key=jax.random.key(0))
+    assert set(rows.tolist()) == drawn
