@@ -51,6 +51,7 @@ def test_more_rows_kept_than_there_is_room_for():
     assert by_age(r) == [4, 6, 7, 8]
     r = resize(empty(8), 3)
     assert by_age(add_where(r, numbered(0, 7), np.ones(7, bool))) == [4, 5, 6]
+    assert by_age(add(r, numbered(0, 7))) == [4, 5, 6]
 
 
 def test_nothing_kept_changes_nothing():

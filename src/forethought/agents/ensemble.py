@@ -100,8 +100,9 @@ class EnsembleLearner:
             share = max(metrics.get(f"{what}_disagreement", [0.0]))
             if share > TOLERATED_DISAGREEMENT:
                 found.append(
-                    f"the {what} function known for {self.spec.id} contradicts {share:.1%} of the real transitions; "
-                    f"if the environment was changed, register it under a name of its own, and {what} will be learned"
+                    f"the {what} function known for {self.spec.id} contradicts {100 * share:.1f} % of the real "
+                    "transitions; if the environment was changed, register it under a name of its own, and "
+                    f"{what} will be learned"
                 )
         return found
 

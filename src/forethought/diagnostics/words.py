@@ -3,6 +3,8 @@
 Every threshold is a choice and stands here with its reason. A fault is named only where it is plain.
 """
 
+from typing import SupportsFloat
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -99,15 +101,17 @@ def _states(d: Diagnosis) -> list[str]:
     if wrong > 0.05 and wrong >= NO_BETTER * still and wrong > expected + 0.1:
         faults.append(
             "No better than the prediction that nothing changes: the next state is wrong in "
-            f"{wrong:.0%} of the cases, {still:.0%} with that prediction."
+            f"{_percent(wrong)} of the cases, {_percent(still)} with that prediction."
         )
     elif wrong > expected + 0.1:
         faults.append(
-            f"Over-confident: the next state is wrong in {wrong:.0%} of the cases, the model expects {expected:.0%}."
+            f"Over-confident: the next state is wrong in {_percent(wrong)} of the cases, "
+            f"the model expects {_percent(expected)}."
         )
     elif wrong < expected - 0.1:
         faults.append(
-            f"Under-confident: the next state is wrong in {wrong:.0%} of the cases, the model expects {expected:.0%}."
+            f"Under-confident: the next state is wrong in {_percent(wrong)} of the cases, "
+            f"the model expects {_percent(expected)}."
         )
     return faults
 
@@ -130,12 +134,12 @@ def _endings(d: Diagnosis) -> list[str]:
     false = 1.0 - (1.0 - float(o.false_endings)) ** d.horizon
     if false > ENDINGS:
         faults.append(
-            f"It believes in endings that do not come: {false:.0%} of its dreams of {_plural(d.horizon, 'step')} end "
-            "where the world goes on."
+            f"It believes in endings that do not come: {_percent(false)} of its dreams of "
+            f"{_plural(d.horizon, 'step')} end where the world goes on."
         )
     if float(o.endings) >= FEW_ENDINGS and float(o.missed_endings) > ENDINGS:
         faults.append(
-            f"It does not see the world end: it expects to go on in {float(o.missed_endings):.0%} of "
+            f"It does not see the world end: it expects to go on in {_percent(o.missed_endings)} of "
             f"{_plural(int(o.endings), 'real ending')}."
         )
     return faults
@@ -150,12 +154,12 @@ def _confidence(d: Diagnosis) -> list[str]:
     if (wide < limit).any():
         i = int(np.argmin(wide - limit))
         return [
-            f"Over-confident: its 90 % intervals hold {wide[i]:.0%} of what has happened after "
+            f"Over-confident: its 90 % intervals hold {_percent(wide[i])} of what has happened after "
             f"{_plural(int(d.calibration.steps[i]), 'step')}; its errors are {factor[i]:.2g} times what it expects."
         ]
     if narrow[0] > UNDER_CONFIDENT and _at(d.open_loop.spread, 0) > NEGLIGIBLE_SPREAD:
         return [
-            f"Under-confident: its 50 % intervals hold {narrow[0]:.0%} of what happens after one step; "
+            f"Under-confident: its 50 % intervals hold {_percent(narrow[0])} of what happens after one step; "
             f"its errors are {factor[0]:.2g} times what it expects."
         ]
     return []
@@ -219,6 +223,10 @@ def _at(quantiles: ArrayLike, index: int) -> float:
 def _steps_below(median: np.ndarray, limit: float) -> int:
     beyond = np.flatnonzero(~(median <= limit))
     return int(beyond[0]) if len(beyond) else len(median)
+
+
+def _percent(share: SupportsFloat) -> str:
+    return f"{100 * float(share):.0f} %"
 
 
 def _plural(count: int, noun: str) -> str:

@@ -44,7 +44,7 @@ def create(example: PyTree, capacity: int) -> Ring:
 
 
 def add(ring: Ring, rows: PyTree) -> Ring:
-    """Write rows (leading axis n, in order of time), overwriting the oldest.
+    """Write rows (leading axis n, in order of time), overwriting the oldest; of more than ``limit`` the last ones stay.
 
     Raises:
         ValueError: when n exceeds the capacity (at trace time).
@@ -52,23 +52,19 @@ def add(ring: Ring, rows: PyTree) -> Ring:
     n = jax.tree.leaves(rows)[0].shape[0]
     if n > ring.capacity:
         raise ValueError(f"cannot add {n} rows to a ring of {ring.capacity}")
-    return _write(ring, rows, (ring.cursor + jnp.arange(n)) % ring.limit, jnp.asarray(n, ring.cursor.dtype))
+    return _write(ring, rows, jnp.arange(n), jnp.asarray(n, ring.cursor.dtype))
 
 
 def add_where(ring: Ring, rows: PyTree, keep: Bool[Array, " n"]) -> Ring:
-    """Write only the rows that are kept, compactly; the others leave no gap.
-
-    Where more rows are kept than ``limit`` holds, the last ones stay.
-    """
+    """As `add`, only the rows that are kept, compactly: the others leave no gap."""
     rank = jnp.cumsum(keep) - 1
-    count = rank[-1] + 1
-    stays = keep & (rank >= count - ring.limit)
-    slot = jnp.where(stays, (ring.cursor + rank) % ring.limit, ring.capacity)
-    return _write(ring, rows, slot, count)
+    return _write(ring, rows, jnp.where(keep, rank, -1), rank[-1] + 1)
 
 
-def _write(ring: Ring, rows: PyTree, slot: Int[Array, " n"], count: Int[Array, ""]) -> Ring:
-    """Scatter rows to their slots; a slot equal to the capacity is outside and dropped."""
+def _write(ring: Ring, rows: PyTree, rank: Int[Array, " n"], count: Int[Array, ""]) -> Ring:
+    """Write ``count`` rows by their rank in time; below 0 or too old for ``limit``, a row is dropped."""
+    stays = (rank >= 0) & (rank >= count - ring.limit)
+    slot = jnp.where(stays, (ring.cursor + rank) % ring.limit, ring.capacity)  # the capacity is outside
     data = jax.tree.map(lambda d, r: d.at[slot].set(r, mode="drop"), ring.data, rows)
     cursor = (ring.cursor + count) % ring.limit
     return Ring(data, cursor, jnp.minimum(ring.size + count, ring.limit), ring.limit)

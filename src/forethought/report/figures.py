@@ -98,11 +98,11 @@ def time_by_phase(runs: Sequence[Run]) -> go.Figure | None:
             orientation="h",
             name=escape(phase_label(phase)),
             marker={"color": PHASES.get(phase, OTHER), "line": {"color": "white", "width": 1}},
-            text=[f"{share:.0%}" if share >= 0.06 else "" for share in shares],
+            text=[f"{100 * share:.0f} %" if share >= 0.06 else "" for share in shares],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            hovertext=[f"{duration(s)} ({share:.1%})" for s, share in zip(seconds, shares, strict=True)],
+            hovertext=[f"{duration(s)} ({100 * share:.1f} %)" for s, share in zip(seconds, shares, strict=True)],
             hovertemplate="%{fullData.name}: %{hovertext}<extra></extra>",
         )
     labels = [escape(run.name) for run in runs] if len(runs) > 1 else [""]

@@ -60,7 +60,7 @@ def times(runs: Sequence[Run]) -> str:
         row = [f"<td>{escape(phase_label(name))}</td>"]
         for seconds in spent:
             share = seconds.get(name, 0.0) / max(sum(seconds.values()), 1e-9)
-            row.append(_numbers(f"{duration(seconds[name])} ({share:.1%})" if name in seconds else "none"))
+            row.append(_numbers(f"{duration(seconds[name])} ({100 * share:.1f} %)" if name in seconds else "none"))
         rows.append("".join(row))
     titles = [run.name for run in runs] if len(runs) > 1 else ["Wall time"]
     return table(["Phase", *titles], rows, right=range(1, len(runs) + 1))

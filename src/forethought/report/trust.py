@@ -44,12 +44,14 @@ def errors(d: Diagnosis) -> list[tuple[str, ...]]:
     held: dict[int, str] = {}
     if d.calibration is not None:
         shares = np.asarray(d.calibration.coverage)[:, LEVELS.index(0.9)]
-        held = {int(h): f"{share:.0%}" for h, share in zip(np.asarray(d.calibration.steps), shares, strict=True)}
+        held = {
+            int(h): f"{100 * share:.0f} %" for h, share in zip(np.asarray(d.calibration.steps), shares, strict=True)
+        }
     if d.open_loop is not None:
         columns = [np.asarray(x)[:, 1] for x in (d.open_loop.mean, d.open_loop.spread, d.open_loop.still)]
     else:
-        columns = [np.asarray(x) for x in d.wrong_states or ()]
-    write = "{:.2g}" if d.open_loop is not None else "{:.1%}"
+        columns = [100.0 * np.asarray(x) for x in d.wrong_states or ()]
+    write = "{:.2g}" if d.open_loop is not None else "{:.1f} %"
     return [
         (plural(h, "step"), *(write.format(column[h - 1]) for column in columns), held.get(h, ""))
         for h in dict.fromkeys((1, round(d.horizon**0.5), d.horizon))
@@ -145,7 +147,7 @@ def _long_run(d: Diagnosis) -> list[str]:
     run = d.long_run
     distance, chance = np.asarray(run.distance), np.asarray(run.chance)
     if d.wrong_states is not None:
-        text = f"Share of visits that lie elsewhere: {distance[0]:.1%}, by chance {chance[0]:.1%}."
+        text = f"Share of visits that lie elsewhere: {100 * distance[0]:.1f} %, by chance {100 * chance[0]:.1f} %."
         return ["<h3>Long dreams</h3>", f"<p>{escape(text)}</p>"]
     rows = []
     for i in np.argsort(-distance)[:_MOST_DIMENSIONS]:
