@@ -13,6 +13,7 @@ from benchmarks import results
 from benchmarks.tables import sentences
 from benchmarks.tasks import TASKS
 from benchmarks.tasks.common import Request
+from forethought.errors import ForethoughtError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             kept = _kept(path, name, asked.only)
         except (OSError, KeyError) as error:
             parser.error(str(error.args[-1]))
-        result = run(name, asked.runs, asked.seeds, asked.steps, kept)
+        try:
+            result = run(name, asked.runs, asked.seeds, asked.steps, kept)
+        except ForethoughtError as error:
+            parser.exit(1, f"{error}\n")
         found = [r for r in found if r["name"] != name] + [result]
         results.write(path, found if asked.json else [result])
         print("\n".join(f"  {line}" for line in sentences(result)), flush=True)

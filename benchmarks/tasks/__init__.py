@@ -50,7 +50,7 @@ TASKS: dict[str, Task] = {
         samples(
             "InvertedPendulum-v5",
             950.0,
-            {"sac": 20_000, "mbpo": 5000, "pets": 3000, "poplin-a": 3000},
+            {"sac": 20_000, "mbpo": 5000, "pets": 4000, "poplin-a": 4000},
             "samples_inverted_pendulum",
             control.LIGHT_BY_MEANS,
         ),
