@@ -27,6 +27,7 @@ LEARNING = (
     "mbpo_pendulum",
     "mbpo_inverted_pendulum",
     "warm_start",
+    "impacts",
     "calibration_pendulum",
     "cem_oracle",
     "pets_cartpole",

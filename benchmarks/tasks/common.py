@@ -1,23 +1,27 @@
 """Training runs of the learning benchmarks: made once, gone on with where they were stopped, and read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 import forethought
-from forethought import statistics
+from forethought import envs, statistics
 from forethought.api import configure
 from forethought.report import series
 from forethought.report.read import Run, read_run
 from forethought.training.config import RunConfig, flatten
 from forethought.training.progress import Plain
 from forethought.training.rundir import RunDir
+from forethought.types import Transition
 
 Summary = dict[str, Any]
+Controller = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (obs, rng) -> action
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,19 @@ def cumulative_reward(run: Run, seeds: int, steps: np.ndarray) -> np.ndarray:
     for record in run.of("episode"):
         total[steps >= record["env_steps"], record["seed"]] += record["return"]
     return total
+
+
+def transitions(env: str, seed: int, n: int, controller: Controller) -> Transition:
+    """n successive transitions of one world under a controller, actions in units of their bounds."""
+    world, rng = envs.make(env, seeds=[seed]), np.random.default_rng(seed)
+    obs, rows = world.reset(), []
+    for _ in range(n):
+        action = controller(obs, rng).astype(np.float32)
+        step = world.step(action)
+        rows.append(Transition(obs, action, step.reward, step.next_obs, step.terminated, step.truncated))
+        obs = step.obs
+    world.close()
+    return jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *rows)
 
 
 def standard_error(values: np.ndarray) -> np.ndarray:

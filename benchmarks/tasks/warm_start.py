@@ -4,23 +4,17 @@ Every seed fits to uniformly random actions on Pendulum-v1, then goes on with a 
 controller that swings up: states and speeds that random actions hardly meet, of which the model is falsely sure.
 """
 
-from collections.abc import Callable
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.results import Check, Result
-from benchmarks.tasks.common import Request, Summary
-from forethought import envs
+from benchmarks.tasks.common import Request, Summary, transitions
 from forethought.models import fit
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig
 from forethought.replay import ring
-from forethought.types import Transition
 
 _NEW = 0.25  # share of the transitions that come from the controller
-Controller = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def warm_start(asked: Request) -> Result:
@@ -42,7 +36,8 @@ def warm_start(asked: Request) -> Result:
 
 def _two_fits(seed: int, n_old: int, n_new: int, config: FitConfig) -> dict[str, float]:
     key_model, key_first, key_second = jax.random.split(jax.random.key(seed), 3)
-    old, new = _transitions(seed, n_old, _at_random), _transitions(seed + 1000, n_new, _swing_up)
+    old = transitions("Pendulum-v1", seed, n_old, _at_random)
+    new = transitions("Pendulum-v1", seed + 1000, n_new, _swing_up)
     replay = ring.create(jax.tree.map(lambda x: x[0], old), n_old + n_new)
     state = fit.init(Ensemble(3, 1, key=key_model), config)
     run = jax.jit(fit.fit, static_argnums=2)
@@ -51,18 +46,6 @@ def _two_fits(seed: int, n_old: int, n_new: int, config: FitConfig) -> dict[str,
     replay = ring.add(replay, new)
     _, second = run(state, replay, config, key=key_second)
     return {"first_epochs": float(first["epochs"]), **{name: float(value) for name, value in second.items()}}
-
-
-def _transitions(seed: int, n: int, controller: Controller) -> Transition:
-    world, rng = envs.make("Pendulum-v1", seeds=[seed]), np.random.default_rng(seed)
-    obs, rows = world.reset(), []
-    for _ in range(n):
-        action = controller(obs, rng).astype(np.float32)
-        step = world.step(action)
-        rows.append(Transition(obs, action, step.reward, step.next_obs, step.terminated, step.truncated))
-        obs = step.obs
-    world.close()
-    return jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *rows)
 
 
 def _at_random(obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -60,6 +60,13 @@ def a_batch(model, n=5):
     return Batch(jax.random.normal(keys[0], (m, n, 3)), jax.random.normal(keys[1], (m, n, 3)), ended)
 
 
+def gradient(model, batch):
+    def grad(weights, **config):
+        return jax.jit(jax.grad(lambda w: loss(w, model, batch, FitConfig(**config))[0]))(weights)
+
+    return grad
+
+
 def weights_of(model):
     return Weights(model.members, model.max_logvar, model.min_logvar)
 
@@ -72,7 +79,7 @@ def test_the_loss_is_a_sum_over_members_with_decay_by_layer_and_the_penalty_on_t
     squares = [float(jnp.sum(layer.weight**2)) for layer in model.members.layers]
     # Three rates for four layers: the last one serves the fourth too.
     decays = 0.5 * np.dot([0.1, 0.2, 0.3, 0.3], squares)
-    total, mean_nll = loss(weights_of(model), model, batch, decay)
+    total, mean_nll = loss(weights_of(model), model, batch, FitConfig(weight_decay=decay))
     assert float(total) == pytest.approx(nll.sum() + decays + 0.01 * 3 * 10.5, rel=1e-5)
     assert float(mean_nll) == pytest.approx(nll.mean(), rel=1e-5)
 
@@ -80,8 +87,8 @@ def test_the_loss_is_a_sum_over_members_with_decay_by_layer_and_the_penalty_on_t
 def test_the_gradients_of_decay_and_penalty_are_exact():
     model = small(hidden=(4, 4))
     batch, weights = a_batch(model), weights_of(model)
-    grad = jax.jit(jax.grad(lambda w, decay: loss(w, model, batch, decay)[0]), static_argnums=1)
-    with_decay, without = grad(weights, (0.1, 0.2, 0.3)), grad(weights, (0.0,))
+    grad = gradient(model, batch)
+    with_decay, without = grad(weights, weight_decay=(0.1, 0.2, 0.3)), grad(weights, weight_decay=(0.0,))
     for rate, layer, a, b in zip(
         (0.1, 0.2, 0.3), weights.members.layers, with_decay.members.layers, without.members.layers, strict=True
     ):
@@ -97,12 +104,25 @@ def test_the_gradients_of_decay_and_penalty_are_exact():
     np.testing.assert_allclose(without.min_logvar - plain.min_logvar, -0.01, atol=1e-6)
 
 
+def test_an_error_counts_by_the_power_of_its_variance():
+    """A single row, and the last biases, of one output each: their gradients are those of `gaussian_nll`, weighed."""
+    model = small()
+    batch, n_y = a_batch(model, n=1), model.max_logvar.shape[0]
+    grad, var = gradient(model, batch), jnp.exp(model.predict(batch.x).logvar[:, 0])
+    grads = [grad(weights_of(model), weight_decay=(0.0,), beta=beta) for beta in (0.0, 0.5, 1.0)]
+    plain, weighed, squared = (g.members.layers[-1].bias[:, : 2 * n_y].reshape(-1, 2, n_y) for g in grads)
+    np.testing.assert_allclose(weighed, plain * jnp.sqrt(var)[:, None], rtol=1e-5)
+    np.testing.assert_allclose(squared, plain * var[:, None], rtol=1e-5)
+    error = model.predict(batch.x).mean[:, 0] - batch.y[:, 0]
+    np.testing.assert_allclose(squared[:, 0], 2.0 * error / n_y, rtol=1e-4)
+
+
 def test_a_learned_termination_adds_its_cross_entropy():
     known, learned = small(), small(termination=None)
     batch = a_batch(learned)
     p = jax.nn.sigmoid(learned.predict(batch.x).end_logit)
     expected = -np.mean(np.log(np.where(batch.ended, p, 1 - p)), axis=1).sum()
-    more, less = (loss(weights_of(m), m, batch, (0.0,))[0] for m in (learned, known))
+    more, less = (loss(weights_of(m), m, batch, FitConfig(weight_decay=(0.0,)))[0] for m in (learned, known))
     assert float(more - less) == pytest.approx(expected, rel=1e-4)
 
 
@@ -347,6 +367,7 @@ def test_gradients_are_cut_member_by_member():
     [
         ({"holdout_ratio": 1.0}, "holdout_ratio is 1.0; it must be between 0.0 and 0.9"),
         ({"min_gain": 1.0}, "min_gain is 1.0"),
+        ({"beta": 1.5}, "beta is 1.5"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
     ],
 )

@@ -132,8 +132,8 @@ PLANNING_PRESETS: dict[str, Preset] = {
     # the pole, which is upright for no longer than it is held.
     "inverted-pendulum": Preset(
         "InvertedPendulum-v5",
-        "no official configuration; as cartpole, with a longer look by the mean of all members",
-        {**_CARTPOLE, "horizon": 30, "propagation": "expectation", "particles": 1},
+        "no official configuration; as cartpole, with a longer look by the mean of all members, which learn impacts",
+        {**_CARTPOLE, "horizon": 30, "propagation": "expectation", "particles": 1, "fit.beta": 0.5},
     ),
 }
 

@@ -47,6 +47,8 @@ class FitConfig:
     """Relative fall of a member's hold-out error that counts as a gain."""
     max_epochs: int = 1000
     """The fit ends here at the latest (the official code sets no limit; a fit takes 10 to 100)."""
+    beta: float = 0.0
+    """Power of the variance that weighs errors (see `loss`); with 0.5, rare jumps such as impacts are learned too."""
     calibrate: bool = False
     """Whether the width of the predictions is set right on the hold-out after each fit (ours; `fitted_spread`)."""
 
@@ -57,6 +59,7 @@ class FitConfig:
         if self.calibrate and self.holdout_ratio == 0.0:
             raise UsageError("calibrate needs held-out transitions; set fit.holdout_ratio above 0, such as 0.2")
         require_within("min_gain", self.min_gain, 0.0, 0.99)
+        require_within("beta", self.beta, 0.0, 1.0)
         for name in ("batch_size", "max_holdout", "patience", "max_epochs"):
             require_within(name, getattr(self, name), 1)
 
@@ -118,16 +121,22 @@ def gaussian_nll(
     return (y - mean) ** 2 * jnp.exp(-logvar) + logvar
 
 
-def loss(weights: Weights, model: Ensemble, batch: Batch, weight_decay: tuple[float, ...]) -> tuple[Array, Array]:
-    """Sum over members of the mean `gaussian_nll`, with decay and the penalty that keeps the bounds close.
+def loss(weights: Weights, model: Ensemble, batch: Batch, config: FitConfig) -> tuple[Array, Array]:
+    """Sum over members of the mean ``var^beta gaussian_nll``, with decay and the penalty that keeps the bounds close.
 
-    Where termination is learned, the cross-entropy of its logit is added. Returns the loss and the mean NLL.
+    The factor is held constant (beta-NLL, Seitzer et al. 2022, arXiv 2203.09168). With beta = 0 the gradient of an
+    error is divided by the variance, so that a member which has once called a rare jump noise hardly learns it any
+    more; with beta = 1 it is that of the squared error. Where termination is learned, the cross-entropy of its logit is
+    added. Returns the loss and the mean NLL.
     """
     said = _with_weights(model, weights).predict(batch.x)
-    nll = jnp.mean(gaussian_nll(batch.y, said.mean, said.logvar), axis=(1, 2))
-    total = jnp.sum(nll) + _BOUND_PENALTY * jnp.sum(weights.max_logvar - weights.min_logvar)
+    nll = gaussian_nll(batch.y, said.mean, said.logvar)
+    weight = jax.lax.stop_gradient(jnp.exp(config.beta * said.logvar)) if config.beta else 1.0
+    total = jnp.sum(jnp.mean(weight * nll, axis=(1, 2)))
+    total += _BOUND_PENALTY * jnp.sum(weights.max_logvar - weights.min_logvar)
     for i, layer in enumerate(weights.members.layers):
-        total += weight_decay[min(i, len(weight_decay) - 1)] * 0.5 * jnp.sum(layer.weight**2)
+        decay = config.weight_decay[min(i, len(config.weight_decay) - 1)]
+        total += decay * 0.5 * jnp.sum(layer.weight**2)
     if model.termination is None:
         total += jnp.sum(jnp.mean(_ending_loss(said.end_logit, batch.ended), axis=1))
     return total, jnp.mean(nll)
@@ -218,7 +227,7 @@ def update(
     weights: Weights, opt_state: optax.OptState, model: Ensemble, batch: Batch, config: FitConfig
 ) -> tuple[Weights, optax.OptState, Float[Array, ""]]:
     """One Adam step of all members on their own batches; returns the mean NLL too."""
-    (_, nll), grads = jax.value_and_grad(loss, has_aux=True)(weights, model, batch, config.weight_decay)
+    (_, nll), grads = jax.value_and_grad(loss, has_aux=True)(weights, model, batch, config)
     grads = clip_per_member(grads, config.max_gradient)
     updates, opt_state = _optimizer(config).update(grads, opt_state, weights)
     return optax.apply_updates(weights, updates), opt_state, nll
