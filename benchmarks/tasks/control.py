@@ -30,9 +30,8 @@ _CANDIDATES = {"poplin-p": _FEWER, "poplin-a": _FEWER, "pets": _FEWER, "random-s
 # candidates; it needs them, since it goes on from no plan.
 LIGHT: dict[str, Summary] = {"pets": {**_FEWER, "particles": 5}, "poplin-a": _NARROW}
 # Where PETS draws none either.
-LIGHT_BY_MEANS: dict[str, Summary] = dict.fromkeys(
-    ("pets", "poplin-a"), {"search.population": 200, "search.elites": 20, **_NARROW}
-)
+_BY_MEANS = {"search.population": 200, "search.elites": 20, **_NARROW}
+LIGHT_BY_MEANS: dict[str, Summary] = {"pets": _BY_MEANS, "poplin-a": _BY_MEANS}
 _PAPER = {"poplin-p": 200.8, "poplin-a": 200.6, "pets": 199.6, "random-shooting": 200.0}
 
 
