@@ -1,12 +1,16 @@
-"""Agents small enough to train in a test, and the loop that trains them."""
+"""Agents and models small enough to train in a test, and the loop that trains agents."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from forethought import envs
 from forethought.agents import catalog
+from forethought.models.ensemble import Ensemble
+from forethought.models.fit import Weights
+from forethought.models.termination import never
 from forethought.training.config import from_dict
 from forethought.training.learner import Learner
 from forethought.types import EnvSpec
@@ -108,3 +112,11 @@ def advance(learner: Learner, world: Any, obs: Any) -> Any:
     learner.observe(obs, action, step)
     learner.learn()
     return step.obs
+
+
+def ensemble(members=3, n_obs=2, hidden=(4,), termination=never):
+    return Ensemble(n_obs, 1, key=jax.random.key(0), members=members, elites=2, hidden=hidden, termination=termination)
+
+
+def weights_of(model):
+    return Weights(model.members, model.max_logvar, model.min_logvar)

@@ -6,29 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
 
 from forethought.errors import UsageError
 from forethought.models import fit as fit_module
 from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import (
-    Batch,
     FitConfig,
-    Weights,
-    clip_per_member,
     fit,
     gaussian_nll,
     init,
     is_held_out,
-    loss,
 )
-from forethought.models.termination import never
 from forethought.replay import ring
 from forethought.types import Transition
-
-
-def small(members=3, n_obs=2, hidden=(4,), termination=never):
-    return Ensemble(n_obs, 1, key=jax.random.key(0), members=members, elites=2, hidden=hidden, termination=termination)
+from small import ensemble, weights_of
 
 
 def full_ring(n, n_obs=2, seed=0, **columns):
@@ -44,86 +35,6 @@ def full_ring(n, n_obs=2, seed=0, **columns):
     )._replace(**columns)
     rows = jax.tree.map(lambda x: jnp.asarray(x, bool if x.dtype == bool else jnp.float32), rows)
     return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), n), rows)
-
-
-def test_gaussian_nll_is_twice_the_negative_log_density_less_a_constant():
-    y, mean, logvar = np.array([0.3, -2.0]), np.array([0.0, -1.0]), np.array([0.4, -1.2])
-    expected = -2.0 * stats.norm.logpdf(y, mean, np.exp(0.5 * logvar)) - np.log(2 * np.pi)
-    said = gaussian_nll(*(jnp.asarray(x, jnp.float32) for x in (y, mean, logvar)))
-    np.testing.assert_allclose(said, expected, rtol=1e-5)
-
-
-def a_batch(model, n=5):
-    keys = jax.random.split(jax.random.key(3), 3)
-    m = model.n_members
-    ended = jax.random.bernoulli(keys[2], 0.5, (m, n))
-    return Batch(jax.random.normal(keys[0], (m, n, 3)), jax.random.normal(keys[1], (m, n, 3)), ended)
-
-
-def gradient(model, batch):
-    def grad(weights, **config):
-        return jax.jit(jax.grad(lambda w: loss(w, model, batch, FitConfig(**config))[0]))(weights)
-
-    return grad
-
-
-def weights_of(model):
-    return Weights(model.members, model.max_logvar, model.min_logvar)
-
-
-def test_the_loss_is_a_sum_over_members_with_decay_by_layer_and_the_penalty_on_the_bounds():
-    model = small(hidden=(4, 4, 4))
-    batch, decay = a_batch(model), (0.1, 0.2, 0.3)
-    said = model.predict(batch.x)
-    nll = np.asarray(gaussian_nll(batch.y, said.mean, said.logvar)).mean(axis=(1, 2))
-    squares = [float(jnp.sum(layer.weight**2)) for layer in model.members.layers]
-    # Three rates for four layers: the last one serves the fourth too.
-    decays = 0.5 * np.dot([0.1, 0.2, 0.3, 0.3], squares)
-    total, mean_nll = loss(weights_of(model), model, batch, FitConfig(weight_decay=decay))
-    assert float(total) == pytest.approx(nll.sum() + decays + 0.01 * 3 * 10.5, rel=1e-5)
-    assert float(mean_nll) == pytest.approx(nll.mean(), rel=1e-5)
-
-
-def test_the_gradients_of_decay_and_penalty_are_exact():
-    model = small(hidden=(4, 4))
-    batch, weights = a_batch(model), weights_of(model)
-    grad = gradient(model, batch)
-    with_decay, without = grad(weights, weight_decay=(0.1, 0.2, 0.3)), grad(weights, weight_decay=(0.0,))
-    for rate, layer, a, b in zip(
-        (0.1, 0.2, 0.3), weights.members.layers, with_decay.members.layers, without.members.layers, strict=True
-    ):
-        np.testing.assert_allclose(a.weight - b.weight, rate * layer.weight, atol=1e-6)
-        np.testing.assert_array_equal(a.bias, b.bias)
-
-    def nll_alone(w):
-        said = eqx.tree_at(lambda e: (e.members, e.max_logvar, e.min_logvar), model, tuple(w)).predict(batch.x)
-        return jnp.sum(jnp.mean(gaussian_nll(batch.y, said.mean, said.logvar), axis=(1, 2)))
-
-    plain = jax.jit(jax.grad(nll_alone))(weights)
-    np.testing.assert_allclose(without.max_logvar - plain.max_logvar, 0.01, atol=1e-6)
-    np.testing.assert_allclose(without.min_logvar - plain.min_logvar, -0.01, atol=1e-6)
-
-
-def test_an_error_counts_by_the_power_of_its_variance():
-    """A single row, and the last biases, of one output each: their gradients are those of `gaussian_nll`, weighed."""
-    model = small()
-    batch, n_y = a_batch(model, n=1), model.max_logvar.shape[0]
-    grad, var = gradient(model, batch), jnp.exp(model.predict(batch.x).logvar[:, 0])
-    grads = [grad(weights_of(model), weight_decay=(0.0,), beta=beta) for beta in (0.0, 0.5, 1.0)]
-    plain, weighed, squared = (g.members.layers[-1].bias[:, : 2 * n_y].reshape(-1, 2, n_y) for g in grads)
-    np.testing.assert_allclose(weighed, plain * jnp.sqrt(var)[:, None], rtol=1e-5)
-    np.testing.assert_allclose(squared, plain * var[:, None], rtol=1e-5)
-    error = model.predict(batch.x).mean[:, 0] - batch.y[:, 0]
-    np.testing.assert_allclose(squared[:, 0], 2.0 * error / n_y, rtol=1e-4)
-
-
-def test_a_learned_termination_adds_its_cross_entropy():
-    known, learned = small(), small(termination=None)
-    batch = a_batch(learned)
-    p = jax.nn.sigmoid(learned.predict(batch.x).end_logit)
-    expected = -np.mean(np.log(np.where(batch.ended, p, 1 - p)), axis=1).sum()
-    more, less = (loss(weights_of(m), m, batch, FitConfig(weight_decay=(0.0,)))[0] for m in (learned, known))
-    assert float(more - less) == pytest.approx(expected, rel=1e-4)
 
 
 def held(capacity, size, **config):
@@ -170,7 +81,7 @@ def linear():
     next_obs = obs + change + noise * rng.normal(size=(n, 2))
     replay = full_ring(n, obs=obs, action=action, reward=reward, next_obs=next_obs)
     config = FitConfig(learning_rate=5e-3, batch_size=64, patience=8, max_epochs=40, min_gain=0.003)
-    model = small(hidden=(16,))
+    model = ensemble(hidden=(16,))
     fitted, info = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
     truth = np.concatenate([(obs[:, :1] - action), change], axis=1)
     return fitted.model, info, replay, config, truth, np.array([0.3, *noise])
@@ -246,7 +157,7 @@ def short_fit():
 
 
 def test_held_out_rows_leave_no_trace_in_training(short_fit):
-    n, state = 120, init(small(), SHORT)
+    n, state = 120, init(ensemble(), SHORT)
     out = held(n, n)
     replay = full_ring(n)
 
@@ -271,7 +182,7 @@ def test_held_out_rows_leave_no_trace_in_training(short_fit):
 
 def test_the_first_epoch_gives_weights_whatever_the_holdout_says():
     config = FitConfig(batch_size=16, max_epochs=1)
-    state, replay = init(small(), config), full_ring(120)
+    state, replay = init(ensemble(), config), full_ring(120)
     out = jnp.asarray(held(120, 120))
     worse = eqx.tree_at(lambda r: r.data, replay, replay.data._replace(reward=replay.data.reward + 9.0 * out))
     run = jax.jit(partial(fit, config=config))
@@ -282,7 +193,7 @@ def test_the_first_epoch_gives_weights_whatever_the_holdout_says():
 
 def test_free_slots_are_not_data(short_fit):
     """A ring that is half full fits to its rows alone."""
-    state, replay = init(small(), SHORT), full_ring(120)
+    state, replay = init(ensemble(), SHORT), full_ring(120)
     half = eqx.tree_at(lambda r: (r.size, r.cursor), replay, (jnp.array(60), jnp.array(60)))
     junk = jax.tree.map(lambda d: d.at[60:].set(jnp.asarray(77, d.dtype)), half.data)
     a, b = (short_fit(state, r, key=jax.random.key(1)) for r in (half, eqx.tree_at(lambda r: r.data, half, junk)))
@@ -292,12 +203,12 @@ def test_free_slots_are_not_data(short_fit):
 def test_patience_ends_the_fit():
     """No second epoch gains 99 %: it ends after the first and patience + 1 more."""
     config = FitConfig(batch_size=16, max_epochs=50, patience=2, min_gain=0.99, learning_rate=1e-5)
-    _, info = jax.jit(partial(fit, config=config))(init(small(), config), full_ring(120), key=jax.random.key(0))
+    _, info = jax.jit(partial(fit, config=config))(init(ensemble(), config), full_ring(120), key=jax.random.key(0))
     assert int(info["epochs"]) == 1 + 2 + 1
 
 
 def test_the_optimizer_goes_on_from_fit_to_fit(short_fit):
-    state, replay = init(small(), SHORT), full_ring(120)
+    state, replay = init(ensemble(), SHORT), full_ring(120)
     n_batches = -(-int((~held(120, 120)).sum()) // 16)
     for fits in (1, 2):
         state, _ = short_fit(state, replay, key=jax.random.key(fits))
@@ -317,7 +228,7 @@ def test_every_member_trains_on_one_fixed_resample_of_its_own(monkeypatch):
     monkeypatch.setattr(fit_module, "make_batch", spying)
     config = FitConfig(batch_size=batch_size, max_epochs=epochs, patience=100)
     replay = full_ring(n, reward=np.arange(n) / 1.0)
-    fit(init(small(), config), replay, config, key=jax.random.key(0))
+    fit(init(ensemble(), config), replay, config, key=jax.random.key(0))
     jax.effects_barrier()
     trained = set(np.flatnonzero(~held(n, n)).tolist())
     rows = np.concatenate(drawn, axis=1).astype(int)
@@ -339,27 +250,12 @@ def test_termination_is_learned_from_data():
     # The best weights are those with the least error of the dynamics, so these must take some learning too.
     replay = full_ring(n, obs=obs, next_obs=obs + np.sin(3 * obs), reward=obs[:, 1], terminated=obs[:, 0] > 0.0)
     config = FitConfig(learning_rate=1e-2, batch_size=64, max_epochs=25, patience=100)
-    model = small(termination=None, hidden=(8,))
+    model = ensemble(termination=None, hidden=(8,))
     fitted, _ = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
     _, _, said = predict_all(fitted.model, replay)
     probability = np.asarray(jax.nn.sigmoid(said.end_logit)).mean(axis=0)
     assert probability[obs[:, 0] > 0.5].min() > 0.85
     assert probability[obs[:, 0] < -0.5].max() < 0.15
-
-
-def test_gradients_are_cut_member_by_member():
-    model = small(members=2)
-    weights = weights_of(model)
-    ones = jax.tree.map(jnp.ones_like, weights)
-    # Member 1 has a gradient a hundred times that of member 0; the bounds have one of norm sqrt(2 * 3).
-    uneven = ones._replace(members=jax.tree.map(lambda g: g.at[1].mul(100.0), ones.members))
-    norm = float(np.sqrt(sum(g[0].size for g in jax.tree.leaves(ones.members))))
-    cut = clip_per_member(uneven, 2.0 * norm)
-    for before, after in zip(jax.tree.leaves(uneven.members), jax.tree.leaves(cut.members), strict=True):
-        np.testing.assert_array_equal(after[0], before[0])
-        np.testing.assert_allclose(after[1], 2.0, rtol=1e-5)
-    np.testing.assert_array_equal(cut.max_logvar, ones.max_logvar)
-    np.testing.assert_allclose(clip_per_member(ones, 0.5).min_logvar, 0.5 / np.sqrt(6.0), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +275,7 @@ def test_settings_that_no_fit_can_have(settings, said):
 def test_of_a_handful_of_transitions_one_is_held_out():
     config = FitConfig(batch_size=4, max_epochs=200, holdout_ratio=0.01)
     assert not jnp.any(is_held_out(jnp.arange(8), jnp.array(8), config))  # by their numbers all would be trained on
-    _, info = fit(init(small(), config), full_ring(8), config, key=jax.random.key(0))
+    _, info = fit(init(ensemble(), config), full_ring(8), config, key=jax.random.key(0))
     assert float(info["holdout_mse"]) > 0.0
     assert int(info["epochs"]) < 200
 
@@ -390,7 +286,7 @@ def test_a_constant_observation_stays_where_it_is():
     obs = np.stack([rng.normal(size=n), np.full(n, 207.4)], axis=1)
     data = full_ring(n, obs=obs, next_obs=obs + np.stack([rng.normal(size=n), np.zeros(n)], axis=1))
     config = FitConfig(batch_size=32, max_epochs=20)
-    state, _ = jax.jit(fit, static_argnums=2)(init(small(), config), data, config, key=jax.random.key(0))
+    state, _ = jax.jit(fit, static_argnums=2)(init(ensemble(), config), data, config, key=jax.random.key(0))
     model, belief = state.model.predictor(), EnsembleBelief(jnp.asarray(obs, jnp.float32))
     for i in range(4):
         belief, _ = model.step(belief, jnp.zeros((n, 1)), key=jax.random.key(i))
@@ -399,9 +295,9 @@ def test_a_constant_observation_stays_where_it_is():
 
 def test_without_a_hold_out_every_epoch_is_taken_and_the_last_weights_stay():
     config = FitConfig(batch_size=16, holdout_ratio=0.0, max_epochs=9, patience=1)
-    state, info = fit(init(small(), config), full_ring(64), config, key=jax.random.key(0))
+    state, info = fit(init(ensemble(), config), full_ring(64), config, key=jax.random.key(0))
     assert int(info["epochs"]) == 9
     shorter = dataclasses.replace(config, max_epochs=8)
-    before, _ = fit(init(small(), shorter), full_ring(64), shorter, key=jax.random.key(0))
+    before, _ = fit(init(ensemble(), shorter), full_ring(64), shorter, key=jax.random.key(0))
     last = state.model.members.layers[0].weight
     assert np.all(np.any(last != before.model.members.layers[0].weight, axis=(1, 2)))
