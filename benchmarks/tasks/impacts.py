@@ -11,11 +11,13 @@ import numpy as np
 
 from benchmarks.results import Check, Result
 from benchmarks.tasks.common import Controller, Request, Summary, transitions
+from forethought.agents.control.pets import PETSConfig
 from forethought.agents.presets import PETS_PRESETS
 from forethought.models import fit
 from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.termination import known_termination
 from forethought.replay import ring
+from forethought.training.config import from_dict
 
 _ENV, _END = "InvertedPendulum-v5", 0.985  # the rail ends at 1 m
 _BETAS = (0.0, 0.5)
@@ -26,7 +28,8 @@ _GAINS = np.array([-0.584, -3.238, -0.603, -0.571])
 
 def impacts(asked: Request) -> Result:
     """Error of the next state one step ahead where the cart meets the end of the rail, and elsewhere."""
-    config = replace(fit.FitConfig(), **{**_fit_settings(), "max_epochs": _EPOCHS})
+    agent = from_dict(PETSConfig, PETS_PRESETS["inverted-pendulum"].settings)
+    config = replace(agent.fit, max_epochs=_EPOCHS)
     details: dict[str, Summary] = {}
     for beta in _BETAS:
         found = [_errors(seed, asked.steps, replace(config, beta=beta)) for seed in range(asked.seeds)]
@@ -36,12 +39,6 @@ def impacts(asked: Request) -> Result:
     check = Check("median error at the end of the rail with beta 0 over that with 0.5", plain / weighed, 1, "times")
     title = f"Impacts: a model of {asked.steps} transitions of {_ENV}, {asked.seeds} seeds"
     return Result("impacts", "learning", title, (check,), {"median_error_at_the_end": median, **details})
-
-
-def _fit_settings() -> dict:
-    """Those of PETS on this environment."""
-    settings = PETS_PRESETS["inverted-pendulum"].settings
-    return {name.removeprefix("fit."): value for name, value in settings.items() if name.startswith("fit.")}
 
 
 def _errors(seed: int, steps: int, config: fit.FitConfig) -> dict[str, float]:
@@ -62,7 +59,7 @@ def _errors(seed: int, steps: int, config: fit.FitConfig) -> dict[str, float]:
 
 
 def _drive_about(seed: int) -> Controller:
-    """Holds the pole and goes for a new place within 2 m, every other one beyond the rail, every 50 steps."""
+    """Holds the pole and goes for a new place within 2 m, half of them beyond the rail, every 50 steps."""
     places, steps = np.random.default_rng(seed), 0
     place = 0.0
 
