@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, metavar="N", help="environment steps per seed (default: likewise)")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"), help="where run directories are kept")
     parser.add_argument("--again", action="store_true", help="also where a result is there already")
-    parser.add_argument("--only", nargs="+", metavar="LABEL", default=[], help="measure these runs of it again alone")
+    parser.add_argument(
+        "--only", nargs="+", metavar="LABEL", default=[], help="make these runs of it alone, keep the others"
+    )
     asked = parser.parse_args(argv)
     names = asked.names or list(TASKS)
     for name in names:
@@ -41,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         print(f"{name} ...", flush=True)
         try:
-            kept = _kept(path, name, asked.only)
-        except (OSError, KeyError) as error:
+            kept = _kept(path, name, asked.only, command(name, asked.seeds, asked.steps))
+        except (OSError, LookupError) as error:
             parser.error(str(error.args[-1]))
         try:
             result = run(name, asked.runs, asked.seeds, asked.steps, kept)
@@ -54,11 +56,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _kept(path: Path, name: str, only: Sequence[str]) -> dict[str, Any]:
-    """What the result that is there says of the runs that are not measured again; `KeyError` for unknown ones."""
+def _kept(path: Path, name: str, only: Sequence[str], asked: str) -> dict[str, Any]:
+    """What the result that is there says of the runs that are not made again.
+
+    `LookupError` where it knows nothing of one of ``only``, or was made by another command than is ``asked`` for.
+    """
     if not only:
         return {}
-    details: dict[str, Any] = next((r["details"] for r in results.read(path) if r["name"] == name), {})
+    held = next((r for r in results.read(path) if r["name"] == name), {"command": asked, "details": {}})
+    details: dict[str, Any] = held["details"]
+    if held["command"] != asked:
+        raise LookupError(
+            f"the result of {name} was made by `{held['command']}`; --only needs the same seeds and steps"
+        )
     unknown = [label for label in only if label not in details]
     if unknown:
         raise KeyError(f"the result of {name} has no run {unknown[0]!r}; it has {', '.join(details)}")
@@ -73,9 +83,14 @@ def run(
     request = Request(
         runs / f"{name}-{seeds or task.seeds}-seeds", seeds or task.seeds, steps or task.steps, kept or {}
     )
+    made = replace(task.run(request), partial=is_partial(name, seeds, steps), command=command(name, seeds, steps))
+    return results.stamped(made)
+
+
+def command(name: str, seeds: int | None, steps: int | None) -> str:
+    """The command that makes a result."""
     flags = [f" --{flag} {value}" for flag, value in (("seeds", seeds), ("steps", steps)) if value]
-    command = f"python -m benchmarks.learning {name}{''.join(flags)}"
-    return results.stamped(replace(task.run(request), partial=is_partial(name, seeds, steps), command=command))
+    return f"python -m benchmarks.learning {name}{''.join(flags)}"
 
 
 def is_partial(name: str, seeds: int | None, steps: int | None) -> bool:

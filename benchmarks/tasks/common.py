@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def described(run: Run, training: Training) -> Summary:
     defaults = flatten(config["agent_defaults"])
     agent = {name: value for name, value in flatten(config["agent"]).items() if value != defaults.get(name)}
     return {
-        "call": training.call(),
+        "call": replace(training, steps=config["steps"]).call(),
+        "read": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": {**settings, **{f"agent.{name}": value for name, value in agent.items()}},
         "algorithm": config["algorithm"],
         "env": config["env"],

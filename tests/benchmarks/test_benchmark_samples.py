@@ -55,16 +55,18 @@ def test_trials_that_began_with_random_actions_do_not_count():
 def test_runs_that_are_kept_are_not_made_anew(tmp_path, monkeypatch):
     runs = {name: {"iqm": steps, "first_step": [steps]} for name, steps in (("sac", 4000.0), ("mbpo", 400.0))}
     path = tmp_path / "samples.json"
-    results.write(path, [{"name": "samples_pole", "details": runs}])
+    results.write(path, [{"name": "samples_pole", "details": runs, "command": "this"}])
     made = []
     task = sys.modules[first_steps.__module__]
     monkeypatch.setattr(task, "_trained", lambda name, *_: made.append(name) or {"iqm": 200.0})
     measure = task.samples("Pole-v0", 9.0, {"sac": 10, "mbpo": 10}, "samples_pole")
-    result = measure(Request(tmp_path, 1, 10, _kept(path, "samples_pole", ["mbpo"])))
+    result = measure(Request(tmp_path, 1, 10, _kept(path, "samples_pole", ["mbpo"], "this")))
     assert made == ["mbpo"]
     assert result.checks[0].value == 20.0
     with pytest.raises(KeyError, match="has no run 'pets'; it has sac, mbpo"):
-        _kept(path, "samples_pole", ["pets"])
+        _kept(path, "samples_pole", ["pets"], "this")
+    with pytest.raises(LookupError, match="made by `this`; --only needs the same seeds"):
+        _kept(path, "samples_pole", ["mbpo"], "this --seeds 2")
 
 
 @pytest.mark.parametrize(("iqm", "mean", "fewer"), [(500.0, "500", "4"), (None, "never", "-")])

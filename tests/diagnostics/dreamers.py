@@ -90,6 +90,29 @@ class Walk(eqx.Module):
         return belief, Outcome(pay, 1.0 - (belief[:, 0] >= self.wall))
 
 
+class BesideStill(Wrapped):
+    """`Walk` with two more dimensions that never move, and are foretold so."""
+
+    def initial(self, n):
+        return jnp.zeros((n, 3))
+
+    def observe(self, belief, action, obs, first, *, key):
+        return obs
+
+    def features(self, belief):
+        return belief
+
+    def step(self, belief, action, *, key):
+        walked, outcome = self.model.step(belief[:, :1], action, key=key)
+        return jnp.concatenate([walked, belief[:, 1:]], axis=1), outcome
+
+
+def beside_still(episodes: list[Episode]) -> list[Episode]:
+    """The same walks with the dimensions of `BesideStill`: one is always 7, one another number in every episode."""
+    still = [np.broadcast_to(np.float32([7.0, i]), (e.length + 1, 2)) for i, e in enumerate(episodes)]
+    return [e._replace(obs=np.concatenate([e.obs, s], axis=1)) for e, s in zip(episodes, still, strict=True)]
+
+
 def walks(n=4, steps=12, noise=0.0, terminated=False, seed=0) -> list[Episode]:
     """Episodes of `Walk` without drift: each step adds the action, of 1 in size, and pays 1."""
     rng = np.random.default_rng(seed)

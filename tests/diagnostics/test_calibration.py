@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +46,7 @@ def test_ranks_are_uniform_also_where_all_is_the_same():
     u = np.asarray(ranks_of_reality(jnp.zeros((5, 4000, 1)), key=KEY)).ravel()
     assert stats.kstest(u, "uniform").pvalue > 0.01
     assert is_point(jnp.ones((5, 3, 1)))
+    assert is_point(1e-5 * gaussian(particles=3, n=4))  # less than counts as wrong
     assert not is_point(gaussian(particles=3, n=4))
 
 
@@ -93,8 +95,23 @@ def test_density_of_a_mixture():
     density = stats.norm.pdf(np.asarray(after - obs), mean, std).prod(axis=-1).mean(axis=0)
     np.testing.assert_allclose(model.log_density(EnsembleBelief(obs), action, after), np.log(density), rtol=1e-4)
     scale = np.array([2.0, 5.0])
-    nats = negative_log_density(model, EnsembleBelief(obs), action, after, jnp.asarray(scale, jnp.float32))
+    nats = negative_log_density(
+        model, EnsembleBelief(obs), action, after, jnp.asarray(scale, jnp.float32), jnp.ones(2, bool)
+    )
     assert float(nats) == pytest.approx(-np.mean(np.log(density * scale.prod())) / 2, rel=1e-4)
+
+
+def test_what_is_foretold_exactly_has_no_density():
+    model = eqx.tree_at(
+        lambda e: e.varies, Ensemble(2, 1, key=KEY, members=2, elites=2, hidden=(4,)), jnp.array([1.0, 1, 0])
+    )
+    obs, action = jax.random.normal(KEY, (5, 2)), jnp.zeros((5, 1))
+    said = model.predict(jnp.broadcast_to(jnp.concatenate([obs, action], axis=1), (2, 5, 3)))
+    mean, std = np.asarray(said.mean)[..., 1], np.exp(0.5 * np.asarray(said.logvar)[..., 1])
+    density = stats.norm.pdf(0.3, mean, std).mean(axis=0)
+    after, scale, moves = obs.at[:, 0].add(0.3), jnp.array([2.0, 5.0]), jnp.array([True, False])
+    nats = negative_log_density(model, EnsembleBelief(obs), action, after, scale, moves)
+    assert float(nats) == pytest.approx(-np.mean(np.log(2.0 * density)), rel=1e-4)
 
 
 def test_spearman_is_that_of_scipy():

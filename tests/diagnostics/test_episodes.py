@@ -11,6 +11,7 @@ from forethought.diagnostics.episodes import (
     beliefs_along,
     cut,
     draw_starts,
+    moves,
     require_enough,
     side_by_side,
     spread_of,
@@ -50,6 +51,19 @@ def test_a_stretch_is_cut_short_by_the_end_of_the_world_and_by_nothing_else():
     np.testing.assert_array_equal(real.reward[:, 0], [1, 2])
     np.testing.assert_array_equal(real.valid, [[True, True], [True, False]])
     np.testing.assert_array_equal(real.ended, [[False, True], [False, False]])
+
+
+def test_the_last_steps_are_seen_however_many_episodes_end_before():
+    base = walks(n=40, steps=40, terminated=True) + walks(n=2, steps=60)
+    held = side_by_side(base)
+    starts = np.asarray(draw_starts(held, 59, 64, key=KEY))
+    assert len({tuple(start) for start in starts}) == 64
+    assert sum(time + 59 <= base[episode].length for time, episode in starts) == 4  # all that there are
+
+
+def test_what_moves():
+    still = [e._replace(obs=np.concatenate([e.obs, np.ones_like(e.obs)], axis=1)) for e in unequal()]
+    np.testing.assert_array_equal(moves(side_by_side(still)), [True, False])
 
 
 def test_the_spread_counts_every_observation_once():

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dreamers import KEY, SMALL, Walk, walks
+from dreamers import KEY, SMALL, BesideStill, Walk, beside_still, walks
 from scipy import stats
 
 from forethought import envs
 from forethought.diagnostics import Episode, measure
-from forethought.diagnostics.dreams import Dream
+from forethought.diagnostics.dreams import Dream, spread
 from forethought.diagnostics.episodes import Stretches, side_by_side, spread_of
 from forethought.diagnostics.exploitation import Exploitation, carry_out
 from forethought.diagnostics.long_run import wasserstein
@@ -42,6 +42,27 @@ def test_a_true_model_of_a_noisy_world_expects_its_error():
     np.testing.assert_allclose(d.calibration.coverage[0], [0.5, 0.8, 0.9, 0.95], atol=0.06)
     assert d.calibration.steps.tolist() == [1, 2, 4]
     assert float(d.favoured.model_error) < 0.1
+
+
+def test_what_never_moves_hides_nothing():
+    episodes, sure = walks(n=20, steps=30, noise=0.5), Walk(noise=0.1)
+    alone, beside = examine(sure, episodes), examine(BesideStill(sure), beside_still(episodes))
+    for name in ("mean", "particle", "still", "spread"):
+        np.testing.assert_allclose(getattr(beside.open_loop, name), getattr(alone.open_loop, name), rtol=1e-5)
+    np.testing.assert_allclose(beside.calibration.factor, alone.calibration.factor, rtol=1e-5)
+    np.testing.assert_allclose(beside.calibration.coverage, alone.calibration.coverage, atol=0.02)
+    assert np.isnan(beside.calibration.coverage_by_dimension[:, 1:]).all()
+    moved = examine(
+        BesideStill(sure),
+        [e._replace(obs=e.obs + np.float32([0, 0, 1]) * e.obs[:, :1]) for e in beside_still(episodes)],
+    )
+    assert moved.open_loop.mean[0, 1] > beside.open_loop.mean[0, 1]  # what the model alone holds still counts
+
+
+def test_one_particle_that_diverged_is_an_infinite_spread():
+    errors = jnp.array([[1.0, jnp.nan], [3.0, jnp.nan], [2.0, jnp.nan]])[:, :, None]  # [p, s, d]
+    np.testing.assert_allclose(spread(errors, axis=0)[:, 0], [np.std([1, 2, 3]), np.nan], rtol=1e-6)
+    assert np.isinf(spread(errors.at[0, 0].set(jnp.inf), axis=0)[0])
 
 
 def test_returns_of_the_same_actions():

@@ -116,6 +116,30 @@ def test_what_is_written_is_read(examine, fitted, tmp_path):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), again, d)
 
 
+@pytest.mark.parametrize("pay", [np.inf, -np.inf, np.nan])
+def test_what_diverges_is_named_also_where_it_is_read_again(pay, tmp_path):
+    d = measure(Walk(pay=pay), walks(), horizon=4, settings=SMALL, key=KEY)
+    assert any("dreams diverge" in sentence for sentence in one_line_each(verdict(d)))
+    again = read_diagnosis(write_diagnosis(d, verdict(d), tmp_path / "diagnostics.json"))
+    np.testing.assert_array_equal(again.value_gap.imagined, d.value_gap.imagined)
+    assert verdict(again) == verdict(d)
+
+
+def test_plans_that_diverge_are_named(examine):
+    d = examine(ORACLE)
+    d = d._replace(exploitation=d.exploitation._replace(imagined=d.exploitation.imagined.at[-1, 0].set(jnp.nan)))
+    assert verdict(d) == ["Exploited by planning: what the best of 600 plans promises is no finite number."]
+
+
+def test_the_worst_confidence_is_told_where_other_steps_are_unknown(examine, fitted):
+    d = examine(too_sure(fitted))
+    coverage = np.array(d.calibration.coverage)
+    coverage[-1] = np.nan
+    (said,) = verdict(d._replace(calibration=d.calibration._replace(coverage=coverage)))
+    assert said.startswith("Over-confident")
+    assert "nan" not in said
+
+
 def test_what_is_no_diagnosis_is_refused_in_one_line(tmp_path):
     path = tmp_path / "diagnostics.json"
     for text in ("{", "[]", '{"format": 1}', '{"format": 2}', '{"format": 1, "horizon": "x"}'):

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from forethought.diagnostics.dreams import spread
 from forethought.models.base import Belief, GivesDensity
 from forethought.types import Key
 
@@ -24,12 +25,15 @@ _NORMAL_MEDIAN = 0.6745  # of |x| where x is standard normal
 class Calibration(NamedTuple):
     """Predicted against real frequencies after each of k numbers of steps, over all starts and dimensions.
 
+    But for dimensions that are foretold exactly (`is_inexact`), such as a goal that stays where it is: nothing can be
+    said of confidence there, and they would hide what is wrong with the others.
+
     Attributes:
         steps: the numbers of steps; the first is 1.
         coverage: share of the real values inside of the central intervals of the `LEVELS`.
         reliability: share of the real values below the predicted quantiles `NOMINAL`.
         factor: median |error of the mean| over what the spread of the particles lets expect; above 1 is over-confident.
-        coverage_by_dimension: of the 90 % interval.
+        coverage_by_dimension: of the 90 % interval; NaN where all is foretold exactly.
     """
 
     steps: Float[Array, " k"]
@@ -46,16 +50,17 @@ def calibration(errors: Float[Array, "p s d"], steps: Array, *, key: Key) -> Cal
     ``coverage(c) = P(|u - 1/2| <= c / 2)`` and ``reliability(q) = P(u <= q)``, u as in `ranks_of_reality`.
     """
     u = ranks_of_reality(errors, key=key)
-    known = ~jnp.isnan(u)
+    inexact = is_inexact(errors)
+    known = ~jnp.isnan(u) & inexact
     inside = jnp.where(known[..., None], jnp.abs(u[..., None] - 0.5) <= jnp.array(LEVELS) / 2.0, jnp.nan)
     below = jnp.where(known[..., None], u[..., None] <= jnp.array(NOMINAL), jnp.nan)
-    spread = jnp.nanmedian(jnp.std(errors, axis=0))
-    missed = jnp.nanmedian(jnp.abs(jnp.mean(errors, axis=0)))
+    expected = jnp.nanmedian(jnp.where(inexact, spread(errors, axis=0), jnp.nan))
+    missed = jnp.nanmedian(jnp.where(inexact, jnp.abs(jnp.mean(errors, axis=0)), jnp.nan))
     return Calibration(
         steps,
         jnp.nanmean(inside, axis=(0, 1)),
         jnp.nanmean(below, axis=(0, 1)),
-        missed / jnp.maximum(_NORMAL_MEDIAN * spread, 1e-9),
+        missed / jnp.maximum(_NORMAL_MEDIAN * expected, 1e-9),
         jnp.nanmean(inside[..., LEVELS.index(0.9)], axis=0),
     )
 
@@ -76,18 +81,31 @@ def ranks_of_reality(errors: Float[Array, "p s d"], *, key: Key) -> Float[Array,
 
 @jax.jit
 def negative_log_density(
-    model: GivesDensity[Belief], belief: Belief, action: Array, obs: Float[Array, "n d"], std: Float[Array, " d"]
+    model: GivesDensity[Belief],
+    belief: Belief,
+    action: Array,
+    obs: Float[Array, "n d"],
+    std: Float[Array, " d"],
+    moves: Bool[Array, " d"],
 ) -> Float[Array, ""]:
     """``-1/d mean_n ln p(obs_n / std | belief_n, action_n)``: nats per dimension, in standard deviations of the data.
 
-    The density of ``obs / std`` is that of ``obs`` times the product of the standard deviations.
+    The density of ``obs / std`` is that of ``obs`` times the product of the standard deviations; d counts the
+    dimensions that move, since the others have no density.
     """
-    return -(jnp.mean(model.log_density(belief, action, obs)) + jnp.sum(jnp.log(std))) / std.shape[0]
+    scale = jnp.sum(jnp.where(moves, jnp.log(std), 0.0))
+    return -(jnp.mean(model.log_density(belief, action, obs)) + scale) / jnp.maximum(jnp.sum(moves), 1)
+
+
+def is_inexact(errors: Float[Array, "*b d"]) -> Bool[Array, " d"]:
+    """Whether each dimension is ever wrong by more than the `RESOLUTION`."""
+    return jnp.any(jnp.abs(errors) > RESOLUTION, axis=tuple(range(errors.ndim - 1)))
 
 
 def is_point(errors: Float[Array, "p s d"]) -> bool:
-    """Whether all particles are the same: there is no spread to judge."""
-    return bool(np.all(np.asarray(errors) == np.asarray(errors[:1])))
+    """Whether there is no spread to judge: all particles are the same, or nothing is ever wrong."""
+    same = np.all(np.asarray(errors) == np.asarray(errors[:1]))
+    return bool(same) or not bool(jnp.any(is_inexact(errors)))
 
 
 @jax.jit

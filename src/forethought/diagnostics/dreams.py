@@ -56,6 +56,11 @@ def signed_errors(dream: Dream, real: Stretches, std: Float[Array, " d"]) -> Flo
     return jnp.where(real.valid[:, None, :, None], jnp.where(jnp.isfinite(error), error, jnp.inf), jnp.nan)
 
 
+def spread(errors: Float[Array, "*b p s d"], axis: int) -> Float[Array, "*b s d"]:
+    """Standard deviation of `signed_errors` over the particles; infinite where one of them is."""
+    return jnp.where(jnp.any(jnp.isinf(errors), axis=axis), jnp.inf, jnp.std(errors, axis=axis))
+
+
 def _copies(belief: Belief, particles: int) -> Belief:
     """Particles are the outermost axis: models that deal their batch to members then share each belief fairly."""
     return jax.tree.map(lambda x: jnp.tile(x, (particles, *[1] * (x.ndim - 1))), belief)

@@ -106,6 +106,11 @@ def spread_of(held: Held) -> Float[Array, " d"]:
     return _spread(held.obs.reshape(there.size, -1).astype(jnp.float32), there.ravel())
 
 
+def moves(held: Held) -> Bool[Array, " d"]:
+    """Whether each dimension ever changes within an episode."""
+    return jnp.any(held.obs[1:] != held.obs[:-1], axis=(0, 1))
+
+
 def side_by_side(episodes: Sequence[Episode]) -> Held:
     """Put episodes of any lengths into one batch."""
     longest = max(e.length for e in episodes)
@@ -128,7 +133,8 @@ def draw_starts(held: Held, horizon: int, most: int, *, key: Key) -> Int[Array, 
     """Up to ``most`` different (time, episode) to begin a stretch of ``horizon`` steps from.
 
     The stretch must lie inside of its episode, or be cut short by the end of the world and by nothing else: then the
-    stretches behind every number of steps are the same but for those whose world has ended.
+    stretches behind every number of steps are the same but for those whose world has ended. At least an eighth of
+    ``most`` are of full length, if there are as many: else nothing might be known of the last steps.
     """
     time = np.arange(held.action.shape[0])[:, None]
     length = np.asarray(held.length)
@@ -136,7 +142,9 @@ def draw_starts(held: Held, horizon: int, most: int, *, key: Key) -> Int[Array, 
     able = np.argwhere(fit)
     if len(able) > most:
         rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
-        able = able[np.sort(rng.permutation(len(able))[:most])]
+        order = rng.permutation(len(able))
+        full = np.flatnonzero((able[:, 0] + horizon <= length[able[:, 1]])[order])[: max(1, most // 8)]
+        able = able[np.sort(np.concatenate([order[full], np.delete(order, full)])[:most])]
     return jnp.asarray(able, jnp.int32)
 
 

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from forethought.diagnostics.bounds import favoured
 from forethought.diagnostics.calibration import (
     Calibration,
     calibration,
+    is_inexact,
     is_point,
     negative_log_density,
     total_variation,
@@ -27,6 +28,7 @@ from forethought.diagnostics.episodes import (
     beliefs_along,
     cut,
     draw_starts,
+    moves,
     require_enough,
     side_by_side,
     spread_of,
@@ -178,38 +180,37 @@ def _numbered(far: _Look) -> dict[str, Any]:
 def _vectors(case: _Case, near: _Look, far: _Look, reward_std: Float[Array, ""], *, key: Key) -> dict[str, Any]:
     """What applies to observations that are vectors."""
     key_ranks, key_variation, key_traces = jax.random.split(key, 3)
-    error = signed_errors(near.dream, near.real, case.std)[0]
+    error, errors = (signed_errors(look.dream, look.real, case.std) for look in (near, far))
+    error, moving = error[0], moves(case.held)
     own = np.flatnonzero(np.asarray(near.starts)[:, 1] < case.own)  # under the policy, as theorem 4.3 asks
     actions = near.real.action[0].reshape(len(near.starts), -1).astype(jnp.float32)
     context = jnp.concatenate([near.real.obs[0] / case.std, actions], axis=1)[own]
     variation = total_variation(error[:, own], context, near.starts[own, 1], key=key_variation)
     return {
         "wrong_states": None,
-        "open_loop": open_loop_error(far.dream, far.real, case.std, reward_std),
-        "calibration": None if is_point(error) else _calibration(case, error, far, key=key_ranks),
-        "nll": _nll(case, near),
+        "open_loop": open_loop_error(errors, far.dream, far.real, case.std, reward_std, moving | is_inexact(errors)),
+        "calibration": None if is_point(error) else _calibration(error, errors, key=key_ranks),
+        "nll": _nll(case, near, moving),
         "disagreement_rank": _disagreement_rank(case, near, error),
         "favoured": favoured(variation, case.settings.discount),
         "traces": _traces(case, key=key_traces),
     }
 
 
-def _calibration(case: _Case, near: Float[Array, "p s d"], far: _Look, *, key: Key) -> Calibration:
+def _calibration(near: Float[Array, "p s d"], far: Float[Array, "h p q d"], *, key: Key) -> Calibration:
     """After one step, after all, and after as many times more as there are times less."""
-    horizon = far.dream.reward.shape[0]
-    errors = signed_errors(far.dream, far.real, case.std)
-    found = []
+    horizon, found = far.shape[0], []
     for steps in sorted({1, round(horizon**0.5), horizon}):
-        e = near if steps == 1 else errors[steps - 1]
+        e = near if steps == 1 else far[steps - 1]
         found.append(calibration(e, jnp.float32(steps), key=jax.random.fold_in(key, steps)))
     return jax.tree.map(lambda *x: np.stack(x), *found)
 
 
-def _nll(case: _Case, near: _Look) -> Float[Array, ""] | None:
+def _nll(case: _Case, near: _Look, moving: Bool[Array, " d"]) -> Float[Array, ""] | None:
     if not isinstance(case.model, GivesDensity):
         return None
     belief = at_starts(case.beliefs, near.starts)
-    return negative_log_density(case.model, belief, near.real.action[0], near.real.obs[1], case.std)
+    return negative_log_density(case.model, belief, near.real.action[0], near.real.obs[1], case.std, moving)
 
 
 def _disagreement_rank(case: _Case, near: _Look, error: Float[Array, "p s d"]) -> Float[Array, ""] | None:

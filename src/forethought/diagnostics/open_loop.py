@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from forethought.diagnostics.dreams import Dream, signed_errors
+from forethought.diagnostics.dreams import Dream, spread
 from forethought.diagnostics.episodes import Stretches
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -23,8 +23,9 @@ class OpenLoop(NamedTuple):
         spread    sqrt(sum_d var_p e_hpsd / d)      what the model expects of its error: the spread of its particles
         reward    |mean_p r_hps - r_hs| / std(r)    of the reward of the step that leads there
 
-    An error of 1 is that of a guess at the mean of all observations. ``by_dimension`` and ``still_by_dimension`` are
-    medians over the starts of ``mean`` and ``still``, each dimension alone.
+    An error of 1 is that of a guess at the mean of all observations. Dimensions that never move, neither in reality nor
+    in the model, are left out: of d, too. ``by_dimension`` and ``still_by_dimension`` are medians over the starts of
+    ``mean`` and ``still``, each dimension alone.
     """
 
     mean: Float[Array, "h 3"]
@@ -37,26 +38,33 @@ class OpenLoop(NamedTuple):
 
 
 @jax.jit
-def open_loop_error(dream: Dream, real: Stretches, std: Float[Array, " d"], reward_std: Float[Array, ""]) -> OpenLoop:
-    """See `OpenLoop`; ``dream`` is the reenactment of ``real``."""
-    errors = signed_errors(dream, real, std)
+def open_loop_error(
+    errors: Float[Array, "h p s d"],
+    dream: Dream,
+    real: Stretches,
+    std: Float[Array, " d"],
+    reward_std: Float[Array, ""],
+    counts: Bool[Array, " d"],
+) -> OpenLoop:
+    """See `OpenLoop`; ``errors`` are those of ``dream``, the reenactment of ``real``, and ``counts`` what is judged."""
     mean = jnp.mean(errors, axis=1)
     still = jnp.where(real.valid[..., None], (real.obs[:1] - real.obs[1:]) / std, jnp.nan)
     reward = jnp.abs(jnp.mean(dream.reward, axis=1) - real.reward) / reward_std
     return OpenLoop(
-        quantiles(root_mean_square(mean)),
-        quantiles(root_mean_square(errors)),
-        quantiles(root_mean_square(still)),
-        quantiles(root_mean_square(jnp.std(errors, axis=1))),
+        quantiles(root_mean_square(mean, counts)),
+        quantiles(root_mean_square(errors, counts)),
+        quantiles(root_mean_square(still, counts)),
+        quantiles(root_mean_square(spread(errors, axis=1), counts)),
         quantiles(jnp.where(real.valid, reward, jnp.nan)),
         jnp.nanmedian(jnp.abs(mean), axis=1),
         jnp.nanmedian(jnp.abs(still), axis=1),
     )
 
 
-def root_mean_square(x: Float[Array, "*b d"]) -> Float[Array, "*b"]:
-    """``sqrt(mean_d x_d^2)``."""
-    return jnp.sqrt(jnp.mean(x**2, axis=-1))
+def root_mean_square(x: Float[Array, "*b d"], counts: Bool[Array, " d"] | None = None) -> Float[Array, "*b"]:
+    """``sqrt(mean_d x_d^2)`` over the dimensions that count."""
+    counted = jnp.ones(x.shape[-1], bool) if counts is None else counts
+    return jnp.sqrt(jnp.sum(jnp.where(counted, x**2, 0.0), axis=-1) / jnp.maximum(jnp.sum(counted), 1))
 
 
 def quantiles(x: Float[Array, "h *s"]) -> Float[Array, "h 3"]:  # noqa: F821

@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """Nested named tuples as objects, arrays as lists with six significant digits; what is not finite is null."""
+    """Nested named tuples as objects, arrays as lists with six significant digits.
+
+    JSON has no numbers that are not finite: they are "Infinity", "-Infinity" and, for NaN, null.
+    """
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, tuple):
@@ -46,4 +49,6 @@ def _read(hint: Any, value: Any) -> Any:
 def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(item) for item in value]
-    return float(f"{value:.6g}") if np.isfinite(value) else None
+    if np.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return None if np.isnan(value) else float(f"{value:.6g}")

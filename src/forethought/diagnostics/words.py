@@ -152,7 +152,7 @@ def _confidence(d: Diagnosis) -> list[str]:
     wide, narrow = held[:, LEVELS.index(0.9)], held[:, LEVELS.index(0.5)]
     limit = np.where(np.asarray(d.calibration.steps) > 1, OVER_CONFIDENT_LATER, OVER_CONFIDENT)
     if (wide < limit).any():
-        i = int(np.argmin(wide - limit))
+        i = int(np.nanargmin(wide - limit))
         return [
             f"Over-confident: its 90 % intervals hold {_percent(wide[i])} of what has happened after "
             f"{_plural(int(d.calibration.steps[i]), 'step')}; its errors are {factor[i]:.2g} times what it expects."
@@ -178,6 +178,9 @@ def _exploited(d: Diagnosis) -> list[str]:
     if d.exploitation is None:
         return []
     imagined, real = np.asarray(d.exploitation.imagined), np.asarray(d.exploitation.real)
+    best = f"the best of {int(d.exploitation.effort[-1])} plans"
+    if not np.isfinite(imagined).all():
+        return [f"Exploited by planning: what {best} promises is no finite number."]
     promised, kept = imagined[-1] - imagined[0], real[-1] - real[0]
     lost = promised - kept
     error = lost.std() / max(len(lost), 1) ** 0.5
@@ -185,13 +188,17 @@ def _exploited(d: Diagnosis) -> list[str]:
     if not (matters and lost.mean() > LOST * promised.mean()):
         return []
     return [
-        f"Exploited by planning: from a random plan to the best of {int(d.exploitation.effort[-1])} plans its promise "
-        f"rises by {promised.mean():.4g}, the real return by {kept.mean():.4g}."
+        f"Exploited by planning: from a random plan to {best} its promise rises by {promised.mean():.4g}, the real "
+        f"return by {kept.mean():.4g}."
     ]
 
 
 def _gap(d: Diagnosis) -> list[str]:
     gap, scale = d.value_gap.gap, float(d.value_gap.scale)
+    if len(d.value_gap.real) and not np.isfinite(gap):
+        return [
+            f"Its dreams diverge: over {_plural(d.value_gap.steps, 'step')}, the imagined return is no finite number."
+        ]
     if abs(gap) <= GAP * scale or abs(gap) <= SURE * d.value_gap.error:
         return []
     whom = "the policy" if d.value_gap.closed_loop else "the actions that were really taken"

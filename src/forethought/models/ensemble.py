@@ -76,8 +76,8 @@ class Ensemble(eqx.Module):
         max_logvar, min_logvar: learned soft bounds, shared by the members.
         inputs, outputs: statistics of the training data.
         elites: indices of the members that `predictor` keeps, best first.
-        varies: 0 for outputs that were the same in all data (a reward of 1 for each step): they are foretold exactly,
-            because a planner follows the smallest slope in what is flat. 1 for the others.
+        varies: 0 for outputs that were the same in all training rows (a reward of 1 for each step): they are foretold
+            exactly, because a planner follows the smallest slope in what is flat. 1 for the others.
         spread: factor on the members' standard deviations, per output; 1 but where a fit has found another
             (`FitConfig.calibrate`).
         termination: known function (obs, action, next_obs) -> terminated, or None where it is learned.
@@ -219,14 +219,17 @@ class Ensemble(eqx.Module):
     def log_density(
         self, belief: EnsembleBelief, action: Float[Array, "n a"], obs: Float[Array, "n o"]
     ) -> Float[Array, " n"]:
-        """Log density of the mixture of the members' Gaussians, ``ln 1/M sum_m prod_i N(obs_i; mean_mi, var_mi)``."""
+        """Log density of the mixture of the members' Gaussians, ``ln 1/M sum_m prod_i N(obs_i; mean_mi, var_mi)``.
+
+        What never changed in the training data is foretold exactly, so that it has none: the product leaves it out.
+        """
         x = self.inputs.normalize(jnp.concatenate([belief.obs, action], axis=-1))
         said = self.predict(jnp.broadcast_to(x, (self.n_members, *x.shape)))
         mean, logvar = said.mean[..., 1:], (said.logvar + 2.0 * jnp.log(self.spread))[..., 1:]
         change = (obs - belief.obs - self.outputs.mean[1:]) / self.outputs.std[1:]
         terms = (change - mean) ** 2 * jnp.exp(-logvar) + logvar + jnp.log(2.0 * jnp.pi)
-        members = jax.nn.logsumexp(-0.5 * jnp.sum(terms, axis=-1), axis=0) - jnp.log(self.n_members)
-        return members - jnp.sum(jnp.log(self.outputs.std[1:]))
+        terms = (terms + 2.0 * jnp.log(self.outputs.std[1:])) * self.varies[1:]
+        return jax.nn.logsumexp(-0.5 * jnp.sum(terms, axis=-1), axis=0) - jnp.log(self.n_members)
 
 
 def _rounded(net: MLP, precision: Precision) -> MLP:

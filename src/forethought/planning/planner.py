@@ -150,7 +150,7 @@ def plan_values(
 
 
 def shifted(x: Float[Array, "*b s d"], fill: Array | float = 0.0) -> Float[Array, "*b s d"]:
-    """A plan one step later: the first decision is gone, ``fill`` is the last one. One decision for all stays."""
+    """A plan one step later: the first decision is gone, ``fill`` is the last one. A single decision stays."""
     if x.shape[-2] == 1:
         return x
     return jnp.concatenate([x[..., 1:, :], jnp.broadcast_to(fill, x[..., :1, :].shape)], axis=-2)

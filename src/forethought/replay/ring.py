@@ -90,7 +90,7 @@ def sample(ring: Ring, n: int, *, key: Key) -> PyTree:
 
 
 def sample_newest(ring: Ring, n: int, newest: int, *, key: Key) -> PyTree:
-    """Draw n of the ``newest`` rows uniformly, with replacement, of a ring that was not resized."""
+    """Draw n of the ``newest`` rows uniformly, with replacement; the ring must not have been resized when full."""
     back = jax.random.randint(key, (n,), 0, jnp.clip(ring.size, 1, newest))
     index = (ring.cursor - 1 - back) % ring.limit
     return jax.tree.map(lambda d: d[index], ring.data)
