@@ -63,7 +63,8 @@ def _kept(path: Path, name: str, only: Sequence[str], asked: str) -> dict[str, A
     """
     if not only:
         return {}
-    held = next((r for r in results.read(path) if r["name"] == name), {"command": asked, "details": {}})
+    nothing: dict[str, Any] = {"command": asked, "details": {}}
+    held = next((r for r in results.read(path) if r["name"] == name), nothing)
     details: dict[str, Any] = held["details"]
     if held["command"] != asked:
         raise LookupError(

@@ -207,10 +207,8 @@ def load(path: str | Path, *, seed: int | None = None) -> Policy:
     The environment is not needed. Raises `CheckpointError` where the directory holds no run or checkpoint.
     """
     config, codec, agent, learner = load_learner(path)
-    chosen = config.seed if seed is None else seed
-    if chosen not in config.seed_list:
-        raise UsageError(f"the run has seeds {config.seed} to {config.seed_list[-1]}, not {seed}")
-    return _policy(agent, codec, learner, config.seed_list.index(chosen), chosen)
+    index = config.index_of(seed)
+    return _policy(agent, codec, learner, index, config.seed_list[index])
 
 
 def evaluate(path: str | Path, *, episodes: int | None = None, seed: int = 0) -> Evaluation:

@@ -5,7 +5,7 @@ import io
 import json
 import re
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from forethought.errors import UsageError, nearest
 
@@ -30,7 +30,7 @@ def parse(cls: Any, args: list[str], prog: str, default: Any = None, about: str 
         flag = unknown[0].split("=")[0]
         if not flag.startswith("-"):
             raise UsageError(f"{prog} does not know what to do with {flag!r}; see {prog} --help")
-        raise UsageError(f"{prog} has no option {flag}; {nearest(flag, _flags(asked))}")
+        raise UsageError(f"{prog} has no option {flag}; {nearest(flag, _options(asked))}")
     return asked
 
 
@@ -44,11 +44,17 @@ def _first_sentence(boxed: str) -> str:
     )
 
 
-def _flags(asked: Any, prefix: str = "--") -> list[str]:
+def _options(asked: Any, prefix: str = "--") -> list[str]:
+    from tyro.conf import Positional
+
     names: list[str] = []
+    hints = get_type_hints(type(asked), include_extras=True)
     for f in fields(asked):
         value, name = getattr(asked, f.name), prefix + f.name.replace("_", "-")
-        names += _flags(value, f"{name}.") if is_dataclass(value) else [name]
+        if is_dataclass(value):
+            names += _options(value, f"{name}.")
+        elif Positional not in getattr(hints[f.name], "__metadata__", ()):
+            names.append(name)
     return names
 
 

@@ -76,10 +76,12 @@ def diagnose(
         require_within("episodes", episodes, 2)
     RunDir.open(Path(path)).require_world()
     config, _, agent, learner = load_learner(path)
-    state = jax.tree.map(lambda x: x[_index(config, of_seed)], learner.state)
+    state = jax.tree.map(lambda x: x[config.index_of(of_seed)], learner.state)
     model = agent.world_model(state)
     if model is None:
-        raise UsageError(f"{path} is a run without a model: {config.algorithm} has none; diagnose a run of another")
+        raise UsageError(
+            f"{path} is a run without a model: {config.algorithm} learns none; diagnose a run of mbpo, pets, ..."
+        )
     found = _measured(config, agent, state, model, horizon, episodes, seed, settings, tell)
     said = verdict(found)
     return Examination(found, said, write_diagnosis(found, said, Path(output or path) / FILE))
@@ -126,14 +128,6 @@ def show(found: Examination) -> None:
     for what, figure in answers(found.diagnosis):
         console.print(f"{what:<30}{figure}")
     console.print(f"{'diagnosis':<30}{found.path}")
-
-
-def _index(config: RunConfig, of_seed: int | None) -> int:
-    if of_seed is None:
-        return 0
-    if of_seed not in config.seed_list:
-        raise UsageError(f"the run has seeds {config.seed} to {config.seed_list[-1]}, not {of_seed}")
-    return config.seed_list.index(of_seed)
 
 
 def _policy(agent: Agent, state: PyTree) -> Policy | None:

@@ -1,5 +1,7 @@
 """Planning agents: what they are made of, and what they do with their model."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -49,12 +51,18 @@ def test_the_model_is_fitted_on_its_schedule():
 
 
 @pytest.mark.parametrize(
-    ("reward", "spec", "known"), [("known", KNOWN, True), ("learned", KNOWN, False), ("known", SPEC, False)]
+    ("reward", "spec", "known"),
+    [("known", KNOWN, True), ("learned", KNOWN, False), ("known", replace(KNOWN, action_repeat=2), False)],
 )
 def test_a_known_reward_is_used_where_it_is_asked_for_and_there_is_one(reward, spec, known):
     agent = PlanningAgent(from_dict(CEMConfig, {"reward": reward, "model_hidden": (8,)}), spec)
     model = agent.init(key=jax.random.key(0)).model.model
     assert model.reward is (double_integrator if known else None)
+
+
+def test_a_reward_that_is_not_known_cannot_be_asked_for():
+    with pytest.raises(UsageError, match=r"the reward of \S+ is not known, only those of .*Pendulum-v1.*; leave out"):
+        PlanningAgent(CEMConfig(reward="known"), SPEC)
 
 
 def leaning(agent, to, others):

@@ -146,6 +146,13 @@ def test_piped_output_is_plain_lines(tmp_path):
     assert "return after" in done.stdout
 
 
+def test_what_is_offered_for_an_unknown_option_is_an_option(capsys):
+    assert run("diagnose", "runs/some", "--horizont", "7") == 2
+    assert capsys.readouterr().err.endswith("has no option --horizont; did you mean '--horizon'?\n")
+    assert run("diagnose", "runs/some", "--run", "7") == 2
+    assert "'--run'" not in capsys.readouterr().err
+
+
 def test_the_display_counts_what_an_agent_does():
     from forethought.training.progress import Snapshot, describe
 

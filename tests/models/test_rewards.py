@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from forethought.envs import make
+from forethought.errors import UsageError
 from forethought.models import rewards
 from forethought.models.rewards import KNOWN_REWARDS, known_reward
 
@@ -36,4 +37,5 @@ def test_actions_are_clipped_as_the_environment_clips_them(reward):
 
 def test_unknown_tasks_have_none():
     assert known_reward("Pendulum-v1") is rewards.pendulum
-    assert known_reward("MyOwn-v0") is None
+    with pytest.raises(UsageError, match="the reward of MyOwn-v0 is not known"):
+        known_reward("MyOwn-v0")

@@ -144,8 +144,8 @@ def _with(presets: dict[str, Preset], more: dict[str, Any], *names: str) -> dict
     return {**presets, **changed}
 
 
-# Samples as wide as elsewhere lose the pole too, all of them, and leave nothing to choose from; with these, five
-# iterations are too few to find plans that hold it for all 30 steps.
+# Samples as wide as elsewhere lose the pole too, all of them, and leave nothing to choose from; narrow ones take more
+# iterations to get somewhere.
 CEM_PRESETS = _with(PLANNING_PRESETS, {"search.initial_std": 0.1, "search.iterations": 10}, "inverted-pendulum")
 PETS_PRESETS = _with(CEM_PRESETS, {"search.population": 350, "search.elites": 35})
 _POPLIN = {"propagation": "expectation", "particles": 1, "reward": "known"}

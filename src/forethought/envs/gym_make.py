@@ -73,8 +73,8 @@ def missing_dependency(env_id: str, error: Exception) -> ForethoughtError:
     module, colon, _ = env_id.partition(":")
     if colon and module not in sys.modules:
         return UsageError(
-            f"{env_id}: the module {module!r} cannot be imported ({text}); install it, or put its folder on "
-            "PYTHONPATH (PYTHONPATH=. for the current folder)"
+            f"{env_id}: the module {module!r} cannot be imported ({text.split('. ')[0]}); install it, or go to the "
+            "folder that it is in, or put that on PYTHONPATH"
         )
     if "pygame" in text.lower():
         return UsageError(f"{env_id} needs pygame to draw: pip install 'gymnasium[classic-control]'")

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from forethought.envs.cartpole import upright_reward
 from forethought.envs.control import DoubleIntegrator, Pendulum, integrator_reward, pendulum_reward
+from forethought.errors import UsageError
 from forethought.models.termination import inverted_pendulum
 
 Reward: TypeAlias = Callable[[Array, Array, Array], Array]
@@ -62,6 +63,11 @@ KNOWN_REWARDS: dict[str, Reward] = {
 }
 
 
-def known_reward(env_id: str) -> Reward | None:
-    """The function of a standard task with an action repeat of 1; None where the reward has to be learned."""
-    return KNOWN_REWARDS.get(env_id)
+def known_reward(env_id: str) -> Reward:
+    """The function of a standard task with an action repeat of 1. Raises `UsageError` for other tasks."""
+    if env_id not in KNOWN_REWARDS:
+        raise UsageError(
+            f"the reward of {env_id} is not known, only those of {', '.join(KNOWN_REWARDS)}; leave out "
+            "--agent.reward known, and it is learned"
+        )
+    return KNOWN_REWARDS[env_id]

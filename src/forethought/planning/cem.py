@@ -45,7 +45,7 @@ class _Refits:
                 "raise search.population"
             )
         require_within("iterations", self.iterations, 1)
-        require_within("momentum", self.momentum, 0.0, 1.0)
+        require_within("momentum", self.momentum, 0.0, 0.99)
         require_within("initial_std", self.initial_std, 1e-8)
 
 

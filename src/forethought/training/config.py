@@ -40,6 +40,15 @@ class RunConfig:
         """The seeds that train side by side."""
         return tuple(range(self.seed, self.seed + self.seeds))
 
+    def index_of(self, seed: int | None) -> int:
+        """The place of a seed among those of the run, 0 for None; raises `UsageError` for one that it has not."""
+        if seed is None:
+            return 0
+        if seed not in self.seed_list:
+            held = f"seeds {self.seed} to {self.seed_list[-1]}" if self.seeds > 1 else f"seed {self.seed}"
+            raise UsageError(f"the run has {held}, not {seed}")
+        return self.seed_list.index(seed)
+
     def validate(self) -> None:
         """Raise `UsageError` for numbers that no run can have."""
         for name in ("steps", "seeds", "num_envs", "action_repeat", "eval_every", "eval_episodes", "log_every", "keep"):

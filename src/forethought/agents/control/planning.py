@@ -100,8 +100,9 @@ class PlanningAgent:
 
     def __init__(self, config: Any, spec: EnvSpec):
         self.config, self.spec = config, spec
-        # The known rewards are those of single steps of the environment.
-        reward = known_reward(spec.id) if config.reward == "known" and spec.action_repeat == 1 else None
+        reward = known_reward(spec.id) if config.reward == "known" else None
+        if spec.action_repeat > 1:  # the known rewards are those of single steps of the environment
+            reward = None
         self.learner = EnsembleLearner(config, spec, reward=reward, propagation=config.propagation)
         self.planner: Planner = Planner(config.search, config.horizon, config.particles, config.discount)
         self.guide = free(spec.action)
