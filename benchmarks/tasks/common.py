@@ -14,6 +14,7 @@ import numpy as np
 import forethought
 from forethought import envs, statistics
 from forethought.api import configure
+from forethought.errors import UsageError
 from forethought.report import series
 from forethought.report.read import Run, read_run
 from forethought.training.config import RunConfig, flatten
@@ -60,7 +61,7 @@ def trained(training: Training, folder: Path, *, or_longer: bool = False) -> Run
     """The finished run; what an earlier call has already trained is not trained again.
 
     Raises:
-        RuntimeError: the folder holds a run of another kind, or one that is longer (unless that may be).
+        UsageError: the folder holds a run of another kind, or one that is longer (unless that may be).
     """
     path = folder / training.label.replace(" ", "-")
     if not (path / "config.json").exists():
@@ -78,9 +79,9 @@ def trained(training: Training, folder: Path, *, or_longer: bool = False) -> Run
     held, _ = RunDir.open(path).read_config()
     # A round trip through JSON makes lists of tuples, as in the file.
     if _as_json(replace(wanted, steps=held.steps)) != _as_json(held):
-        raise RuntimeError(f"{path} holds a run with other settings; remove it, or choose another --runs")
+        raise UsageError(f"{path} holds a run with other settings; remove it, or choose another --runs")
     if held.steps > training.steps and not or_longer:
-        raise RuntimeError(f"{path} holds a run of {held.steps} steps; remove it, or choose another --runs")
+        raise UsageError(f"{path} holds a run of {held.steps} steps; remove it, or choose another --runs")
     run = read_run(path)
     if run.summary is None or run.summary["status"] != "finished" or held.steps < training.steps:
         forethought.resume(path, steps=max(held.steps, training.steps), progress=Plain())

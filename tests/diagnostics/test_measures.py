@@ -63,6 +63,7 @@ def test_one_particle_that_diverged_is_an_infinite_spread():
     errors = jnp.array([[1.0, jnp.nan], [3.0, jnp.nan], [2.0, jnp.nan]])[:, :, None]  # [p, s, d]
     np.testing.assert_allclose(spread(errors, axis=0)[:, 0], [np.std([1, 2, 3]), np.nan], rtol=1e-6)
     assert np.isinf(spread(errors.at[0, 0].set(jnp.inf), axis=0)[0])
+    assert spread(jnp.full((60, 1, 1), 0.1), axis=0) == 0.0  # of equals, exactly
 
 
 def test_returns_of_the_same_actions():

@@ -58,7 +58,8 @@ def signed_errors(dream: Dream, real: Stretches, std: Float[Array, " d"]) -> Flo
 
 def spread(errors: Float[Array, "*b p s d"], axis: int) -> Float[Array, "*b s d"]:
     """Standard deviation of `signed_errors` over the particles; infinite where one of them is."""
-    return jnp.where(jnp.any(jnp.isinf(errors), axis=axis), jnp.inf, jnp.std(errors, axis=axis))
+    apart = errors - jnp.take(errors, jnp.array([0]), axis=axis)  # 0 where all are the same: no rounding
+    return jnp.where(jnp.any(jnp.isinf(errors), axis=axis), jnp.inf, jnp.std(apart, axis=axis))
 
 
 def _copies(belief: Belief, particles: int) -> Belief:
