@@ -183,7 +183,7 @@ def _train(args: list[str]) -> int:
             words = [*(words or ["mbpo"]), "ENV"]
             args = [*words, "--help"]
         else:
-            raise UsageError("train takes an algorithm and an environment, such as: forethought train mbpo Pendulum-v1")
+            raise UsageError("train takes an algorithm and an environment first: forethought train mbpo Pendulum-v1")
     algorithm, env = words
     _, config_class = catalog.find(algorithm).load()
     prepare_jax()
