@@ -79,8 +79,10 @@ def cem_oracle(asked: Request) -> Result:
     best = np.concatenate([swing_up.best_returns(pendulum, _begun(pendulum, seed).state) for seed in seeds])
     checks, details = [], {"the best": {"returns": best, "mean": float(best.mean())}}
     cases: dict[str, tuple[Pendulum | CartPoleContinuous, Planner, float | None]] = {
-        "CEM, Pendulum-v1": (pendulum, Planner(CEM(population=300, elites=30), horizon=30), -150.0),
-        "iCEM, Pendulum-v1": (pendulum, Planner(ICEM(200, 10, 5, noise_beta=2.5), horizon=40), -150.0),
+        "CEM, Pendulum-v1, 30 steps ahead": (pendulum, Planner(CEM(300, 30), horizon=30), None),
+        "CEM, Pendulum-v1, 35 steps ahead": (pendulum, Planner(CEM(300, 30), horizon=35), -150.0),
+        "CEM, Pendulum-v1, 40 steps ahead": (pendulum, Planner(CEM(300, 30), horizon=40), None),
+        "iCEM, Pendulum-v1, 40 steps ahead": (pendulum, Planner(ICEM(200, 10, 5, noise_beta=2.5), horizon=40), -150.0),
         "CEM, continuous CartPole, 15 steps ahead": (cart, Planner(CEM(350, 35), horizon=15), None),
         "CEM, continuous CartPole, 20 steps ahead": (cart, Planner(CEM(350, 35), horizon=20), _SOLVED),
     }
