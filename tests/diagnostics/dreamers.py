@@ -90,21 +90,21 @@ class Walk(eqx.Module):
         return belief, Outcome(pay, 1.0 - (belief[:, 0] >= self.wall))
 
 
-class BesideStill(Wrapped):
-    """`Walk` with two more dimensions that never move, and are foretold so."""
+class BesideStill(Walk):
+    """`Walk` with two more dimensions that never move in the world, and by ``slip`` per step in the model."""
+
+    slip: jax.Array
+
+    def __init__(self, slip=0.0, **walk):
+        super().__init__(**walk)
+        self.slip = jnp.asarray(slip, jnp.float32)
 
     def initial(self, n):
         return jnp.zeros((n, 3))
 
-    def observe(self, belief, action, obs, first, *, key):
-        return obs
-
-    def features(self, belief):
-        return belief
-
     def step(self, belief, action, *, key):
-        walked, outcome = self.model.step(belief[:, :1], action, key=key)
-        return jnp.concatenate([walked, belief[:, 1:]], axis=1), outcome
+        walked, outcome = super().step(belief[:, :1], action, key=key)
+        return jnp.concatenate([walked, belief[:, 1:] + self.slip], axis=1), outcome
 
 
 def beside_still(episodes: list[Episode]) -> list[Episode]:

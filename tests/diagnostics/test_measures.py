@@ -45,18 +45,20 @@ def test_a_true_model_of_a_noisy_world_expects_its_error():
 
 
 def test_what_never_moves_hides_nothing():
-    episodes, sure = walks(n=20, steps=30, noise=0.5), Walk(noise=0.1)
-    alone, beside = examine(sure, episodes), examine(BesideStill(sure), beside_still(episodes))
+    episodes = walks(n=20, steps=30, noise=0.5)
+    alone, beside = examine(Walk(noise=0.1), episodes), examine(BesideStill(noise=0.1), beside_still(episodes))
     for name in ("mean", "particle", "still", "spread"):
         np.testing.assert_allclose(getattr(beside.open_loop, name), getattr(alone.open_loop, name), rtol=1e-5)
     np.testing.assert_allclose(beside.calibration.factor, alone.calibration.factor, rtol=1e-5)
     np.testing.assert_allclose(beside.calibration.coverage, alone.calibration.coverage, atol=0.02)
     assert np.isnan(beside.calibration.coverage_by_dimension[:, 1:]).all()
-    moved = examine(
-        BesideStill(sure),
-        [e._replace(obs=e.obs + np.float32([0, 0, 1]) * e.obs[:, :1]) for e in beside_still(episodes)],
-    )
-    assert moved.open_loop.mean[0, 1] > beside.open_loop.mean[0, 1]  # what the model alone holds still counts
+
+
+def test_what_the_model_alone_moves_counts():
+    d = examine(BesideStill(slip=0.6), beside_still(walks()))
+    std = np.asarray(spread_of(side_by_side(beside_still(walks()))))
+    expected = 0.6 * np.arange(1, 5) * np.sqrt(np.mean([0.0, *(1.0 / std[1:]) ** 2]))
+    np.testing.assert_allclose(d.open_loop.mean[:, 1], expected, rtol=1e-4)
 
 
 def test_one_particle_that_diverged_is_an_infinite_spread():

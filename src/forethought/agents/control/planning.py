@@ -100,9 +100,8 @@ class PlanningAgent:
 
     def __init__(self, config: Any, spec: EnvSpec):
         self.config, self.spec = config, spec
-        reward = known_reward(spec.id) if config.reward == "known" else None
-        if spec.action_repeat > 1:  # the known rewards are those of single steps of the environment
-            reward = None
+        known = known_reward(spec.id) if config.reward == "known" else None
+        reward = known if spec.action_repeat == 1 else None  # what is known are the rewards of single steps
         self.learner = EnsembleLearner(config, spec, reward=reward, propagation=config.propagation)
         self.planner: Planner = Planner(config.search, config.horizon, config.particles, config.discount)
         self.guide = free(spec.action)
