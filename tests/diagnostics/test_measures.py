@@ -16,6 +16,7 @@ from forethought.diagnostics.long_run import wasserstein
 from forethought.diagnostics.outcomes import reward_scale
 from forethought.diagnostics.states import visit_distance, wrong_states
 from forethought.errors import UsageError
+from forethought.report.trust_figures import traces
 
 
 def examine(model, episodes, horizon=4, **more):
@@ -108,6 +109,14 @@ def test_traces_show_the_episode_and_the_dream():
     assert len(d.traces) == 2
     np.testing.assert_allclose(d.traces[1].real, episodes[1].obs[1:])
     np.testing.assert_allclose(d.traces[1].imagined[1] - d.traces[1].real, 0.1 * np.arange(1, 8)[:, None], atol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("drift", [np.inf, np.nan])
+def test_a_dream_that_diverges_is_drawn_without_a_warning(drift):
+    d = examine(Walk(drift=drift), walks())
+    assert not np.isfinite(d.traces[0].imagined).any()
+    assert [label for label, _ in traces(d)] == ["episode 1, observation 0", "episode 2, observation 0"]
 
 
 def test_wasserstein_of_a_shift_and_that_of_scipy():

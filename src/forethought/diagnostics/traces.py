@@ -20,5 +20,6 @@ class Trace(NamedTuple):
 def trace(dream: Dream, real: Stretches, index: int) -> Trace:
     """The trace of one stretch and its reenactment, as far as the episode goes."""
     t = int(np.sum(np.asarray(real.valid)[:, index]))
-    imagined = np.quantile(np.asarray(dream.obs)[:t, :, index], QUANTILES, axis=1)
+    # The nearest value: between a finite and an infinite one there is nothing to interpolate.
+    imagined = np.quantile(np.asarray(dream.obs)[:t, :, index], QUANTILES, axis=1, method="nearest")
     return Trace(np.asarray(real.obs)[1 : t + 1, index], imagined)

@@ -123,7 +123,8 @@ def traces(d: Diagnosis) -> list[tuple[str, go.Figure]]:
     panels, lived = [], np.concatenate([np.asarray(t.real) for t in d.traces] or [np.zeros((1, 0))])
     for episode, t in enumerate(d.traces):
         real, dreamt = np.asarray(t.real), np.asarray(t.imagined)
-        off = np.nanmean(np.abs(dreamt[1] - real), axis=0) / np.maximum(real.std(axis=0), 1e-9)
+        apart = np.nan_to_num(np.abs(dreamt[1] - real), nan=np.inf, posinf=np.inf)
+        off = np.mean(apart, axis=0) / np.maximum(real.std(axis=0), 1e-9)
         for dimension in sorted(np.argsort(-off)[:_MOST_PANELS]):
             label = f"episode {episode + 1}, observation {dimension}"
             drawn = _trace(label, real[:, dimension], dreamt[:, :, dimension])
