@@ -75,7 +75,8 @@ def _last_trials(name: str, asked: Request) -> Summary:
 
 def cem_oracle(asked: Request) -> Result:
     """Planning with the true dynamics, 20 episodes per seed: what is left to lose is the planner's."""
-    pendulum, cart, seeds = Pendulum(), CartPoleContinuous(), range(asked.seeds)
+    # Horizons were chosen on the starts of the seeds from 0 on: what came out is judged on others.
+    pendulum, cart, seeds = Pendulum(), CartPoleContinuous(), range(asked.seeds, 2 * asked.seeds)
     best = np.concatenate([swing_up.best_returns(pendulum, _begun(pendulum, seed).state) for seed in seeds])
     checks, details = [], {"the best": {"returns": best, "mean": float(best.mean())}}
     cases: dict[str, tuple[Pendulum | CartPoleContinuous, Planner, float | None]] = {
