@@ -111,7 +111,7 @@ _CARTPOLE = {
 }
 
 PLANNING_PRESETS: dict[str, Preset] = {
-    # 15 steps ahead, as mbrl-lib looks, CEM loses every third episode even in the true dynamics
+    # 15 steps ahead, as mbrl-lib looks, CEM loses every fifth episode even in the true dynamics
     # (`python -m benchmarks.learning cem_oracle`).
     "cartpole": Preset(
         "forethought/CartPoleContinuous-v0",
