@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from forethought.api import Policy, Run, evaluate, film, load, resume, train
+    from forethought.api import Run, evaluate, resume, train
     from forethought.errors import ForethoughtError
     from forethought.examine import diagnose
     from forethought.live import Live, resume_live, start
+    from forethought.policy import Policy, film, load
 
 _HOMES = {
     "ForethoughtError": "forethought.errors",
     "Live": "forethought.live",
-    "Policy": "forethought.api",
+    "Policy": "forethought.policy",
     "Run": "forethought.api",
     "diagnose": "forethought.examine",
     "evaluate": "forethought.api",
-    "film": "forethought.api",
-    "load": "forethought.api",
+    "film": "forethought.policy",
+    "load": "forethought.policy",
     "resume": "forethought.api",
     "resume_live": "forethought.live",
     "start": "forethought.live",

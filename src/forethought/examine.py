@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from forethought.agents.base import Agent
-from forethought.api import load_learner
 from forethought.diagnostics import Diagnosis, Episode, Settings, collect, measure, verdict, write_diagnosis
 from forethought.envs import VectorEnv
 from forethought.errors import UsageError, require_within
 from forethought.imagine import Policy
 from forethought.models.base import WorldModel
+from forethought.policy import load_learner
 from forethought.report.trust import ERRORS_HEAD, answers, errors
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import STEP_LIMIT, make_world

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from forethought.agents import catalog
-from forethought.api import build_agent, configure, print_warning
+from forethought.api import configure
 from forethought.envs import SpaceCodec, Step
 from forethought.errors import UsageError
+from forethought.policy import build_agent, print_warning
 from forethought.training import checkpoint
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal

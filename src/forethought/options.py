@@ -1,0 +1,121 @@
+"""What each command takes, as dataclasses whose docstrings are the help."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from tyro.conf import Positional
+
+C = TypeVar("C")
+
+DEMO_STEPS = 2500
+
+
+@dataclass(frozen=True)
+class Train(Generic[C]):
+    """Train an algorithm on an environment; everything about the run is kept in its directory."""
+
+    agent: C
+    """Settings of the agent."""
+    steps: int = 10_000
+    """Environment steps per seed."""
+    seed: int = 0
+    """The first seed."""
+    seeds: int = 1
+    """How many seeds to train side by side, as one program."""
+    num_envs: int = 1
+    """Environments per seed."""
+    run: Path | None = None
+    """The run directory; it must not exist. Default: runs/ALGO-ENV-TIME."""
+    preset: str | None = None
+    """Settings by name; default: those made for this environment; "none": the plain defaults."""
+    action_repeat: int = 1
+    """How often each action is repeated; frames are counted apart from steps."""
+    env_kwargs: str = "{}"
+    """Arguments of the environment, as JSON."""
+    eval_every: int | None = None
+    """Steps between evaluations. Default: a twentieth of the run; a quarter for planners, whose actions are dear."""
+    eval_episodes: int | None = None
+    """Episodes per seed and evaluation. Default: 10; 1 for planners."""
+    log_every: int | None = None
+    """Steps between two lines of training metrics. Default: a hundredth of the run, at most 1000."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints. Default: about once a minute."""
+    keep: int = 2
+    """Checkpoints to keep."""
+    mirror: tuple[str, ...] = ()
+    """Send the metrics elsewhere too: tensorboard, wandb (extras of the same names)."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run from its newest whole checkpoint, exactly where it stood."""
+
+    run: Positional[Path]
+    """The run directory."""
+    steps: int | None = None
+    """Extend the run to this many steps."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Judge what a run has learned: whole episodes without exploration."""
+
+    run: Positional[Path]
+    """The run directory."""
+    episodes: int | None = None
+    """Episodes per seed. Default: 100; 2 for planners, whose actions are dear."""
+    seed: int = 0
+    """Chooses the episodes."""
+    json: bool = False
+    """Print JSON."""
+    video: Path | None = None
+    """Write one episode to this file (.mp4 or .gif)."""
+
+
+@dataclass(frozen=True)
+class Diagnose:
+    """How far the model of a run can be trusted, on held-out episodes that are played for this."""
+
+    run: Positional[Path]
+    """The run directory."""
+    horizon: int | None = None
+    """Imagined steps to look at. Default: 30, or as long as the episodes are."""
+    episodes: int | None = None
+    """Held-out episodes with the run's policy, 2 at least. Default: 10; 2 for planners, whose actions are dear."""
+    seed: int = 0
+    """Chooses the episodes."""
+    of_seed: int | None = None
+    """The seed of the run whose model is judged. Default: the first."""
+    output: Path | None = None
+    """The directory for diagnostics.json (also -o). Default: the run directory, whose report then gets a chapter."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one self-contained HTML file that opens offline."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Run directories."""
+    output: Path | None = None
+    """The file. Default: report.html in the (first) run directory."""
+
+
+@dataclass(frozen=True)
+class List:
+    """The algorithms: what each uses its model for, and which suit an environment."""
+
+    env: str | None = None
+    """An environment id: say which algorithms can learn it, and why the others cannot."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """MBPO on Pendulum-v1 on this machine: return before and after, and a report."""
+
+    run: Path | None = None
+    """The run directory. Default: runs/demo-TIME."""
+    steps: int = DEMO_STEPS
+    """Environment steps."""
+    seed: int = 0
+    """The seed."""

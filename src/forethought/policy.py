@@ -1,0 +1,125 @@
+"""What a run has learned, read back from its newest checkpoint: to act with, to look at, to film."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from forethought.agents import catalog
+from forethought.agents.base import Agent
+from forethought.envs import SpaceCodec, VectorEnv
+from forethought.envs.codec import item_shape
+from forethought.errors import UsageError
+from forethought.report.video import require_suffix, write_video
+from forethought.training import checkpoint
+from forethought.training.config import RunConfig, from_dict
+from forethought.training.evaluate import STEP_LIMIT, make_world
+from forethought.training.learner import Learner
+from forethought.training.rundir import RunDir
+from forethought.types import EnvSpec
+
+
+class Policy:
+    """What a run has learned, ready to act: plain numpy in and out, in the environment's own units.
+
+    One observation gives one action, a batch gives a batch. The policy does not explore.
+    """
+
+    def __init__(self, agent: Agent, codec: SpaceCodec, state: Any, seed: int):
+        self.agent, self.codec, self.state, self.seed = agent, codec, state, seed
+        self._act = jax.jit(agent.act, static_argnames="explore")
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin an episode: policies with a memory forget."""
+        self._carry: Any = None
+        self._t = 0
+
+    def __call__(self, obs: Any) -> np.ndarray:
+        """The action for one observation or a batch. Raises `UsageError` for another shape than the run's."""
+        seen = self.codec.obs_to_agent(obs)
+        if not np.all(np.isfinite(seen)):
+            raise UsageError(f"the policy got an observation that is not finite: {obs}")
+        single = seen.ndim == len(item_shape(self.agent.spec.obs))
+        own = self.codec.action_to_env(self.act(seen[None] if single else seen))
+        return own[0] if single else own
+
+    def act(self, batch: np.ndarray) -> np.ndarray:
+        """Actions for a batch of observations, both as agents see them."""
+        begins = self._carry is None
+        if begins:
+            self._carry = self.agent.init_actor(batch.shape[0])
+        first = np.full(batch.shape[0], begins)
+        key = jax.random.fold_in(jax.random.key(self.seed), self._t)
+        action, self._carry = self._act(self.state, self._carry, batch, first, key=key, explore=False)
+        self._t += 1
+        return np.asarray(action)
+
+
+def load(path: str | Path, *, seed: int | None = None) -> Policy:
+    """The policy of a run's newest checkpoint; of its first seed unless another is named.
+
+    The environment is not needed. Raises `CheckpointError` where the directory holds no run or checkpoint.
+    """
+    config, codec, agent, learner = load_learner(path)
+    index = config.index_of(seed)
+    return _policy(agent, codec, learner, index, config.seed_list[index])
+
+
+def film(path: str | Path, output: str | Path, *, seed: int = 0) -> Path:
+    """Write a video (.mp4 or .gif) of one episode of a run's policy.
+
+    Raises `UsageError` or `EnvironmentFault` where the environment gives no pictures.
+    """
+    require_suffix(Path(output))
+    RunDir.open(Path(path)).require_world()
+    config, codec, agent, learner = load_learner(path)
+    policy = _policy(agent, codec, learner, 0, config.seed)
+    world = make_world(config, [seed], stream="film", render=True)
+    try:
+        return write_video(_frames(world, policy), Path(output))
+    finally:
+        world.close()
+
+
+def _frames(world: VectorEnv, policy: Policy) -> Iterator[np.ndarray]:
+    obs = world.reset()
+    for _ in range(world.spec.max_episode_steps or STEP_LIMIT):
+        picture = world.render()
+        if picture is None:
+            raise UsageError(f"{world.spec.id} gives no pictures")
+        yield picture
+        step = world.step(policy.act(obs))
+        if step.terminated[0] or step.truncated[0]:
+            return
+        obs = step.obs
+
+
+def _policy(agent: Agent, codec: SpaceCodec, learner: Learner, index: int, seed: int) -> Policy:
+    return Policy(agent, codec, jax.tree.map(lambda x: x[index], learner.state), seed)
+
+
+def load_learner(path: str | Path) -> tuple[RunConfig, SpaceCodec, Agent, Learner]:
+    """Everything that a run's newest checkpoint holds. Raises `CheckpointError` where there is none."""
+    run = RunDir.open(Path(path))
+    config, codec = run.read_config()
+    agent = build_agent(config, codec.spec(config.env))
+    learner = Learner(agent, config.seed_list, config.num_envs, config.steps)
+    tree, host, _ = checkpoint.load_latest(run.checkpoints, learner.tree, print_warning)
+    learner.restore(tree, host["counters"])
+    return config, codec, agent, learner
+
+
+def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:
+    """The agent that a config describes. Raises `UsageError` where it cannot take the environment."""
+    catalog.require_fit(config.algorithm, spec)
+    agent_class, config_class = catalog.find(config.algorithm).load()
+    return agent_class(from_dict(config_class, config.agent), spec)
+
+
+def print_warning(text: str) -> None:
+    """A warning where no progress display is at hand."""
+    warnings.warn(text, stacklevel=3)
