@@ -12,11 +12,14 @@ from forethought.models import fit as fit_module
 from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import (
     FitConfig,
+    begin,
+    finish,
     fit,
     gaussian_nll,
     init,
-    is_held_out,
+    proceed,
 )
+from forethought.models.holdout import is_held_out
 from forethought.replay import ring
 from forethought.types import Transition
 from small import ensemble, weights_of
@@ -37,8 +40,8 @@ def full_ring(n, n_obs=2, seed=0, **columns):
     return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), n), rows)
 
 
-def held(capacity, size, **config):
-    return np.asarray(is_held_out(jnp.arange(capacity), jnp.array(size), FitConfig(**config)))[:size]
+def held(capacity, size, holdout_ratio=0.2, max_holdout=5000):
+    return np.asarray(is_held_out(jnp.arange(capacity), jnp.array(size), holdout_ratio, max_holdout))[:size]
 
 
 def test_the_share_held_out():
@@ -274,7 +277,7 @@ def test_settings_that_no_fit_can_have(settings, said):
 
 def test_of_a_handful_of_transitions_one_is_held_out():
     config = FitConfig(batch_size=4, max_epochs=200, holdout_ratio=0.01)
-    assert not jnp.any(is_held_out(jnp.arange(8), jnp.array(8), config))  # by their numbers all would be trained on
+    assert not jnp.any(is_held_out(jnp.arange(8), jnp.array(8), 0.01, 5000))  # by their numbers all would be trained on
     _, info = fit(init(ensemble(), config), full_ring(8), config, key=jax.random.key(0))
     assert float(info["holdout_mse"]) > 0.0
     assert int(info["epochs"]) < 200
@@ -301,3 +304,49 @@ def test_without_a_hold_out_every_epoch_is_taken_and_the_last_weights_stay():
     before, _ = fit(init(ensemble(), shorter), full_ring(64), shorter, key=jax.random.key(0))
     last = state.model.members.layers[0].weight
     assert np.all(np.any(last != before.model.members.layers[0].weight, axis=(1, 2)))
+
+
+CUT = FitConfig(batch_size=16, max_epochs=12, patience=1, calibrate=True)
+
+
+@pytest.fixture(scope="module")
+def two_seeds():
+    """Two seeds that share a replay, and the parts of a fit over both."""
+    keys = jnp.stack([jax.random.key(seed) for seed in (0, 1)])
+    models = jax.vmap(lambda key: init(Ensemble(2, 1, key=key, members=3, elites=2, hidden=(4,)), CUT))(keys)
+    parts = (
+        jax.jit(jax.vmap(partial(begin, config=CUT), (0, None))),
+        jax.jit(jax.vmap(lambda f, r, n, key: proceed(f, r, CUT, n, key=key), (0, None, None, 0)), donate_argnums=0),
+        jax.jit(jax.vmap(partial(finish, config=CUT), (0, None))),
+    )
+    return models, full_ring(100), keys, parts
+
+
+def fit_in_pieces(two_seeds, lengths, second_gains=True):
+    """The fit, cut after so many epochs each time; and how many pieces it took."""
+    models, replay, keys, (begin, proceed, finish) = two_seeds
+    fitting, pieces, going = begin(models, replay), 0, True
+    if not second_gains:  # than no error none is less
+        fitting = fitting._replace(score=jax.tree.map(lambda x: x.at[1].set(0.0), fitting.score))
+    while going:
+        fitting, left = proceed(fitting, replay, lengths[pieces % len(lengths)], keys)
+        going, pieces = bool(jnp.any(left)), pieces + 1
+    return finish(fitting, replay), pieces
+
+
+def test_where_a_fit_is_cut_changes_no_bit(two_seeds):
+    """Also for two seeds of which one stops earlier: it waits, untouched, for the other."""
+    whole, pieces = fit_in_pieces(two_seeds, [1000], second_gains=False)
+    late, early = whole[1]["epochs"].tolist()
+    assert (pieces, early) == (1, 2)  # patience forgives one epoch
+    assert late > 2  # the first epoch always gains
+    for lengths, expected in (([1], late), ([3], -(-late // 3)), ([1, 2, 4, 1000], None)):
+        cut, pieces = fit_in_pieces(two_seeds, lengths, second_gains=False)
+        jax.tree.map(np.testing.assert_array_equal, cut, whole)
+        assert expected is None or pieces == expected
+
+
+def test_a_fit_in_pieces_is_the_fit(two_seeds):
+    models, replay, keys, _ = two_seeds
+    at_once = jax.jit(jax.vmap(lambda s, r, key: fit(s, r, CUT, key=key), (0, None, 0)))(models, replay, keys)
+    jax.tree.map(np.testing.assert_array_equal, fit_in_pieces(two_seeds, [1])[0], at_once)

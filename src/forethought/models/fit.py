@@ -7,11 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int
 
 from forethought.errors import UsageError, require_within
 from forethought.models.calibrate import fitted_spread
 from forethought.models.ensemble import Ensemble
+from forethought.models.holdout import scramble, split_rows, training_rows
 from forethought.models.normalizer import fit_normalizer
 from forethought.nets.mlp import MLP
 from forethought.replay.ring import Ring
@@ -99,10 +100,12 @@ class Score(NamedTuple):
     nll: Float[Array, " m"]
 
 
-class _Progress(NamedTuple):
+class Fitting(NamedTuple):
+    """A fit under way, between two epochs."""
+
+    model: Ensemble  # with the statistics of this fit and the best weights so far
     weights: Weights
     opt_state: optax.OptState
-    best: Weights
     score: Score  # of the best weights
     epoch: Int[Array, ""]
     stale: Int[Array, ""]  # epochs since any member gained
@@ -142,85 +145,82 @@ def loss(weights: Weights, model: Ensemble, batch: Batch, config: FitConfig) -> 
     return total, jnp.mean(nll)
 
 
-def is_held_out(slots: Int[Array, " n"], size: Int[Array, ""], config: FitConfig) -> Bool[Array, " n"]:
-    """Whether the transition in a slot of the replay is kept from training.
-
-    A slot draws a fixed number in [0, 1) and is held out while that number is below
-    ``min(holdout_ratio, max_holdout / size)``. As the share can only shrink, a transition that is held out today
-    was never trained on before: the hold-out error is honest over the whole run, not only within one fit.
-    """
-    share = jnp.minimum(config.holdout_ratio, config.max_holdout / jnp.maximum(size, 1))
-    return _mix(slots.astype(jnp.uint32) + 1).astype(jnp.float32) / 2.0**32 < share
-
-
 def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[FitState, Info]:
     """Train every member on its own bootstrap of the replay until the hold-out error stops falling.
 
     Bootstrap: draw j of member m stands for one fixed random transition of this fit; each minibatch takes random
     draws, so an epoch covers every member's resample once on average. Each member ends with its best weights.
+
+    `begin`, `proceed` and `finish` are the same in pieces.
     """
-    slots = jnp.arange(replay.capacity)
-    used = slots < replay.size
-    held = is_held_out(slots, replay.size, config) & used
-    if config.holdout_ratio > 0.0:  # of a handful of transitions one at least: without any there is nothing to stop by
-        held |= (replay.size > 1) & ~jnp.any(held) & (slots == 0)
-    held_slots = jnp.nonzero(held, size=min(replay.capacity, 2 * config.max_holdout), fill_value=0)[0]
-    n_held = jnp.minimum(jnp.sum(held), held_slots.shape[0])
-    train_slots = jnp.nonzero(used & ~held, size=replay.capacity, fill_value=0)[0]
-    n_train = replay.size - jnp.sum(held)
-    model = _with_statistics(state.model, replay.data, used & ~held)
-    key_boot, key_epochs = jax.random.split(key)
-    salt = jax.random.bits(key_boot, (model.n_members, 1))
-
-    def draw(key: Key) -> Batch:
-        j = jax.random.bits(key, (model.n_members, config.batch_size)) % n_train.astype(jnp.uint32)
-        pick = _mix(j ^ salt) % n_train.astype(jnp.uint32)
-        return make_batch(model, _rows(replay, train_slots[pick]))
-
-    def score(weights: Weights) -> Score:
-        return _score(_with_weights(model, weights), replay, held_slots, n_held)
-
-    n_batches = jnp.maximum(1, (n_train + config.batch_size - 1) // config.batch_size)
-    progress = _fit_epochs(state, model, config, draw, score, n_held, n_batches, key_epochs)
-    elites = jnp.argsort(progress.score.error)[: model.elites.shape[0]]
-    model = eqx.tree_at(lambda e: e.elites, _with_weights(model, progress.best), elites)
-    if config.calibrate:
-        # Evenly over the hold-out, which is in the order of collection; all of it where it is small.
-        places = jnp.arange(min(_CALIBRATION_ROWS, held_slots.shape[0]))
-        places = jnp.where(n_held > places.shape[0], places * (n_held / places.shape[0]), places).astype(jnp.int32)
-        model = _calibrated(model, replay, held_slots[places], n_held)
-    info = {"train_nll": progress.train_nll, "epochs": progress.epoch}
-    if config.holdout_ratio > 0.0:
-        held_out = {"holdout_mse": progress.score.mse[elites], "holdout_nll": progress.score.nll[elites]}
-        info |= jax.tree.map(jnp.mean, held_out)
-    return FitState(model, progress.opt_state), info
+    fitting, _ = proceed(begin(state, replay, config), replay, config, config.max_epochs, key=key)
+    return finish(fitting, replay, config)
 
 
-def _fit_epochs(state, model, config, draw, score, n_held, n_batches, key) -> _Progress:
-    def step(i: Array, carry: tuple[Weights, optax.OptState, Array, Key]):
-        weights, opt_state, _, key = carry
-        weights, opt_state, nll = update(weights, opt_state, model, draw(jax.random.fold_in(key, i)), config)
-        return weights, opt_state, nll, key
-
-    def epoch(p: _Progress) -> _Progress:
-        carry = (p.weights, p.opt_state, p.train_nll, jax.random.fold_in(key, p.epoch))
-        weights, opt_state, nll, _ = jax.lax.fori_loop(0, n_batches, step, carry)
-        new = score(weights)
-        gained = (new.error < p.score.error * (1.0 - config.min_gain)) | (n_held == 0)
-        best = _keep_gains(gained, weights, p.best)
-        stale = jnp.where(jnp.any(gained), 0, p.stale + 1)
-        kept = Score(*(jnp.where(gained, a, b) for a, b in zip(new, p.score, strict=True)))
-        return _Progress(weights, opt_state, best, kept, p.epoch + 1, stale, nll)
-
-    def going(p: _Progress) -> Array:
-        return (p.stale <= config.patience) & (p.epoch < config.max_epochs)
-
-    start = _weights(state.model)
+def begin(state: FitState, replay: Ring, config: FitConfig) -> Fitting:
+    """Before the first epoch."""
+    model = _with_statistics(state.model, replay.data, training_rows(replay, config.holdout_ratio, config.max_holdout))
     none = jnp.full(model.n_members, jnp.inf)
     zero = jnp.array(0)
-    return jax.lax.while_loop(
-        going, epoch, _Progress(start, state.opt_state, start, Score(none, none, none), zero, zero, jnp.array(0.0))
-    )
+    start = _weights(state.model)
+    return Fitting(model, start, state.opt_state, Score(none, none, none), zero, zero, jnp.array(0.0))
+
+
+def proceed(
+    fitting: Fitting, replay: Ring, config: FitConfig, epochs: Int[Array, ""] | int, *, key: Key
+) -> tuple[Fitting, Bool[Array, ""]]:
+    """Go on for at most ``epochs`` epochs; says, too, whether any are left.
+
+    Where a fit is cut changes nothing: an epoch draws by the key of the fit and its own number.
+    """
+    split = split_rows(replay, config.holdout_ratio, config.max_holdout)
+    key_boot, key_epochs = jax.random.split(key)
+    salt = jax.random.bits(key_boot, (fitting.model.n_members, 1))
+    n_batches = jnp.maximum(1, (split.n_trained + config.batch_size - 1) // config.batch_size)
+
+    def draw(key: Key) -> Batch:
+        n = split.n_trained.astype(jnp.uint32)
+        j = jax.random.bits(key, (fitting.model.n_members, config.batch_size)) % n
+        return make_batch(fitting.model, _rows(replay, split.trained[scramble(j ^ salt) % n]))
+
+    def step(i: Array, carry: tuple[Weights, optax.OptState, Array, Key]):
+        weights, opt_state, _, key = carry
+        batch = draw(jax.random.fold_in(key, i))
+        return *update(weights, opt_state, fitting.model, batch, config), key
+
+    def epoch(f: Fitting) -> Fitting:
+        carry = (f.weights, f.opt_state, f.train_nll, jax.random.fold_in(key_epochs, f.epoch))
+        weights, opt_state, nll, _ = jax.lax.fori_loop(0, n_batches, step, carry)
+        new = _score(_with_weights(fitting.model, weights), replay, split.held, split.n_held)
+        gained = (new.error < f.score.error * (1.0 - config.min_gain)) | (split.n_held == 0)
+        best = _with_weights(f.model, _keep_gains(gained, weights, _weights(f.model)))
+        stale = jnp.where(jnp.any(gained), 0, f.stale + 1)
+        kept = Score(*(jnp.where(gained, a, b) for a, b in zip(new, f.score, strict=True)))
+        return Fitting(best, weights, opt_state, kept, f.epoch + 1, stale, nll)
+
+    def going(f: Fitting) -> Array:
+        return (f.stale <= config.patience) & (f.epoch < config.max_epochs)
+
+    last = fitting.epoch + epochs
+    fitting = jax.lax.while_loop(lambda f: going(f) & (f.epoch < last), epoch, fitting)
+    return fitting, going(fitting)
+
+
+def finish(fitting: Fitting, replay: Ring, config: FitConfig) -> tuple[FitState, Info]:
+    """After the last epoch: elites, the width of the predictions, and what is to be told."""
+    elites = jnp.argsort(fitting.score.error)[: fitting.model.elites.shape[0]]
+    model = eqx.tree_at(lambda e: e.elites, fitting.model, elites)
+    if config.calibrate:
+        _, _, held, n_held = split_rows(replay, config.holdout_ratio, config.max_holdout)
+        # Evenly over the hold-out, which is in the order of collection; all of it where it is small.
+        places = jnp.arange(min(_CALIBRATION_ROWS, held.shape[0]))
+        places = jnp.where(n_held > places.shape[0], places * (n_held / places.shape[0]), places).astype(jnp.int32)
+        model = _calibrated(model, replay, held[places], n_held)
+    info = {"train_nll": fitting.train_nll, "epochs": fitting.epoch}
+    if config.holdout_ratio > 0.0:
+        held_out = {"holdout_mse": fitting.score.mse[elites], "holdout_nll": fitting.score.nll[elites]}
+        info |= jax.tree.map(jnp.mean, held_out)
+    return FitState(model, fitting.opt_state), info
 
 
 def update(
@@ -336,10 +336,3 @@ def _with_weights(model: Ensemble, weights: Weights) -> Ensemble:
 
 def _optimizer(config: FitConfig) -> optax.GradientTransformation:
     return optax.adam(config.learning_rate)
-
-
-def _mix(x: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:
-    """A bijection of 32-bit integers that scrambles them (the finaliser of MurmurHash3)."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> 16)
