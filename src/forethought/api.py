@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from forethought.agents import catalog
+from forethought.agents import catalog, defaults
 from forethought.errors import EnvironmentFault, UsageError, require_within
 from forethought.policy import build_agent, film, load_learner
 from forethought.report.html import write_report
@@ -65,7 +65,8 @@ def train(
         seeds: how many seeds to train side by side: ``seed, seed + 1, ...``.
         num_envs: environments per seed.
         run: the run directory; it must not exist. Default: ``runs/<algorithm>-<env>-<time>``.
-        preset: settings by name; None takes the one made for this environment, "none" the plain defaults.
+        preset: settings by name; "none": the plain defaults, those of the papers. None takes the preset made for this
+            environment; where there is none, the defaults that count steps are fitted to ``steps``.
         agent: settings of the agent, nested or by dotted name (``{"fit.max_epochs": 50}``).
         progress: where to report to; default: nowhere. ``forethought.training.progress.terminal()`` is the display
             of the command line.
@@ -83,7 +84,7 @@ def train(
 def configure(
     algorithm: str, env: str, *, preset: str | None = None, agent: Mapping[str, Any] | None = None, **options: Any
 ) -> RunConfig:
-    """A complete `RunConfig`: the preset for this environment, and over it the settings given.
+    """A complete `RunConfig`: the preset for this environment or else the fitted defaults, over it the settings given.
 
     Raises `UsageError` for unknown names and impossible values.
     """
@@ -92,8 +93,10 @@ def configure(
         raise UsageError(f"train takes no option {unknown[0]!r}")
     entry = catalog.find(algorithm)
     _, config_class = entry.load()
-    preset, settings, env_kwargs = catalog.find_preset(algorithm, preset, env)
-    chosen: Any = from_dict(config_class, {**settings, **flatten(agent or {})})
+    given = flatten(agent or {})
+    _, _, env_kwargs = catalog.find_preset(algorithm, preset, env)
+    preset, settings = settings_for(algorithm, preset, env, options["steps"], given)
+    chosen: Any = from_dict(config_class, {**settings, **given})
     options["env_kwargs"] = {**env_kwargs, **options.get("env_kwargs", {})}
     options.setdefault("eval_every", max(1, options["steps"] // entry.evaluations))
     options.setdefault("eval_episodes", entry.eval_episodes)
@@ -101,6 +104,19 @@ def configure(
     config = RunConfig(algorithm=algorithm, env=env, preset=preset, agent=to_dict(chosen), **options)
     config.validate()
     return config
+
+
+def settings_for(
+    algorithm: str, preset: str | None, env: str, steps: int, given: Mapping[str, Any] | None = None
+) -> tuple[str | None, dict[str, Any]]:
+    """The preset asked for, else the one made for this environment, else the defaults fitted to ``steps``.
+
+    Returns its name (None for defaults) and settings by dotted name; ``given`` are the user's own settings.
+    """
+    chosen, settings, _ = catalog.find_preset(algorithm, preset, env)
+    if chosen is None and preset != "none":
+        settings = defaults.fitted(_plain(algorithm), steps, given or {})
+    return chosen, settings
 
 
 def start_run(config: RunConfig, path: str | Path | None, progress: Progress) -> Run:
@@ -119,7 +135,8 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
     except BaseException:
         world.close()
         raise
-    progress.begin(_title(config), [str(plan), device_line(), f"run directory: {run.path}"])
+    fitted = [] if config.preset else defaults.words(_plain(config.algorithm), config.steps, flatten(config.agent))
+    progress.begin(_title(config), [*fitted, str(plan), device_line(), f"run directory: {run.path}"])
     if world.spec.max_episode_steps is None:
         progress.note(
             f"warning: {config.env} has no time limit, an episode may never end; "
@@ -184,6 +201,11 @@ def device_line() -> str:
     if device.platform == "cpu" and Path("/proc/driver/nvidia/version").exists():
         line += "; warning: an NVIDIA GPU is there and unused: pip install 'forethought[cuda]'"
     return line
+
+
+def _plain(algorithm: str) -> dict[str, Any]:
+    """An algorithm's defaults by dotted name."""
+    return flatten(to_dict(catalog.find(algorithm).load()[1]()))
 
 
 def _title(config: RunConfig) -> str:

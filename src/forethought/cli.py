@@ -73,11 +73,12 @@ def _train(args: list[str]) -> int:
     algorithm, env = words
     _, config_class = catalog.find(algorithm).load()
     prepare_jax()
-    from forethought.api import configure, start_run
-    from forethought.training.config import from_dict, to_dict
+    from forethought.api import configure, settings_for, start_run
+    from forethought.training.config import flatten, from_dict, to_dict
     from forethought.training.progress import terminal
 
-    preset, settings, _ = catalog.find_preset(algorithm, option(args, "--preset"), env)
+    asked_preset, steps = option(args, "--preset"), option(args, "--steps") or ""
+    preset, settings = settings_for(algorithm, asked_preset, env, int(steps) if steps.isdecimal() else Train.steps)
     default: Any = Train(agent=from_dict(config_class, settings))
     about = Train.__doc__ or ""
     if preset:
@@ -86,8 +87,11 @@ def _train(args: list[str]) -> int:
     asked = parse(train, args[2:], f"forethought train {algorithm} {env}", default, about)
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) is not None}
     options.pop("run", None)
-    options.update(agent=to_dict(asked.agent), env_kwargs=json_object(asked.env_kwargs, "--env-kwargs"))
-    config = configure(algorithm, env, **{**options, "preset": preset or "none"})
+    named = {arg.split("=")[0].removeprefix("--agent.").replace("-", "_") for arg in args if arg.startswith("--agent.")}
+    shown, settings = flatten(to_dict(default.agent)), flatten(to_dict(asked.agent))
+    agent = {name: value for name, value in settings.items() if name in named or value != shown[name]}
+    options.update(agent=agent, env_kwargs=json_object(asked.env_kwargs, "--env-kwargs"))
+    config = configure(algorithm, env, **options)
     return _finish(start_run(config, asked.run, terminal()))
 
 

@@ -1,0 +1,54 @@
+"""Defaults for environments without a preset: the papers' count in tasks of 100,000 steps, a user's budget may be 3,000.
+
+A preset and what the user has set are never changed, and ``preset="none"`` keeps the papers' own numbers.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+# Setting -> at most this share of the budget. The sixth that is random teaches the model first; twelve fits follow it.
+_SHARES = {"random_steps": 6, "model_every": 12, "epoch_steps": 12}
+_RAMP = 20_000 / 150_000  # of the rollouts' schedule: where they begin to grow, of where they have grown
+
+
+def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that replace an algorithm's ``plain`` defaults in a run of ``steps``; all by dotted name.
+
+    ``given`` are the user's own: they are left alone, and the others go with them.
+    """
+    chosen = {
+        name: min(plain[name], _round(steps // share))
+        for name, share in _SHARES.items()
+        if name in plain and name not in given
+    }
+    # What cannot be right is refused by name later on.
+    now = {**plain, **chosen, **{name: value for name, value in given.items() if isinstance(value, int)}}
+    if "epoch_steps" in chosen:  # what is imagined after a fit is kept until the next one
+        chosen["epoch_steps"] = min(plain["epoch_steps"], max(chosen["epoch_steps"], now["model_every"]))
+    if now.get("schedule.first") != now.get("schedule.last"):
+        start, end = min(now["schedule.start"], int(_RAMP * steps)), min(now["schedule.end"], steps)
+        if "schedule.start" in given:
+            end = max(end, now["schedule.start"])
+        if "schedule.end" in given:
+            start = min(start, now["schedule.end"])
+        chosen |= {"schedule.start": start, "schedule.end": end}
+    return {name: value for name, value in chosen.items() if name not in given and value != plain[name]}
+
+
+def words(plain: Mapping[str, Any], steps: int, held: Mapping[str, Any]) -> list[str]:
+    """What to tell of a run whose agent has these settings, where some of them were fitted to its budget."""
+    told = {name: value for name, value in fitted(plain, steps, {}).items() if held[name] == value}
+    said = [f"{name} {value:,} (default {plain[name]:,})" for name, value in told.items() if name != "random_steps"]
+    if "random_steps" in told:
+        default = plain["random_steps"]
+        why = (
+            f"the default {default:,} would leave nothing to learn from" if default >= steps else f"default {default:,}"
+        )
+        said.insert(0, f"{told['random_steps']:,} random steps of {steps:,} ({why})")
+    return [f"fitted to the budget: {', '.join(said)}"] if said else []
+
+
+def _round(steps: int) -> int:
+    """Down to one digit and a half: 416 is 400, 83 is 80, 250 stays; 1 at least."""
+    unit = max(1, 10 ** (len(str(steps)) - 1) // 2)
+    return max(1, steps // unit * unit)

@@ -1,0 +1,118 @@
+"""Defaults of environments without a preset: made for the budget, never over what a preset or the user says."""
+
+import gymnasium
+import pytest
+
+import forethought
+from forethought import cli
+from forethought.agents.defaults import fitted, words
+from forethought.api import configure, settings_for
+
+PLAIN = {
+    **{"random_steps": 5000, "model_every": 250, "epoch_steps": 1000},
+    **{"schedule.first": 1, "schedule.last": 1, "schedule.start": 20_000, "schedule.end": 150_000},
+}
+HOUSE = "mine:House-v0"  # never made here
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (1, (1, 1, 1)),
+        (60, (10, 5, 5)),
+        (1500, (250, 100, 100)),
+        (3000, (500, 250, 250)),
+        (10_000, (1500, 250, 800)),
+        (50_000, (5000, 250, 1000)),
+    ],
+)
+def test_what_counts_steps_fits_the_budget(steps, expected):
+    agent = configure("mbpo", HOUSE, steps=steps).agent
+    assert tuple(agent[name] for name in ("random_steps", "model_every", "epoch_steps")) == expected
+
+
+def test_planners_and_sac_fit_theirs():
+    assert configure("sac", HOUSE, steps=600).agent["random_steps"] == 100
+    assert configure("sac", HOUSE, steps=6000).agent["random_steps"] == 1000
+    pets = configure("pets", HOUSE, steps=600).agent
+    assert (pets["random_steps"], pets["model_every"]) == (100, 50)
+    assert configure("pets", HOUSE, steps=3000).agent == configure("pets", HOUSE, steps=3000, preset="none").agent
+
+
+def test_rollouts_that_grow_do_so_within_the_budget():
+    grown = fitted(PLAIN, 3000, {"schedule.last": 5})
+    assert (grown["schedule.start"], grown["schedule.end"]) == (400, 3000)
+    assert "schedule.end" not in fitted(PLAIN, 3000, {})  # nothing grows
+    assert fitted(PLAIN, 3000, {"schedule.last": 5, "schedule.end": 100})["schedule.start"] == 100
+    assert fitted(PLAIN, 3000, {"schedule.last": 5, "schedule.start": 4000})["schedule.end"] == 4000
+
+
+def test_an_epoch_holds_the_users_interval_between_fits():
+    assert fitted(PLAIN, 3000, {"model_every": 600})["epoch_steps"] == 600
+
+
+def test_settings_presets_and_the_papers_numbers_stay():
+    told = configure("mbpo", HOUSE, steps=3000, agent={"random-steps": 2000, "model_every": 250}).agent
+    assert (told["random_steps"], told["model_every"]) == (2000, 250)
+    assert configure("mbpo", HOUSE, steps=3000, preset="none").agent["random_steps"] == 5000
+    assert configure("mbpo", "Hopper-v5", steps=6000).agent["random_steps"] == 5000
+    assert settings_for("mbpo", None, "Hopper-v5", 100)[0] == "hopper"
+    assert settings_for("mbpo", "none", "Hopper-v5", 100) == (None, {})
+
+
+def test_a_run_begins_by_saying_so():
+    assert words(PLAIN, 3000, {**PLAIN, "random_steps": 500, "epoch_steps": 250}) == [
+        "fitted to the budget: 500 random steps of 3,000 (the default 5,000 would leave nothing to learn from), "
+        "epoch_steps 250 (default 1,000)"
+    ]
+    assert words(PLAIN, 10_000, {**PLAIN, "random_steps": 1500}) == [
+        "fitted to the budget: 1,500 random steps of 10,000 (default 5,000)"
+    ]
+    assert words(PLAIN, 3000, PLAIN) == []  # the user wanted them so
+
+
+def test_a_setting_of_the_wrong_kind_is_named():
+    with pytest.raises(forethought.ForethoughtError, match="model_every is 'often'; it takes int"):
+        configure("mbpo", HOUSE, steps=3000, agent={"model_every": "often"})
+
+
+def test_ask_and_tell_fits_its_budget_too(tmp_path):
+    spaces = gymnasium.spaces.Box(-1.0, 1.0, (3,)), gymnasium.spaces.Box(-1.0, 1.0, (1,))
+    agent = forethought.start("sac", *spaces, run=tmp_path / "run", steps=300, agent={"hidden": (4,)})
+    assert agent.agent.random_steps == 50
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """The config that a command line leads to; nothing is trained."""
+    seen = []
+
+    def keep(config, path, progress):
+        seen.append(config)
+        raise forethought.ForethoughtError("enough")
+
+    monkeypatch.setattr("forethought.api.start_run", keep)
+
+    def ask(*words):
+        cli.main(["train", *words])
+        return seen[-1]
+
+    return ask
+
+
+def test_the_command_line_does_as_python_does(configured):
+    assert configured("mbpo", HOUSE, "--steps", "3000") == configure("mbpo", HOUSE, steps=3000)
+    assert configured("mbpo", HOUSE, "--steps=3000", "--preset", "none").agent["random_steps"] == 5000
+    asked = configured("mbpo", HOUSE, "--steps", "3000", "--agent.schedule.last", "5", "--agent.random-steps", "700")
+    assert asked == configure("mbpo", HOUSE, steps=3000, agent={"schedule.last": 5, "random_steps": 700})
+    # Said aloud, the default is no default any more.
+    asked = configured("mbpo", HOUSE, "--steps", "3000", "--agent.schedule.last", "5", "--agent.schedule.end=150000")
+    assert asked.agent["schedule"]["end"] == 150_000
+
+
+def test_the_help_shows_what_the_budget_leads_to(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "mbpo", HOUSE, "--steps", "3000", "--help"])
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    start = said.index("--agent.random-steps")
+    assert "default: 500" in said[start : start + 150]
