@@ -33,6 +33,13 @@ def test_a_large_constant_is_a_constant(constant):
         np.testing.assert_array_equal(fitted.mean, x[0])
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1e6])
+def test_no_unit_is_too_small(unit):
+    noise = np.random.default_rng(0).normal(size=(500, 1))
+    fitted = fit_normalizer(jnp.asarray(unit * noise, jnp.float32), jnp.ones(500, bool))
+    np.testing.assert_allclose(fitted.std, unit * noise.std(), rtol=1e-4)
+
+
 def test_without_data():
     x = jnp.array([[3.0, -2.0]])
     np.testing.assert_array_equal(identity(2).normalize(x), x)

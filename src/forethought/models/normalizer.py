@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-# A dimension that (nearly) never moves is centred but not blown up.
-_SMALLEST_STD = 1e-6
+# A dimension that never moves but for rounding, in units of its own size or by dust around zero, is not blown up.
+_ROUNDING, _DUST = 1e-6, 1e-12
 
 
 class Normalizer(eqx.Module):
@@ -29,7 +29,7 @@ def identity(dim: int) -> Normalizer:
 
 
 def fit_normalizer(x: Float[Array, "n d"], keep: Bool[Array, " n"]) -> Normalizer:
-    """Statistics of the rows that are kept. A constant dimension gets a standard deviation of 1.
+    """Statistics of the rows that are kept. A constant dimension is centred and keeps its unit.
 
     Two passes, both relative to one of the rows: in float32 the one-pass formula loses a small spread around a large
     mean, and the mean of equal large numbers is not quite that number, which would pass for a tiny spread.
@@ -39,4 +39,5 @@ def fit_normalizer(x: Float[Array, "n d"], keep: Bool[Array, " n"]) -> Normalize
     offset = x - origin
     mean = jnp.sum(offset * weight, axis=0)
     std = jnp.sqrt(jnp.sum((offset - mean) ** 2 * weight, axis=0))
-    return Normalizer(origin + mean, jnp.where(std < _SMALLEST_STD, 1.0, std))
+    smallest = jnp.maximum(_ROUNDING * jnp.abs(origin + mean), _DUST)
+    return Normalizer(origin + mean, jnp.where(std < smallest, 1.0, std))

@@ -123,8 +123,7 @@ class MBPO:
 
     def act(self, state: MBPOState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
         """Sampled while exploring; else the squashed mean."""
-        actor = state.sac.actor
-        return (self.sac.policy(actor, obs, key=key) if explore else self.sac.best(actor, obs)), carry
+        return (self.sac.policy(state.sac, obs, key=key) if explore else self.sac.best(state.sac, obs)), carry
 
     def note(self, carry: tuple[()]) -> tuple[()]:
         """Nothing."""
@@ -150,21 +149,21 @@ class MBPO:
     def rollout(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
         """Branch rollouts off real states; the ring holds ``retain`` epochs of rollouts of the present length."""
         key_start, key_rollout = jax.random.split(key)
-        c = self.config
+        c, sac = self.config, self.sac.rescaled(state.sac, replay)
         epoch = (step - c.random_steps) // c.epoch_steps  # the length changes where an epoch begins
         length = c.schedule.length(epoch * c.epoch_steps)
         imagined = ring.resize(state.imagined, c.rollouts_per_step * c.epoch_steps * c.retain * length)
         start = ring.sample(replay, c.rollouts, key=key_start).obs
         imagined, added = branched_rollouts(
             state.model.model.predictor(),
-            lambda obs, key: self.sac.policy(state.sac.actor, obs, key=key),
+            lambda obs, key: self.sac.policy(sac, obs, key=key),
             EnsembleBelief(start),
             length,
             imagined,
             key=key_rollout,
         )
         info = {"rollout_length": length.astype(jnp.float32), "rollout_steps": added}
-        return state._replace(imagined=imagined), info
+        return state._replace(sac=sac, imagined=imagined), info
 
     def update(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
         """``updates_per_step`` steps of SAC, each on ``real_ratio`` real and otherwise imagined transitions."""

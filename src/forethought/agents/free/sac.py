@@ -15,12 +15,15 @@ from jaxtyping import Array, Float
 
 from forethought.agents.base import Phase
 from forethought.errors import UsageError, require_within
+from forethought.models.normalizer import Normalizer, fit_normalizer, identity
 from forethought.nets.heads import tanh_gaussian_sample
 from forethought.nets.mlp import MLP
 from forethought.replay import ring
 from forethought.types import Box, EnvSpec, Info, Key, Transition
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of the authors' code
+_RESCALE_EVERY = 250  # environment steps, as often as MBPO fits its model
+_LEAST_LOSS = 1e-3  # of value per step: a discount of 1 in a world without end
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class ActorCriticConfig:
     """A fixed weight of the entropy, above 0; None: learned so that the entropy meets its target."""
     target_entropy: float | None = None
     """Entropy that the temperature aims at, in nats; None: minus the number of action dimensions."""
+    normalize: bool = False
+    """Whether actor and critics work at unit scale, whatever the environment's units (see `Scales`). Ours, and on by
+    default where no preset is made for the environment."""
 
     def __post_init__(self) -> None:
         if self.temperature is not None:  # kept as its logarithm
@@ -99,6 +105,20 @@ class Critic(eqx.Module):
 Twins: TypeAlias = tuple[Critic, Critic]
 
 
+class Scales(NamedTuple):
+    """What lies between the environment's units and the networks, by the statistics of the real transitions.
+
+    The networks see ``(obs - mean) / std``. In units of ``reward``, the standard deviation of the rewards, the action
+    value is ``value + Q(obs, action)``: the critics give its difference from ``value``, what a world would be worth
+    that always pays the mean reward and terminates as often as the real one. That is the same learning problem in other
+    units, and no networks have to grow weights of thousands first.
+    """
+
+    obs: Normalizer
+    reward: Float[Array, ""]
+    value: Float[Array, ""]
+
+
 class SACState(NamedTuple):
     """Everything that changes.
 
@@ -113,6 +133,18 @@ class SACState(NamedTuple):
     actor_opt: optax.OptState
     critic_opt: optax.OptState
     alpha_opt: optax.OptState
+    scales: Scales
+
+
+def fit_scales(replay: ring.Ring, discount: float) -> Scales:
+    """The scales of the transitions in a replay; with the mean reward r and the share p of steps that terminate,
+    ``value = r / (1 - discount (1 - p))``.
+    """
+    t, used = replay.data, jnp.arange(replay.capacity) < replay.size
+    reward = fit_normalizer(t.reward[:, None], used)
+    ends = jnp.sum(t.terminated & used) / jnp.maximum(replay.size, 1)
+    steps = 1.0 / jnp.maximum(1.0 - discount * (1.0 - ends), _LEAST_LOSS)  # that a reward counts for
+    return Scales(fit_normalizer(t.obs, used), reward.std[0], reward.mean[0] / reward.std[0] * steps)
 
 
 def q_values(critics: Twins, obs: Float[Array, "b o"], action: Float[Array, "b a"]) -> Float[Array, "2 b"]:
@@ -157,15 +189,22 @@ class ActorCritic:
         alpha = 1.0 if self.config.temperature is None else self.config.temperature
         log_alpha = jnp.log(jnp.asarray(alpha, jnp.float32))
         init = self.optimizer.init
-        return SACState(actor, critics, targets, log_alpha, init(actor), init(critics), init(log_alpha))
+        scales = Scales(identity(self.n_obs), jnp.array(1.0), jnp.array(0.0))
+        return SACState(actor, critics, targets, log_alpha, init(actor), init(critics), init(log_alpha), scales)
 
-    def policy(self, actor: Actor, obs: Float[Array, "n o"], *, key: Key) -> Float[Array, "n a"]:
+    def policy(self, state: SACState, obs: Float[Array, "n o"], *, key: Key) -> Float[Array, "n a"]:
         """Draw an action for each observation."""
-        return tanh_gaussian_sample(*jax.vmap(actor)(obs), key=key)[0]
+        return tanh_gaussian_sample(*jax.vmap(state.actor)(state.scales.obs.normalize(obs)), key=key)[0]
 
-    def best(self, actor: Actor, obs: Float[Array, "n o"]) -> Float[Array, "n a"]:
+    def best(self, state: SACState, obs: Float[Array, "n o"]) -> Float[Array, "n a"]:
         """The squashed mean for each observation."""
-        return jnp.tanh(jax.vmap(actor)(obs)[0])
+        return jnp.tanh(jax.vmap(state.actor)(state.scales.obs.normalize(obs))[0])
+
+    def rescaled(self, state: SACState, replay: ring.Ring) -> SACState:
+        """With the scales of the real transitions so far, where the settings ask for them."""
+        if not self.config.normalize:
+            return state
+        return state._replace(scales=fit_scales(replay, self.config.discount))
 
     def learn_many(
         self, state: SACState, draw: Callable[[Key], Transition], n: int, *, key: Key
@@ -183,10 +222,16 @@ class ActorCritic:
     def learn(self, state: SACState, batch: Transition, *, key: Key) -> tuple[SACState, Info]:
         """One gradient step of critics, actor and temperature, in this order, and of the target critics."""
         key_target, key_actor = jax.random.split(key)
-        alpha = jnp.exp(state.log_alpha)
+        alpha, scales = jnp.exp(state.log_alpha), state.scales
+        batch = batch._replace(
+            obs=scales.obs.normalize(batch.obs),
+            next_obs=scales.obs.normalize(batch.next_obs),
+            reward=batch.reward / scales.reward,
+        )
         next_action, next_log_prob = tanh_gaussian_sample(*jax.vmap(state.actor)(batch.next_obs), key=key_target)
-        q_next = q_values(state.targets, batch.next_obs, next_action)
+        q_next = scales.value + q_values(state.targets, batch.next_obs, next_action)
         target = soft_target(batch.reward, batch.terminated, q_next, next_log_prob, alpha, self.config.discount)
+        target -= scales.value
 
         def critic_loss(critics: Twins) -> tuple[Array, Array]:
             q = q_values(critics, batch.obs, batch.action)
@@ -209,8 +254,9 @@ class ActorCritic:
             # temperature is not a slow one.
             log_alpha, alpha_opt = self._descend(entropy - self.target_entropy, alpha_opt, log_alpha)
         targets = optax.incremental_update(critics, state.targets, self.config.tau)
-        info = {"critic_loss": loss_q, "actor_loss": loss_pi, "q": jnp.mean(q), "alpha": alpha, "entropy": entropy}
-        return SACState(actor, critics, targets, log_alpha, actor_opt, critic_opt, alpha_opt), info
+        q = (scales.value + jnp.mean(q)) * scales.reward  # in the environment's units
+        info = {"critic_loss": loss_q, "actor_loss": loss_pi, "q": q, "alpha": alpha, "entropy": entropy}
+        return SACState(actor, critics, targets, log_alpha, actor_opt, critic_opt, alpha_opt, scales), info
 
     def _descend(self, grads, opt_state, params):
         updates, opt_state = self.optimizer.update(grads, opt_state, params)
@@ -236,16 +282,22 @@ class SAC:
     def act(self, state: SACState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
         """Sampled while exploring; else the squashed mean."""
         learner = self.learner
-        return (learner.policy(state.actor, obs, key=key) if explore else learner.best(state.actor, obs)), carry
+        return (learner.policy(state, obs, key=key) if explore else learner.best(state, obs)), carry
 
     def note(self, carry: tuple[()]) -> tuple[()]:
         """Nothing."""
         return ()
 
     def phases(self) -> tuple[Phase, ...]:
-        """One phase: ``updates_per_step`` updates on real transitions after each step."""
-        n = self.config.updates_per_step
-        return (Phase("update", 1, self.update, updates=n, start=self.random_steps),)
+        """``updates_per_step`` updates on real transitions after each step; before them now and then the scales."""
+        c = self.config
+        update = Phase("update", 1, self.update, updates=c.updates_per_step, start=c.random_steps)
+        scale = Phase("rescale", _RESCALE_EVERY, self.rescale, start=max(c.random_steps, 1))
+        return (scale, update) if c.normalize else (update,)
+
+    def rescale(self, state: SACState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SACState, Info]:
+        """The scales of the transitions so far."""
+        return self.learner.rescaled(state, replay), {}
 
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
         """None."""
