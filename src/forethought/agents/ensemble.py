@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from forethought.agents.base import Phase
@@ -15,6 +16,9 @@ from forethought.models.rewards import Reward
 from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
 from forethought.replay import ring
 from forethought.types import Box, EnvSpec, Info, Key
+
+# Shares of the variance that a model leaves open: the reward is what all else follows, observations may be random.
+NOT_LEARNED, HARDLY_LEARNED = 0.5, 0.9
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,9 @@ class EnsembleLearner:
             info["reward_disagreement"] = reward_disagreement(self.reward, replay)
         return state._replace(model=model), info
 
-    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
-        """Known functions that the data contradict."""
-        found = []
+    def concerns(self, metrics: dict[str, list[Any]]) -> list[str]:
+        """Known functions that the data contradict, and outputs that are not learned."""
+        found = self._not_learned(metrics)
         for what in ("termination", "reward"):
             share = max(metrics.get(f"{what}_disagreement", [0.0]))
             if share > TOLERATED_DISAGREEMENT:
@@ -104,6 +108,33 @@ class EnsembleLearner:
                     "transitions; if the environment was changed, register it under a name of its own, and "
                     f"{what} will be learned"
                 )
+        return found
+
+    def _not_learned(self, metrics: dict[str, list[Any]]) -> list[str]:
+        """What the last fit foretells hardly better than by its mean, judged by the worst seed."""
+        seen = "held-out transitions" if "holdout_mse_outputs" in metrics else "the transitions it was trained on"
+        named = "holdout" if "holdout_mse_outputs" in metrics else "train"
+        errors = np.max(metrics.get(f"{named}_mse_outputs", [[0.0]]), axis=0)
+        found = []
+        if errors[0] > NOT_LEARNED and self.reward is None:
+            found.append(
+                f"the model has not learned the reward: on {seen} its error is {errors[0]:.2f} of the variance; "
+                "what is planned or learned in it goes for something else. More data, --agent.fit.beta 0.5, or the "
+                "reward as a function (--reward) help"
+            )
+        endings = max(metrics.get(f"{named}_termination", [0.0]))
+        if endings > NOT_LEARNED:
+            found.append(
+                f"the model has not learned when episodes terminate: on {seen} it foretells that little "
+                f"better than by its frequency ({endings:.2f} of the entropy). More data, or termination as a function "
+                "(--termination) help"
+            )
+        rest = [str(i) for i, error in enumerate(errors[1:]) if error > HARDLY_LEARNED]
+        if rest:
+            found.append(
+                "the model foretells some observations no better than by their mean change: "
+                f"dimension {', '.join(rest)}; that is right for what is random, and a fault for what is not"
+            )
         return found
 
 

@@ -1,7 +1,7 @@
 """How an ensemble learns: maximum likelihood on bootstraps, early stopping on transitions it has never seen."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -19,6 +19,8 @@ from forethought.replay.ring import Ring
 from forethought.types import Info, Key, Transition
 
 _CALIBRATION_ROWS = 2000  # held-out transitions on which the spread is set: coverage to 0.7 percentage points
+_SCORED_ROWS = 2000  # transitions on which errors are told where none are held out
+_EXACT = 1e-4  # share of the variance below which an error is as good as none
 _BOUND_PENALTY = 0.01  # weight of (max_logvar - min_logvar) in the loss; official code of PETS
 
 
@@ -48,6 +50,9 @@ class FitConfig:
     """Relative fall of a member's hold-out error that counts as a gain."""
     max_epochs: int = 1000
     """The fit ends here at the latest (the official code sets no limit; a fit takes 10 to 100)."""
+    select: Literal["mean", "geometric"] = "mean"
+    """How the hold-out errors of the outputs become the one number that stops a fit and chooses weights and elites: by
+    their mean (official) or geometric mean (ours), in which outputs that cannot be learned do not drown the others."""
     beta: float = 0.0
     """Power of the variance that weighs errors (see `loss`); with 0.5, rare jumps such as impacts are learned too."""
     calibrate: bool = False
@@ -63,6 +68,9 @@ class FitConfig:
         require_within("beta", self.beta, 0.0, 1.0)
         for name in ("batch_size", "max_holdout", "patience", "max_epochs"):
             require_within(name, getattr(self, name), 1)
+
+
+Kept = TypeVar("Kept", "MLP", "Score")
 
 
 class Weights(NamedTuple):
@@ -89,14 +97,16 @@ class Batch(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Hold-out error of each member, per output and in normalised units.
+    """Hold-out error of each member, in normalised units.
 
-    ``error``, by which weights and elites are chosen, is the mean squared error, and where termination is learned the
-    cross-entropy of its logit on top: the dynamics may be as good as they get long before the endings are.
+    ``error``, by which weights and elites are chosen (`FitConfig.select`), counts ``mse``, the mean squared error of
+    each output, and where termination is learned ``ending``, the cross-entropy of its logit: the dynamics may be as
+    good as they get long before the endings are. ``nll`` is the mean over the outputs.
     """
 
     error: Float[Array, " m"]
-    mse: Float[Array, " m"]
+    mse: Float[Array, "m y"]
+    ending: Float[Array, " m"]
     nll: Float[Array, " m"]
 
 
@@ -160,10 +170,9 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
 def begin(state: FitState, replay: Ring, config: FitConfig) -> Fitting:
     """Before the first epoch."""
     model = _with_statistics(state.model, replay.data, training_rows(replay, config.holdout_ratio, config.max_holdout))
-    none = jnp.full(model.n_members, jnp.inf)
-    zero = jnp.array(0)
-    start = _weights(state.model)
-    return Fitting(model, start, state.opt_state, Score(none, none, none), zero, zero, jnp.array(0.0))
+    none, start = jnp.full(model.n_members, jnp.inf), _weights(state.model)
+    score = Score(none, jnp.full((model.n_members, model.max_logvar.shape[0]), jnp.inf), none, none)
+    return Fitting(model, start, state.opt_state, score, jnp.array(0), jnp.array(0), jnp.array(0.0))
 
 
 def proceed(
@@ -191,12 +200,12 @@ def proceed(
     def epoch(f: Fitting) -> Fitting:
         carry = (f.weights, f.opt_state, f.train_nll, jax.random.fold_in(key_epochs, f.epoch))
         weights, opt_state, nll, _ = jax.lax.fori_loop(0, n_batches, step, carry)
-        new = _score(_with_weights(fitting.model, weights), replay, split.held, split.n_held)
+        new = _score(_with_weights(fitting.model, weights), replay, split.held, split.n_held, config.select)
         gained = (new.error < f.score.error * (1.0 - config.min_gain)) | (split.n_held == 0)
-        best = _with_weights(f.model, _keep_gains(gained, weights, _weights(f.model)))
+        kept = _keep_gains(gained, weights.members, _weights(f.model).members)
+        best = _with_weights(f.model, weights._replace(members=kept))  # the bounds are shared
         stale = jnp.where(jnp.any(gained), 0, f.stale + 1)
-        kept = Score(*(jnp.where(gained, a, b) for a, b in zip(new, f.score, strict=True)))
-        return Fitting(best, weights, opt_state, kept, f.epoch + 1, stale, nll)
+        return Fitting(best, weights, opt_state, _keep_gains(gained, new, f.score), f.epoch + 1, stale, nll)
 
     def going(f: Fitting) -> Array:
         return (f.stale <= config.patience) & (f.epoch < config.max_epochs)
@@ -218,8 +227,15 @@ def finish(fitting: Fitting, replay: Ring, config: FitConfig) -> tuple[FitState,
         model = _calibrated(model, replay, held[places], n_held)
     info = {"train_nll": fitting.train_nll, "epochs": fitting.epoch}
     if config.holdout_ratio > 0.0:
-        held_out = {"holdout_mse": fitting.score.mse[elites], "holdout_nll": fitting.score.nll[elites]}
-        info |= jax.tree.map(jnp.mean, held_out)
+        score, named = fitting.score, "holdout"
+        info |= {"holdout_mse": jnp.mean(score.mse[elites]), "holdout_nll": jnp.mean(score.nll[elites])}
+    else:  # better than nothing: what it cannot even repeat it has not learned
+        split = split_rows(replay, config.holdout_ratio, config.max_holdout)
+        n = jnp.minimum(split.n_trained, _SCORED_ROWS)
+        score, named = _score(fitting.model, replay, split.trained[:_SCORED_ROWS], n, config.select), "train"
+    info[f"{named}_mse_outputs"] = model.varies * jnp.mean(score.mse[elites], axis=0)
+    if model.termination is None:
+        info[f"{named}_termination"] = jnp.mean(score.ending[elites]) / _entropy_of_endings(replay)
     return FitState(model, fitting.opt_state), info
 
 
@@ -276,10 +292,12 @@ def _varies(y: Float[Array, "n y"], keep: Bool[Array, " n"]) -> Float[Array, " y
     return (highest > lowest).astype(jnp.float32)
 
 
-def _score(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""]) -> Score:
+def _score(
+    model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""], select: Literal["mean", "geometric"]
+) -> Score:
     """Mean error over the held-out rows, in chunks, so that the cost follows their number and not the allocation."""
     chunk = min(512, slots.shape[0])
-    m = model.n_members
+    m, n_y = model.n_members, model.max_logvar.shape[0]
 
     def add(i: Array, total: Score) -> Score:
         place = i * chunk + jnp.arange(chunk)
@@ -291,17 +309,37 @@ def _score(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[A
         nll = jnp.where(counts, gaussian_nll(batch.y, said.mean, said.logvar), 0.0)
         endings = jnp.where(counts[..., 0], _ending_loss(said.end_logit, batch.ended), 0.0)
         return Score(
-            total.error + jnp.sum(endings, axis=1),
-            total.mse + jnp.sum(mse, axis=(1, 2)),
-            total.nll + jnp.sum(nll, axis=(1, 2)),
+            total.error,
+            total.mse + jnp.sum(mse, axis=1),
+            total.ending + jnp.sum(endings, axis=1),
+            total.nll + jnp.sum(nll, axis=(1, 2)) / n_y,
         )
 
     zeros = jnp.zeros(m)
-    total = jax.lax.fori_loop(0, (n_held + chunk - 1) // chunk, add, Score(zeros, zeros, zeros))
-    rows = jnp.maximum(n_held, 1)
-    outputs = rows * model.max_logvar.shape[0]
-    mse, endings = total.mse / outputs, total.error / rows
-    return Score(mse + endings if model.termination is None else mse, mse, total.nll / outputs)
+    none = Score(zeros, jnp.zeros((m, n_y)), zeros, zeros)
+    total = jax.lax.fori_loop(0, (n_held + chunk - 1) // chunk, add, none)
+    _, mse, ending, nll = jax.tree.map(lambda x: x / jnp.maximum(n_held, 1), total)
+    return Score(_error(mse, ending, model, select), mse, ending, nll)
+
+
+def _error(
+    mse: Float[Array, "m y"], ending: Float[Array, " m"], model: Ensemble, select: Literal["mean", "geometric"]
+) -> Float[Array, " m"]:
+    """The one number of each member. Outputs that never vary are no part of the geometric mean."""
+    learned = model.termination is None
+    if select == "mean":
+        return jnp.mean(mse, axis=1) + (ending if learned else 0.0)
+    errors = jnp.concatenate([mse, ending[:, None]], axis=1) if learned else mse
+    counts = jnp.append(model.varies, 1.0) if learned else model.varies
+    return jnp.exp(jnp.sum(counts * jnp.log(errors + _EXACT), axis=1) / jnp.maximum(jnp.sum(counts), 1.0))
+
+
+def _entropy_of_endings(replay: Ring) -> Float[Array, ""]:
+    """Cross-entropy of a termination that is foretold by its frequency alone; infinite where none was seen."""
+    used = jnp.arange(replay.capacity) < replay.size
+    p = jnp.sum(replay.data.terminated & used) / jnp.maximum(replay.size, 1)
+    entropy = -jax.scipy.special.xlogy(p, p) - jax.scipy.special.xlog1py(1.0 - p, -p)
+    return jnp.where(entropy > 0.0, entropy, jnp.inf)
 
 
 def _calibrated(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""]) -> Ensemble:
@@ -318,11 +356,9 @@ def _ending_loss(logit: Float[Array, "m b"], ended: Bool[Array, "m b"]) -> Float
     return optax.sigmoid_binary_cross_entropy(logit, ended.astype(jnp.float32))
 
 
-def _keep_gains(gained: Bool[Array, " m"], new: Weights, old: Weights) -> Weights:
-    def choose(a: Array, b: Array) -> Array:
-        return jnp.where(gained.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
-
-    return Weights(jax.tree.map(choose, new.members, old.members), new.max_logvar, new.min_logvar)
+def _keep_gains(gained: Bool[Array, " m"], new: Kept, old: Kept) -> Kept:
+    """The new leaves [m, ...] of members that gained, the old ones of the others."""
+    return jax.tree.map(lambda a, b: jnp.where(gained.reshape(-1, *(1,) * (a.ndim - 1)), a, b), new, old)
 
 
 def _weights(model: Ensemble) -> Weights:

@@ -165,7 +165,7 @@ class Learner:
         values = {name: np.asarray(x, np.float64).tolist() for name, x in self.infos.get(phase, {}).items()}
         for name, per_seed in values.items():
             for seed, value in zip(self.program.seeds, per_seed, strict=True):
-                if not np.isfinite(value):
+                if not np.all(np.isfinite(value)):
                     raise TrainingDiverged(
                         f"{name} became {value} at step {self.env_steps} (seed {seed}); "
                         "a lower learning rate or bounded rewards often mend this"
