@@ -43,6 +43,8 @@ class Train(Generic[C]):
     """Steps between checkpoints. Default: about once a minute."""
     keep: int = 2
     """Checkpoints to keep."""
+    baselines: bool = True
+    """Whether random actions and the best constant action are played before the first step, as baselines."""
     mirror: tuple[str, ...] = ()
     """Send the metrics elsewhere too: tensorboard, wandb (extras of the same names)."""
 

@@ -32,6 +32,7 @@ class RunConfig:
     log_every: int = 250
     checkpoint_every: int | None = None
     keep: int = 2
+    baselines: bool = True
     mirror: tuple[str, ...] = ()
     agent: dict[str, Any] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from forethought.agents.base import Agent, Phase
 from forethought.envs.contract import Step
+from forethought.training.baselines import Baseline, Baselines
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.learner import Learner, compiled_programs
 from forethought.training.mirror import flat, open_mirrors
@@ -56,6 +57,7 @@ class Journal:
         self.episodes = Episodes(np.zeros(slots), np.zeros(slots, np.int64))
         self.mirrors = open_mirrors(config.mirror, run.path, to_dict(config))
         self.latest: dict[str, float] = {}
+        self.baselines: Baselines = {}
         self._warned: set[str] = set()
         self._rate = 0.0
         self.begin(0.0)
@@ -81,9 +83,10 @@ class Journal:
             mirror.scalars({f"{kind}/{name}": value for name, value in flat(values).items()}, learner.env_steps)
 
     def warn(self, text: str) -> None:
-        """Say something once."""
-        if text not in self._warned:
-            self._warned.add(text)
+        """Say something once, whatever its figures after the colon are."""
+        about = text.split(":")[0]
+        if about not in self._warned:
+            self._warned.add(about)
             self.log("warning", {"text": text})
             self.show(f"warning: {text}")
 
@@ -117,6 +120,7 @@ class Journal:
             "episodes": self.episodes.finished,
             "recent": [float(x) for x in self.episodes.recent],
             "metrics_bytes": self.run.metrics_size(),
+            "baselines": {name: list(played) for name, played in self.baselines.items()},
             "wall_s": self.wall_s,
         }
 
@@ -126,6 +130,7 @@ class Journal:
         self.episodes.returns, self.episodes.lengths = np.array(host["returns"]), np.array(host["lengths"])
         self.episodes.finished = host["episodes"]
         self.episodes.recent.extend(host["recent"])
+        self.baselines = {name: Baseline(*played) for name, played in host["baselines"].items()}
         self.begin(host["wall_s"])
 
     def snapshot(self) -> Snapshot:
@@ -164,6 +169,7 @@ class Journal:
             "wall_s": round(self.wall_s, 3),
             "seconds": {name: round(s, 3) for name, s in learner.clock.seconds.items()},
             "return": returns,
+            "baselines": {name: played._asdict() for name, played in self.baselines.items()},
         }
         self.run.write_summary(summary)
         return summary

@@ -15,6 +15,7 @@ from forethought.agents.base import Agent
 from forethought.envs.contract import VectorEnv
 from forethought.errors import EnvironmentFault, ForethoughtError, TrainingDiverged
 from forethought.training import checkpoint
+from forethought.training.baselines import below, described, play_baselines
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
 from forethought.training.journal import Journal, crossed
@@ -95,6 +96,8 @@ class Trainer:
             self.obs = self._guarded(self.world.reset)
             self.progress.compiling(f"the policy, then evaluating it ({self.config.eval_episodes} per seed)")
             self._evaluate()
+            if self.config.baselines:
+                self._play_baselines()
             self._save()
         if self._evaluating:  # the run was saved because its evaluation failed
             self._evaluate()
@@ -106,6 +109,7 @@ class Trainer:
                     f"stopped by {self._stop} and saved at step {self.learner.env_steps}; "
                     f"go on with: forethought resume {self.run_dir.path}"
                 )
+        self._compare()
         if self._latest_step() != self.learner.env_steps:
             self._save()
 
@@ -159,6 +163,19 @@ class Trainer:
         assert judged is not None
         self._evaluating = False
         self.journal.log("eval", {"return": judged.returns.tolist(), "length": judged.lengths.tolist()})
+
+    def _play_baselines(self) -> None:
+        with self.learner.clock.measure("baselines"):
+            played = self._guarded(lambda: play_baselines(self.config, self.world.codec))
+        self.journal.baselines = played
+        self.journal.log("baselines", {name: baseline._asdict() for name, baseline in played.items()})
+        self.progress.note("baselines: " + ", ".join(described(*item) for item in played.items()))
+
+    def _compare(self) -> None:
+        """Say so where the policy that comes out earns less than a baseline."""
+        shortfall = None if self.evaluation is None else below(self.evaluation.returns, self.journal.baselines)
+        if shortfall:
+            self.journal.warn(f'{shortfall}; what helps stands in docs/diagnostics.md, "A policy below its baselines"')
 
     def _judge(self, act: Any, carry: Any, stream: str) -> Evaluation:
         try:

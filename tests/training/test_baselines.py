@@ -1,0 +1,86 @@
+"""What a policy has to beat, and that it is said where it does not."""
+
+import json
+
+import numpy as np
+import pytest
+
+import forethought
+from forethought.training.baselines import Baseline, below, described, play_baselines
+from forethought.training.config import RunConfig
+from forethought.training.evaluate import make_world
+
+TINY = {"hidden": (8, 8), "batch_size": 8, "random_steps": 20, "replay_capacity": 500}
+QUICK = {"eval_every": 10_000, "eval_episodes": 2, "checkpoint_every": 25, "log_every": 10}
+
+
+def played(env, **config):
+    config = RunConfig("sac", env, 100, eval_episodes=20, **config)
+    world = make_world(config, [0])
+    world.close()
+    return play_baselines(config, world.codec), world
+
+
+def test_the_best_constant_action_is_found_in_own_units():
+    """The constant action -7.5 of -10 to 10 earns nothing lost; see `tests.training.paying:Tracking-v0`."""
+    found, _ = played("tests.training.paying:Tracking-v0")
+    assert found["best constant action"].action == [-7.5]
+    assert found["best constant action"].mean == pytest.approx(0.0, abs=1e-4)
+    # |a + 7.5| for a uniform in [-10, 10]: (2.5^2 + 17.5^2) / 40 a step, 5 steps.
+    assert found["random actions"].mean == pytest.approx(-5 * (2.5**2 + 17.5**2) / 40, rel=0.2)
+
+
+def test_of_a_few_actions_every_one_is_tried():
+    found, _ = played("forethought/DynaMaze-v0")
+    assert found["best constant action"].action in (0, 1, 2, 3)
+
+
+def test_baselines_follow_from_the_seed_alone():
+    (first, _), (again, _), (other, _) = (
+        played("Pendulum-v1", seed=seed, seeds=seeds) for seed, seeds in ((0, 1), (0, 3), (1, 1))
+    )
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(("returns", "named"), [([-50.0, -52.0], True), ([-9.0, -11.0], False), ([-20.0, 0.0], False)])
+def test_a_policy_below_a_baseline_is_named(returns, named):
+    baselines = {
+        "random actions": Baseline(-80.0, 4.0),
+        "best constant action": Baseline(-10.0, 0.5, [4.8]),
+    }
+    said = below(np.array([returns]), baselines)
+    if named:
+        assert said == "the policy earns -51, less than best constant action [4.8] (-10)"
+    else:
+        assert said is None
+
+
+def test_without_baselines_nothing_is_compared():
+    assert below(np.zeros((1, 2)), {}) is None
+
+
+def test_a_large_action_is_told_in_few_digits():
+    assert described("best constant action", Baseline(1.0, 0.0, [0.1234567, -2.0])) == (
+        "best constant action [ 0.1235 -2.    ] (1)"
+    )
+
+
+def test_a_run_keeps_its_baselines_and_warns_of_a_policy_below_them(tmp_path):
+    run = forethought.train(
+        "sac", "tests.training.paying:Tracking-v0", steps=60, run=tmp_path / "run", agent=TINY, **QUICK
+    )
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    (record,) = [line for line in lines if line["kind"] == "baselines"]
+    assert record["best constant action"]["action"] == [-7.5]
+    assert run.summary["baselines"]["best constant action"] == record["best constant action"]
+    # Forty updates do not find -7.5.
+    assert any("less than best constant action [-7.5]" in line.get("text", "") for line in lines)
+    longer = forethought.resume(run.path, steps=80)
+    assert longer.summary["baselines"] == run.summary["baselines"]
+
+
+def test_baselines_can_be_left_out(tmp_path):
+    run = forethought.train("sac", "Pendulum-v1", steps=30, run=tmp_path / "run", agent=TINY, baselines=False, **QUICK)
+    assert run.summary["baselines"] == {}
+    assert '"baselines"' not in (run.path / "metrics.jsonl").read_text()
