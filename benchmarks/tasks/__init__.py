@@ -8,6 +8,7 @@ from benchmarks.tasks import continuous, control, tabular
 from benchmarks.tasks.calibration import calibration_pendulum
 from benchmarks.tasks.common import Request
 from benchmarks.tasks.impacts import impacts
+from benchmarks.tasks.own_worlds import own_worlds
 from benchmarks.tasks.samples import samples
 from benchmarks.tasks.warm_start import warm_start
 
@@ -34,6 +35,7 @@ TASKS: dict[str, Task] = {
     "mbpo_inverted_pendulum": Task(continuous.mbpo_inverted_pendulum, 5000, 5),
     "warm_start": Task(warm_start, 750, 10),
     "impacts": Task(impacts, 2000, 3),
+    "own_worlds": Task(own_worlds, 1500, 5),
     "calibration_pendulum": Task(calibration_pendulum, 2000, 5),
     "cem_oracle": Task(control.cem_oracle, 200, 5),
     "pets_cartpole": Task(control.pets_cartpole, 1450, 3),

@@ -5,12 +5,18 @@ import pytest
 
 import forethought
 from forethought import cli
-from forethought.agents.defaults import fitted, words
+from forethought.agents.defaults import OWN, fitted, words
 from forethought.api import configure, settings_for
+from forethought.training.config import flatten
 
 PLAIN = {
-    **{"random_steps": 5000, "model_every": 250, "epoch_steps": 1000},
-    **{"schedule.first": 1, "schedule.last": 1, "schedule.start": 20_000, "schedule.end": 150_000},
+    "random_steps": 5000,
+    "model_every": 250,
+    "epoch_steps": 1000,
+    "schedule.first": 1,
+    "schedule.last": 1,
+    "schedule.start": 20_000,
+    "schedule.end": 150_000,
 }
 HOUSE = "mine:House-v0"  # never made here
 
@@ -36,7 +42,25 @@ def test_planners_and_sac_fit_theirs():
     assert configure("sac", HOUSE, steps=6000).agent["random_steps"] == 1000
     pets = configure("pets", HOUSE, steps=600).agent
     assert (pets["random_steps"], pets["model_every"]) == (100, 50)
-    assert configure("pets", HOUSE, steps=3000).agent == configure("pets", HOUSE, steps=3000, preset="none").agent
+    pets, plain = (flatten(configure("pets", HOUSE, steps=3000, preset=name).agent) for name in (None, "none"))
+    changed = {name: value for name, value in pets.items() if value != plain[name]}
+    assert changed == {"fit.beta": 0.5, "fit.select": "geometric"}  # its batches are of 32 anyway
+
+
+def test_environments_of_ones_own_get_settings_of_our_own():
+    mbpo = flatten(configure("mbpo", HOUSE, steps=3000).agent)
+    assert {name: mbpo[name] for name in OWN if name != "normalize"} == {
+        "sac.normalize": True, "fit.batch_size": 32, "fit.beta": 0.5, "fit.select": "geometric"
+    }  # fmt: skip
+    assert configure("sac", HOUSE, steps=3000).agent["normalize"] is True
+    kept = flatten(configure("mbpo", HOUSE, steps=3000, agent={"fit.beta": 0.0}).agent)
+    assert (kept["fit.beta"], kept["fit.batch_size"]) == (0.0, 32)
+    papers = flatten(configure("mbpo", HOUSE, steps=6000, preset="none").agent)
+    assert [papers[name] for name in OWN if name in papers] == [False, 256, 0.0, "mean"]
+    hopper = flatten(configure("mbpo", "Hopper-v5", steps=6000).agent)
+    assert [hopper[name] for name in OWN if name in hopper] == [False, 256, 0.0, "mean"]
+    pendulum = flatten(configure("mbpo", "Pendulum-v1", steps=6000, preset="fitted").agent)
+    assert pendulum["sac.normalize"] is True
 
 
 def test_rollouts_that_grow_do_so_within_the_budget():

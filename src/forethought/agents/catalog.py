@@ -197,17 +197,18 @@ def require_fit(name: str, spec: EnvSpec) -> None:
 def find_preset(name: str, preset: str | None, env_id: str) -> tuple[str | None, dict[str, Any], dict[str, Any]]:
     """The preset asked for, else the one made for this environment: name, settings by dotted name, env_kwargs.
 
-    ``"none"`` asks for the plain defaults. Raises `UsageError` for an unknown preset, with the nearest names.
+    ``"none"`` asks for the papers' plain defaults, ``"fitted"`` for those that environments without a preset get.
+    Raises `UsageError` for an unknown preset, with the nearest names.
     """
     presets = find(name).presets
-    if preset == "none":
+    if preset in ("none", "fitted"):
         return None, {}, {}
     if preset is None:
         preset = next((key for key, p in presets.items() if p.env == env_id), None)
         if preset is None:
             return None, {}, {}
     if preset not in presets:
-        raise UsageError(f"{name} has no preset {preset!r}; {nearest(preset, [*presets, 'none'])}")
+        raise UsageError(f"{name} has no preset {preset!r}; {nearest(preset, [*presets, 'none', 'fitted'])}")
     return preset, dict(presets[preset].settings), dict(presets[preset].env_kwargs)
 
 

@@ -1,10 +1,20 @@
-"""Defaults for environments without a preset: the papers' count in tasks of 100,000 steps, a user's budget may be 3,000.
+"""Defaults for environments without a preset: the papers' are for tasks of 100,000 steps at unit scale.
 
 A preset and what the user has set are never changed, and ``preset="none"`` keeps the papers' own numbers.
 """
 
 from collections.abc import Mapping
 from typing import Any
+
+# What an environment in units of its own, few transitions, jumps and noise ask for, whatever it is
+# (`python -m benchmarks.learning own_worlds`; docs/decisions/0006).
+OWN: dict[str, Any] = {
+    "normalize": True,
+    "sac.normalize": True,
+    "fit.batch_size": 32,
+    "fit.beta": 0.5,
+    "fit.select": "geometric",
+}
 
 # Setting -> at most this share of the budget. The sixth that is random teaches the model first; twelve fits follow it.
 _SHARES = {"random_steps": 6, "model_every": 12, "epoch_steps": 12}
@@ -16,6 +26,7 @@ def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> di
 
     ``given`` are the user's own: they are left alone, and the others go with them.
     """
+    own = {name: value for name, value in OWN.items() if name in plain}
     chosen = {
         name: min(plain[name], _round(steps // share))
         for name, share in _SHARES.items()
@@ -32,13 +43,17 @@ def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> di
         if "schedule.end" in given:
             start = min(start, now["schedule.end"])
         chosen |= {"schedule.start": start, "schedule.end": end}
-    return {name: value for name, value in chosen.items() if name not in given and value != plain[name]}
+    return {name: value for name, value in (own | chosen).items() if name not in given and value != plain[name]}
 
 
 def words(plain: Mapping[str, Any], steps: int, held: Mapping[str, Any]) -> list[str]:
     """What to tell of a run whose agent has these settings, where some of them were fitted to its budget."""
     told = {name: value for name, value in fitted(plain, steps, {}).items() if held[name] == value}
-    said = [f"{name} {value:,} (default {plain[name]:,})" for name, value in told.items() if name != "random_steps"]
+    said = [
+        f"{name} {value:,} (default {plain[name]:,})"
+        for name, value in told.items()
+        if name != "random_steps" and name not in OWN
+    ]
     if "random_steps" in told:
         default = plain["random_steps"]
         why = (

@@ -1,0 +1,87 @@
+"""What the defaults for environments without a preset are worth: worlds as users bring them, by MBPO.
+
+Each world is learned twice with the same budget: with the defaults of `forethought.agents.defaults`, and with the
+papers' values in their place. Beside the returns stand those of a controller made by hand, random actions and the best
+constant action, and what the model leaves open of the reward on transitions that it was not trained on.
+"""
+
+import gymnasium
+import numpy as np
+
+from benchmarks.results import Check, Result
+from benchmarks.tasks.common import Request, Summary, Training, described, judged, trained
+from benchmarks.worlds import WORLDS, World
+from forethought.agents.defaults import OWN
+from forethought.agents.dyna.mbpo import MBPOConfig
+from forethought.report.read import Run
+from forethought.training.config import flatten, to_dict
+
+# Half the updates and half as wide networks as usual: fourteen runs of five seeds are an hour's work on two cores.
+_LIGHT = {"updates_per_step": 10, "sac.hidden": (128, 128)}
+_EPISODES = 50
+_EVALUATIONS = 5
+
+
+def own_worlds(asked: Request) -> Result:
+    """Learn every world with both sets of defaults."""
+    plain = flatten(to_dict(MBPOConfig()))
+    papers = {name: plain[name] for name in OWN if name in plain}
+    details: dict[str, Summary] = {}
+    for name, world in WORLDS.items():
+        by_hand = played(world)
+        for label, settings in (("ours", {}), ("papers'", papers)):
+            training = Training(
+                f"{name}, {label}",
+                "mbpo",
+                world.env,
+                asked.steps,
+                asked.seeds,
+                # No preset, also where there is one: Pendulum-v1 stands for itself.
+                {"preset": "fitted", "eval_every": asked.steps // _EVALUATIONS, "agent": {**_LIGHT, **settings}},
+            )
+            run = trained(training, asked.runs)
+            details[training.label] = {
+                **described(run, training),
+                "world": name,
+                "final": judged(run, _EPISODES),
+                "by_hand": by_hand,
+                "baselines": run.summary["baselines"] if run.summary else {},
+                "reward_error": _reward_error(run),
+            }
+    checks = [_won(details, name) for name in WORLDS]
+    learned = np.mean([np.median(details[f"{name}, ours"]["reward_error"]) < 0.5 for name in WORLDS])
+    checks.append(Check("share of the worlds whose reward the model learns", float(learned), 1.0, ""))
+    title = f"Worlds in units of their own: MBPO, {asked.steps} steps, {asked.seeds} seeds"
+    return Result("own_worlds", "learning", title, tuple(checks), details)
+
+
+def played(world: World, episodes: int = _EPISODES) -> float:
+    """Mean return of the controller that was made by hand."""
+    env = gymnasium.make(world.env)
+    space = env.action_space
+    assert isinstance(space, gymnasium.spaces.Box)
+    low, high = float(space.low[0]), float(space.high[0])
+    total = 0.0
+    for seed in range(episodes):
+        obs, _ = env.reset(seed=seed)
+        ended = False
+        while not ended:
+            action = np.clip(world.controller(obs), low, high)
+            obs, reward, terminated, truncated, _ = env.step(np.array([action], np.float32))
+            total, ended = total + float(reward), terminated or truncated
+    env.close()
+    return total / episodes
+
+
+def _won(details: dict[str, Summary], name: str) -> Check:
+    """How much of the way from random actions to the controller the policy has gone; 1 is as good as by hand."""
+    ours = details[f"{name}, ours"]
+    random = ours["baselines"]["random actions"]["mean"]
+    gone = (ours["final"]["mean"] - random) / (ours["by_hand"] - random)
+    return Check(f"{name}: share of the way from random actions to the controller by hand", float(gone), 1.0, "")
+
+
+def _reward_error(run: Run) -> list[float]:
+    """What the last fit leaves open of the reward, in shares of its variance, for every seed."""
+    last = next(record for record in reversed(run.of("model")) if "holdout_mse_outputs" in record)
+    return [outputs[0] for outputs in last["holdout_mse_outputs"]]
