@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from forethought.agents.base import Agent
-from forethought.diagnostics import Diagnosis, Episode, Settings, collect, measure, verdict, write_diagnosis
+from forethought.diagnostics import Diagnosis, Episode, Settings, collect, findings, measure, verdict, write_diagnosis
 from forethought.envs import VectorEnv
 from forethought.errors import UsageError, require_within
 from forethought.imagine import Policy
@@ -117,10 +117,11 @@ def _measured(
 
 
 def show(found: Examination) -> None:
-    """Print the verdict, the figures that matter most, and where the rest is."""
+    """Print the verdict with what to do about it, the figures that matter most, and where the rest is."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for sentence in found.verdict:
+    for kind, sentence in findings(found.diagnosis):
         console.print(sentence, style="bold")
+        console.print(f"  {kind.advice}")
     table = Table(*ERRORS_HEAD, box=None, padding=(0, 3, 0, 0), header_style="bold")
     for row in errors(found.diagnosis):
         table.add_row(*row)

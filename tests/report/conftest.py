@@ -125,6 +125,7 @@ def train_record(clock: dict, seeds: int, point: int, rng: np.random.Generator) 
         "actor_loss": spread(60.0 - 5.0 * point),
         "alpha": spread(0.2 + 0.05 * point),
         "entropy": spread(0.5 - 0.1 * point),
+        "q": spread(-60.0 + 5.0 * point),
         "always_null": [None] * seeds,
         "steps_per_s": 12.5 + point / 3,
         "seconds": {"act": 0.03 * spent, "env": 0.02 * spent, "update": 0.5 * spent, "fit_model": 0.25 * spent}
@@ -141,4 +142,5 @@ def model_record(clock: dict, seeds: int, point: int, rng: np.random.Generator) 
         "holdout_nll": (-2.0 - point + rng.normal(0.0, 0.1, seeds)).tolist(),
         "train_nll": (-2.5 - point + rng.normal(0.0, 0.1, seeds)).tolist(),
         "rollout_length": [1 + point] * seeds,
+        "epochs": [10.0] * seeds,
     }

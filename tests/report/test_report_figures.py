@@ -5,7 +5,7 @@ import pytest
 
 from forethought.report import figures
 from forethought.report.read import read_run
-from forethought.report.style import MOST_POINTS, PALETTE, pen, rounded, thinned
+from forethought.report.style import INK, MOST_POINTS, MUTED, PAGE, PALETTE, on_dark, pen, rounded, thinned
 
 
 @pytest.fixture
@@ -39,7 +39,12 @@ def test_wall_time_has_a_unit_that_suits(three):
 
 
 def test_one_seed_has_no_band_and_no_single_seeds(one):
-    assert [trace.name for trace in figures.learning_curve_by_steps([one]).data] == ["training episodes", "one seed"]
+    assert [trace.name for trace in figures.learning_curve_by_steps([one]).data] == ["training episodes", "evaluations"]
+
+
+def test_no_line_of_one_seed_is_called_a_seed(one):
+    assert [trace.name for trace in figures.metric_panel([one], "train", "q").data] == ["q"]
+    assert [trace.name for trace in figures.throughput([one]).data] == ["all seeds together"]
 
 
 def test_a_band_has_a_gap_where_a_seed_has_one(tmp_path, write_run):
@@ -71,6 +76,30 @@ def test_only_positive_metrics_over_two_decades_are_logarithmic(three):
     assert figures.metric_panel([three], "train", "critic_loss").layout.yaxis.type == "log"
     assert figures.metric_panel([three], "train", "actor_loss").layout.yaxis.type is None
     assert figures.metric_panel([three], "model", "holdout_nll").layout.yaxis.type is None
+
+
+@pytest.mark.parametrize("page", [lambda colour: colour, on_dark], ids=["white", "dark"])
+def test_lines_and_text_read_on_both_pages(page):
+    ground = luminance(page(PAGE))
+    contrast = lambda colour: ratio(luminance(page(colour)), ground)  # noqa: E731
+    assert min(contrast(colour) for colour in PALETTE) > 3.0  # WCAG 2.1, 1.4.11: graphical objects
+    assert min(contrast(colour) for colour in (INK, MUTED)) > 4.5  # 1.4.3: text
+
+
+def luminance(colour):
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def ratio(a, b):
+    return (max(a, b) + 0.05) / (min(a, b) + 0.05)
+
+
+def test_tints_and_other_words_on_a_dark_page():
+    assert on_dark(pen(0).tint(0.16)) == "rgba(37,133,196,0.24)"
+    assert on_dark(pen(1).tint(0.5)) == "rgba(213,94,0,0.75)"
+    assert on_dark("evaluations") == "evaluations"
+    assert on_dark("rgba(0,0,0,0)") == "rgba(0,0,0,0)"
 
 
 def test_nothing_finite_is_no_panel(three, one):

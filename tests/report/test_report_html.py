@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from forethought.errors import CheckpointError, UsageError
-from forethought.report.html import verdict, write_report
+from forethought.report.html import write_report
 from forethought.report.read import read_run
+from forethought.report.summary import verdict
 from forethought.report.video import write_video
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -78,9 +79,11 @@ def report(root, three):
 
 @pytest.mark.parametrize("names", [["three"], ["one"], ["three", "one"]])
 def test_the_file_loads_nothing(root, three, one, names):
-    reader = Reader(write_report([root / name for name in names], root / "out.html").read_text())
+    output = write_report([root / name for name in names], root / "out.html")
+    reader = Reader(output.read_text())
     loads = [value for _, attrs in reader.tags for name, value in attrs.items() if name in ("src", "href", "srcset")]
-    assert all(value.startswith("data:") for value in loads), loads
+    assert all(value.startswith(("data:", "#")) for value in loads), loads
+    assert len(output.read_bytes()) < 1.5e6
     assert not any(tag in ("link", "iframe", "object", "embed", "base") for tag, _ in reader.tags)
     assert "@import" not in reader.text
     policy = next(attrs["content"] for tag, attrs in reader.tags if attrs.get("http-equiv"))
@@ -157,13 +160,66 @@ def test_no_number_has_seventeen_digits(report):
 
 def test_sections_appear_only_where_there_is_something_to_say(report, root, one):
     full, short = report.read_text(), write_report([one], root / "one.html").read_text()
-    for heading in ("Learning curves", "Learned model", "Where the time went", "Warnings", "Configuration", "Rollout"):
-        assert f">{heading}<" in full
-    for heading in ("Learned model", "Rollout"):
-        assert f">{heading}<" not in short
+    for heading in ("Learning curves", "Learned model", "Where the time went", "Configuration"):
+        assert f"<h2>{heading}</h2>" in full
+    assert "<h2>Learned model</h2>" not in short
+    assert "<video" not in short
     video = next(attrs for tag, attrs in Reader(full).tags if tag == "video")
     assert video["src"].startswith("data:video/mp4;base64,")
     assert {"controls", "loop", "muted"} <= video.keys()
+
+
+@pytest.mark.parametrize("names", [["three"], ["three", "one"]])
+def test_the_contents_lead_to_every_chapter(root, three, one, names):
+    reader = Reader(write_report([root / name for name in names], root / "out.html").read_text())
+    anchors = [attrs["id"] for tag, attrs in reader.tags if tag == "h1" or attrs.get("class") == "chapter"]
+    links = [attrs["href"] for tag, attrs in reader.tags if tag == "a"]
+    assert links == [f"#{anchor}" for anchor in anchors]
+    assert len(set(anchors)) == len(anchors) == 5 + len(names)
+
+
+def test_what_matters_stands_before_the_first_chapter(report):
+    before, after = report.read_text().split('<details class="chapter"', 1)
+    for words in ("final return", "Newest evaluation", "<video", "hit the time limit"):
+        assert words in before
+        assert words not in after.split("<script")[0]
+    folded = {attrs["id"]: "open" not in attrs for _, attrs in Reader(report.read_text()).tags if "id" in attrs}
+    assert [folded[name] for name in ("learning", "model", "metrics", "time", "configuration")] == [False] * 2 + [
+        True
+    ] * 3
+
+
+def test_the_first_and_the_newest_evaluation_stand_beside_each_other(report):
+    rows = [
+        cells for _, cells in Reader(report.read_text()).rows if cells and cells[0].split(" ")[0] in ("First", "Newest")
+    ]
+    assert [row[:2] for row in rows] == [["First evaluation", "0"], ["Newest evaluation", "3,000"]]
+    assert rows[1][2:] == ["−190.0 [−200.0, −180.0]", "3 × 10"]
+
+
+def test_a_metric_that_never_varies_is_a_line_of_text(report, root, three, write_run):
+    reader = Reader(report.read_text())
+    assert "Constant throughout: epochs per fit = 10." in reader.text
+    titles = [figure["layout"].get("title", {}).get("text") for figure in reader.figures()]
+    assert "imagined rollout length (steps)" in titles
+    assert "epochs per fit" not in titles
+    other = write_run(root / "other")
+    metrics = other / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('"epochs": [10.0, 10.0, 10.0]', '"epochs": [7.0, 7.0, 7.0]'))
+    text = Reader(write_report([three, other], root / "two.html").read_text()).text
+    assert "Constant throughout: epochs per fit: three = 10, other = 7." in text
+
+
+def test_metrics_and_phases_are_explained_where_they_stand(report):
+    text = Reader(report.read_text()).text
+    assert "Discounted return that the critics expect from here on" in text
+    rows = {cells[0]: cells for _, cells in Reader(report.read_text()).rows if cells}
+    assert rows["compiling"][2] == "translating the programs for this device, once each"
+
+
+def test_every_trace_is_one_that_the_bundle_draws(report):
+    kinds = {trace["type"] for figure in Reader(report.read_text()).figures() for trace in figure["data"]}
+    assert kinds == {"scatter", "bar"}
 
 
 def test_several_runs_are_compared(root, three, one):
@@ -204,22 +260,51 @@ def test_what_cannot_be_written_is_one_line(tmp_path, three):
         write_report([], tmp_path / "out.html")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_real_browser_draws_every_figure_offline(root, three, one, tmp_path):
-    output = write_report([three, one], root / "browser.html")
+def browse(page, profile, *more):
+    """What Chromium makes of a page without a network: its document, and what it wrote on the console."""
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     quiet = "--disable-component-update --disable-sync --virtual-time-budget=20000 --enable-logging=stderr"
-    offline = ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path}"]
-    command = [CHROMIUM, *flags.split(), *quiet.split(), *offline, "--dump-dom", output.as_uri()]
+    offline = ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={profile}"]
+    command = [CHROMIUM, *flags.split(), *quiet.split(), *offline, *more, "--dump-dom", page]
     done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
-    reader = Reader(done.stdout)
+    return Reader(done.stdout), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def plots(reader):
+    """The classes of the places of figures, drawn or not, by identifier."""
+    classes = [(attrs.get("id"), attrs.get("class", "").split()) for tag, attrs in reader.tags if tag == "div"]
+    return {name: found for name, found in classes if found[:1] == ["plot"]}
+
+
+def ground(reader):
+    """The colours that figures are drawn on."""
+    styles = [attrs["style"] for _, attrs in reader.tags if attrs.get("class") == "main-svg" and "style" in attrs]
+    return {colour for style in styles for colour in re.findall(r"rgb\([\d, ]+\)", style)}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_a_real_browser_draws_every_figure_offline_on_a_dark_page(root, three, one, tmp_path):
+    output = write_report([three, one], root / "browser.html")
+    unfolded = re.sub(r'<details(?! class="chapter" id="\w+" open)', "<details open", output.read_text())
+    output.write_text(unfolded)
+    reader, console = browse(output.as_uri(), tmp_path, "--blink-settings=preferredColorScheme=0")
+    drawn = plots(reader)
+    assert len(drawn) == len(reader.figures()) >= 10
+    assert all("js-plotly-plot" in names and "broken" not in names for names in drawn.values())
     classes = [(tag, attrs.get("class", "")) for tag, attrs in reader.tags]
-    plots = [names for tag, names in classes if tag == "div" and names.split()[:1] == ["plot"]]
-    assert len(plots) == len(reader.figures()) >= 10
-    assert all("js-plotly-plot" in names and "broken" not in names for names in plots)
-    assert sum(tag == "svg" and "main-svg" in names for tag, names in classes) >= len(plots)
+    assert sum(tag == "svg" and "main-svg" in names for tag, names in classes) >= len(drawn)
     assert sum(tag == "path" and "js-line" in names for tag, names in classes) > 40
     assert sum(tag == "g" and "bars" in names.split() for tag, names in classes) > 5
     assert "cannot be drawn" not in reader.text
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert ground(reader) == {"rgb(20, 24, 29)"}
+    assert not console, console
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_what_is_folded_away_is_drawn_when_a_link_leads_there(report, tmp_path):
+    reader, console = browse(report.as_uri() + "#time", tmp_path, "--blink-settings=preferredColorScheme=1")
+    labels = {attrs["aria-label"]: attrs["class"] for _, attrs in reader.tags if attrs.get("role") == "img"}
+    for label, shown in (("Wall time by phase of training", True), ("q over training", False)):
+        assert ("js-plotly-plot" in labels[label]) == shown
+    assert ground(reader) == {"rgb(255, 255, 255)"}
     assert not console, console

@@ -6,6 +6,16 @@ One measure to a file, each a short pure function with its equation.
 from forethought.diagnostics.diagnosis import Diagnosis, read_diagnosis, write_diagnosis
 from forethought.diagnostics.episodes import Episode, collect
 from forethought.diagnostics.measuring import Settings, measure
-from forethought.diagnostics.words import verdict
+from forethought.diagnostics.words import findings, verdict
 
-__all__ = ["Diagnosis", "Episode", "Settings", "collect", "measure", "read_diagnosis", "verdict", "write_diagnosis"]
+__all__ = [
+    "Diagnosis",
+    "Episode",
+    "Settings",
+    "collect",
+    "findings",
+    "measure",
+    "read_diagnosis",
+    "verdict",
+    "write_diagnosis",
+]

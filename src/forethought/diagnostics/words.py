@@ -3,11 +3,13 @@
 Every threshold is a choice and stands here with its reason. A fault is named only where it is plain.
 """
 
-from typing import SupportsFloat
+from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from forethought.diagnostics import advice
+from forethought.diagnostics.advice import Kind
 from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.diagnosis import Diagnosis
 
@@ -38,12 +40,24 @@ LOST, LOST_GAP = 0.5, 0.2
 DRIFT = 0.5
 
 
+class Finding(NamedTuple):
+    """One sentence of a verdict; its kind says what to do about it."""
+
+    kind: Kind
+    sentence: str
+
+
 def verdict(diagnosis: Diagnosis) -> list[str]:
     """One sentence for each fault; a single one that begins with "Good" where there is none."""
+    return [finding.sentence for finding in findings(diagnosis)]
+
+
+def findings(diagnosis: Diagnosis) -> list[Finding]:
+    """The sentences of the `verdict`, each with what to do about it."""
     d = diagnosis
     faults = [*_dynamics(d), *_states(d), *_reward(d), *_endings(d), *_confidence(d)]
     faults += [*_ranking(d), *_exploited(d), *_gap(d), *_drift(d)]
-    return faults or [_good(d)]
+    return faults or [Finding(advice.GOOD, _good(d))]
 
 
 def trusted_steps(diagnosis: Diagnosis) -> int | None:
@@ -74,152 +88,174 @@ def _good(d: Diagnosis) -> str:
     )
 
 
-def _dynamics(d: Diagnosis) -> list[str]:
+def _dynamics(d: Diagnosis) -> list[Finding]:
     o, steps = d.open_loop, trusted_steps(d)
     if o is None or steps is None:
         return []
     if is_no_better(d):
+        model, still = _apart(_at(o.mean, 0), _at(o.still, 0), 2)
+        how = "Hardly better" if _at(o.mean, 0) < _at(o.still, 0) else "No better"
         return [
-            "No better than the prediction that nothing changes: after one step the model is off by "
-            f"{_at(o.mean, 0):.2g} standard deviations, that prediction by {_at(o.still, 0):.2g}."
+            Finding(
+                advice.NO_BETTER,
+                f"{how} than the prediction that nothing changes: after one step the model is off by {model} standard "
+                f"deviations, that prediction by {still}.",
+            )
         ]
     if steps >= d.horizon:
         return []
     trust = f"trust rollouts of up to {_plural(steps, 'step')}" if steps else "trust no rollout, however short"
+    first = (
+        f"after {_plural(steps + 1, 'step')} the median error is {_beside(_at(o.mean, steps))} standard deviations, "
+        f"the first above {TRUSTED_ERROR}"
+    )
+    last = f"; after {_plural(d.horizon, 'step')} it is {_beside(_at(o.mean, d.horizon - 1))}"
+    expected = f"where the model expects {_at(o.spread, d.horizon - 1):.2g}"
     return [
-        f"Its errors grow: {trust}; beyond, the median error is above {TRUSTED_ERROR} standard deviations "
-        f"({_at(o.mean, d.horizon - 1):.2g} after {_plural(d.horizon, 'step')}, where the model expects "
-        f"{_at(o.spread, d.horizon - 1):.2g})."
+        Finding(
+            advice.ERRORS_GROW,
+            f"Its errors grow: {trust}; {first}{last if steps + 1 < d.horizon else ''}, {expected}.",
+        )
     ]
 
 
-def _states(d: Diagnosis) -> list[str]:
+def _states(d: Diagnosis) -> list[Finding]:
     if d.wrong_states is None:
         return []
     wrong, expected, still = (float(np.asarray(x)[0]) for x in d.wrong_states)
-    faults = []
+    cases = f"the next state is wrong in {_percent(wrong)} of the cases"
     if wrong > 0.05 and wrong >= NO_BETTER * still and wrong > expected + 0.1:
-        faults.append(
-            "No better than the prediction that nothing changes: the next state is wrong in "
-            f"{_percent(wrong)} of the cases, {_percent(still)} with that prediction."
-        )
-    elif wrong > expected + 0.1:
-        faults.append(
-            f"Over-confident: the next state is wrong in {_percent(wrong)} of the cases, "
-            f"the model expects {_percent(expected)}."
-        )
-    elif wrong < expected - 0.1:
-        faults.append(
-            f"Under-confident: the next state is wrong in {_percent(wrong)} of the cases, "
-            f"the model expects {_percent(expected)}."
-        )
-    return faults
-
-
-def _reward(d: Diagnosis) -> list[str]:
-    together, off = float(d.outcomes.reward_correlation), float(d.outcomes.reward_error)
-    if together < REWARD_CORRELATION:
-        return [
-            "Its reward has the wrong sign: where the world pays more, the model expects less "
-            f"(correlation {together:.2f})."
-        ]
-    if not off <= REWARD_ERROR:
-        how = "" if np.isnan(together) else f", correlation {together:.2f}"
-        return [f"Its reward is wrong: the error is {off:.2g} standard deviations of the real rewards{how}."]
+        how = "Hardly better" if wrong < still else "No better"
+        said = f"{how} than the prediction that nothing changes: {cases}, {_percent(still)} with that prediction."
+        return [Finding(advice.NO_BETTER, said)]
+    believed = f"{cases}, the model expects {_percent(expected)}."
+    if wrong > expected + 0.1:
+        return [Finding(advice.OVER_CONFIDENT, f"Over-confident: {believed}")]
+    if wrong < expected - 0.1:
+        return [Finding(advice.UNDER_CONFIDENT, f"Under-confident: {believed}")]
     return []
 
 
-def _endings(d: Diagnosis) -> list[str]:
+def _reward(d: Diagnosis) -> list[Finding]:
+    together, off = float(d.outcomes.reward_correlation), float(d.outcomes.reward_error)
+    if together < REWARD_CORRELATION:
+        return [
+            Finding(
+                advice.REWARD_SIGN,
+                "Its reward has the wrong sign: where the world pays more, the model expects less "
+                f"(correlation {together:.2f}).",
+            )
+        ]
+    if not off <= REWARD_ERROR:
+        how = "" if np.isnan(together) else f", correlation {together:.2f}"
+        said = f"Its reward is wrong: the error is {off:.2g} standard deviations of the real rewards{how}."
+        return [Finding(advice.REWARD_WRONG, said)]
+    return []
+
+
+def _endings(d: Diagnosis) -> list[Finding]:
     faults, o = [], d.outcomes
     false = 1.0 - (1.0 - float(o.false_endings)) ** d.horizon
     if false > ENDINGS:
-        faults.append(
+        said = (
             f"It believes in endings that do not come: {_percent(false)} of its dreams of "
             f"{_plural(d.horizon, 'step')} end where the world goes on."
         )
+        faults.append(Finding(advice.FALSE_ENDINGS, said))
     if float(o.endings) >= FEW_ENDINGS and float(o.missed_endings) > ENDINGS:
-        faults.append(
+        said = (
             f"It does not see the world end: it expects to go on in {_percent(o.missed_endings)} of "
             f"{_plural(int(o.endings), 'real ending')}."
         )
+        faults.append(Finding(advice.MISSED_ENDINGS, said))
     return faults
 
 
-def _confidence(d: Diagnosis) -> list[str]:
+def _confidence(d: Diagnosis) -> list[Finding]:
     if d.calibration is None or d.open_loop is None:
         return []
     held, factor = np.asarray(d.calibration.coverage), np.asarray(d.calibration.factor)
     wide, narrow = held[:, LEVELS.index(0.9)], held[:, LEVELS.index(0.5)]
     limit = np.where(np.asarray(d.calibration.steps) > 1, OVER_CONFIDENT_LATER, OVER_CONFIDENT)
+    # The factor is one of medians: where errors are rarely, but then very wrong, it need not agree, and is left out.
+    times = "; its errors are {:.2g} times what it expects"
     if (wide < limit).any():
         i = int(np.nanargmin(wide - limit))
-        return [
+        said = (
             f"Over-confident: its 90 % intervals hold {_percent(wide[i])} of what has happened after "
-            f"{_plural(int(d.calibration.steps[i]), 'step')}; its errors are {factor[i]:.2g} times what it expects."
-        ]
+            f"{_plural(int(d.calibration.steps[i]), 'step')}{times.format(factor[i]) if factor[i] > 1.05 else ''}."
+        )
+        return [Finding(advice.OVER_CONFIDENT, said)]
     if narrow[0] > UNDER_CONFIDENT and _at(d.open_loop.spread, 0) > NEGLIGIBLE_SPREAD:
-        return [
-            f"Under-confident: its 50 % intervals hold {_percent(narrow[0])} of what happens after one step; "
-            f"its errors are {factor[0]:.2g} times what it expects."
-        ]
+        said = (
+            f"Under-confident: its 50 % intervals hold {_percent(narrow[0])} of what happens after one step"
+            f"{times.format(factor[0]) if factor[0] < 0.95 else ''}."
+        )
+        return [Finding(advice.UNDER_CONFIDENT, said)]
     return []
 
 
-def _ranking(d: Diagnosis) -> list[str]:
+def _ranking(d: Diagnosis) -> list[Finding]:
     if d.disagreement_rank is None or d.open_loop is None or is_no_better(d):
         return []
     rank = float(d.disagreement_rank)
     if not rank < LEAST_RANK or _at(d.open_loop.mean, 0) < NEGLIGIBLE_ERROR:
         return []
-    return [f"Its disagreement does not tell where it is wrong (rank correlation with the error {rank:.2f})."]
+    said = f"Its disagreement does not tell where it is wrong (rank correlation with the error {rank:.2f})."
+    return [Finding(advice.DISAGREEMENT, said)]
 
 
-def _exploited(d: Diagnosis) -> list[str]:
+def _exploited(d: Diagnosis) -> list[Finding]:
     if d.exploitation is None:
         return []
     imagined, real = np.asarray(d.exploitation.imagined), np.asarray(d.exploitation.real)
     best = f"the best of {int(d.exploitation.effort[-1])} plans"
     if not np.isfinite(imagined).all():
-        return [f"Exploited by planning: what {best} promises is no finite number."]
+        return [Finding(advice.EXPLOITED, f"Exploited by planning: what {best} promises is no finite number.")]
     promised, kept = imagined[-1] - imagined[0], real[-1] - real[0]
     lost = promised - kept
     error = lost.std() / max(len(lost), 1) ** 0.5
     matters = lost.mean() > LOST_GAP * float(d.value_gap.scale) and lost.mean() > SURE * error
     if not (matters and lost.mean() > LOST * promised.mean()):
         return []
-    return [
-        f"Exploited by planning: from a random plan to {best} its promise rises by {promised.mean():.4g}, the real "
-        f"return by {kept.mean():.4g}."
-    ]
+    promise, truth = _apart(promised.mean(), kept.mean(), 4)
+    said = (
+        f"Exploited by planning: from a random plan to {best} its promise rises by {promise}, the real return by "
+        f"{truth}."
+    )
+    return [Finding(advice.EXPLOITED, said)]
 
 
-def _gap(d: Diagnosis) -> list[str]:
+def _gap(d: Diagnosis) -> list[Finding]:
     gap, scale = d.value_gap.gap, float(d.value_gap.scale)
+    over = f"over {_plural(d.value_gap.steps, 'step')}"
     if len(d.value_gap.real) and not np.isfinite(gap):
-        return [
-            f"Its dreams diverge: over {_plural(d.value_gap.steps, 'step')}, the imagined return is no finite number."
-        ]
+        said = f"Its dreams diverge: {over}, the imagined return is no finite number."
+        return [Finding(advice.DIVERGES, said)]
     if abs(gap) <= GAP * scale or abs(gap) <= SURE * d.value_gap.error:
         return []
-    whom = "the policy" if d.value_gap.closed_loop else "the actions that were really taken"
-    return [
-        f"It promises too {'much' if gap > 0 else 'little'}: over {_plural(d.value_gap.steps, 'step')}, {whom} earn"
-        f"{'s' if d.value_gap.closed_loop else ''} {np.mean(d.value_gap.imagined):.4g} in imagination and "
-        f"{np.mean(d.value_gap.real):.4g} in reality."
-    ]
+    whom = "the policy earns" if d.value_gap.closed_loop else "the actions that were really taken earn"
+    imagined, real = _apart(np.mean(d.value_gap.imagined), np.mean(d.value_gap.real), 4)
+    said = (
+        f"It promises too {'much' if gap > 0 else 'little'}: {over}, {whom} {imagined} in imagination and {real} in "
+        "reality."
+    )
+    return [Finding(advice.PROMISES, said)]
 
 
-def _drift(d: Diagnosis) -> list[str]:
+def _drift(d: Diagnosis) -> list[Finding]:
     distance, chance = np.asarray(d.long_run.distance), np.asarray(d.long_run.chance)
     excess = distance - chance
     if not excess.size or not np.nanmax(excess) > DRIFT:
         return []
     worst = int(np.nanargmax(excess))
     where = "" if d.open_loop is None else f", most in observation {worst}"
-    return [
+    far, usual = _apart(distance[worst], chance[worst], 2)
+    said = (
         f"Its long dreams of {_plural(d.long_run.steps, 'step')} lead elsewhere than life does{where} "
-        f"(distance {distance[worst]:.2g}, by chance {chance[worst]:.2g})."
-    ]
+        f"(distance {far}, by chance {usual})."
+    )
+    return [Finding(advice.LONG_DREAMS, said)]
 
 
 def _at(quantiles: ArrayLike, index: int) -> float:
@@ -230,6 +266,18 @@ def _at(quantiles: ArrayLike, index: int) -> float:
 def _steps_below(median: np.ndarray, limit: float) -> int:
     beyond = np.flatnonzero(~(median <= limit))
     return int(beyond[0]) if len(beyond) else len(median)
+
+
+def _beside(error: float) -> str:
+    """Two digits, or as many as show on which side of `TRUSTED_ERROR` it lies."""
+    texts = [f"{error:.{digits}g}" for digits in range(2, 10)]
+    return next((text for text in texts if (float(text) > TRUSTED_ERROR) == (error > TRUSTED_ERROR)), texts[0])
+
+
+def _apart(a: SupportsFloat, b: SupportsFloat, digits: int) -> tuple[str, str]:
+    """Both with so many digits, or as many more as show that they differ."""
+    pairs = [(f"{float(a):.{n}g}", f"{float(b):.{n}g}") for n in range(digits, 10)]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
 
 
 def _percent(share: SupportsFloat) -> str:

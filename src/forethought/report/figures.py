@@ -10,12 +10,12 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from forethought.report import series
+from forethought.report import glossary, series
 from forethought.report.lines import Along, add_band, add_dots, add_mean_and_seeds
 from forethought.report.read import Run
 from forethought.report.series import Series
-from forethought.report.style import OTHER, PHASES, figure, pen, rounded
-from forethought.report.words import duration, metric_label, phase_label, plural, time_unit
+from forethought.report.style import OTHER, PAGE, PHASES, figure, pen, rounded
+from forethought.report.words import duration, plural, time_unit
 
 STEPS_TITLE = "environment steps (per seed)"
 
@@ -24,7 +24,8 @@ def learning_curve_by_steps(runs: Sequence[Run]) -> go.Figure | None:
     """Draw the evaluation return against environment steps.
 
     The thick line is the mean over seeds of each seed's mean return, the band its 95 % percentile bootstrap interval
-    (none with one seed), thin lines are the single seeds. With a single run, dots are its training episodes.
+    (none with one seed), thin lines are the single seeds. With one seed the line joins its evaluations. With a single
+    run, dots are its training episodes.
     """
     return _learning_curve(runs, STEPS_TITLE, _steps)
 
@@ -44,7 +45,7 @@ def model_error(runs: Sequence[Run]) -> go.Figure | None:
     name = held_out_metric(runs)
     if name is None:
         return None
-    drawn = _draw_metric(runs, "model", name, figure(STEPS_TITLE, metric_label(name), 340))
+    drawn = _draw_metric(runs, "model", name, figure(STEPS_TITLE, glossary.metric(name).label, 320))
     return drawn.update_layout(showlegend=len(drawn.data) > 1) if drawn else None
 
 
@@ -66,14 +67,15 @@ def metric_panel(runs: Sequence[Run], kind: str, name: str) -> go.Figure | None:
     Thick lines are means over seeds, thin lines single seeds. The scale is logarithmic where every value is positive
     and they span more than two decades.
     """
-    return _draw_metric(runs, kind, name, _panel(metric_label(name)))
+    return _draw_metric(runs, kind, name, _panel(glossary.metric(name).label))
 
 
 def throughput(runs: Sequence[Run]) -> go.Figure | None:
     """Draw the environment steps per second over training, as the runs logged them."""
-    drawn = figure(STEPS_TITLE, "environment steps per second", 260)
+    drawn = figure(STEPS_TITLE, "environment steps per second", 240)
     for index, run in enumerate(runs):
-        add_mean_and_seeds(drawn, series.throughput(run), _steps, pen(index), run.name)
+        name = run.name if len(runs) > 1 else None
+        add_mean_and_seeds(drawn, series.throughput(run), _steps, pen(index), name, "all seeds together")
     drawn.update_xaxes(rangemode="tozero")
     drawn.update_yaxes(rangemode="tozero")
     return drawn.update_layout(showlegend=len(runs) > 1) if drawn.data else None
@@ -96,8 +98,8 @@ def time_by_phase(runs: Sequence[Run]) -> go.Figure | None:
             y=rows,
             x=rounded(seconds / unit.seconds),
             orientation="h",
-            name=escape(phase_label(phase)),
-            marker={"color": PHASES.get(phase, OTHER), "line": {"color": "white", "width": 1}},
+            name=escape(glossary.phase(phase).label),
+            marker={"color": PHASES.get(phase, OTHER), "line": {"color": PAGE, "width": 1}},
             text=[f"{100 * share:.0f} %" if share >= 0.06 else "" for share in shares],
             textposition="inside",
             insidetextanchor="middle",
@@ -130,13 +132,13 @@ def _learning_curve(runs: Sequence[Run], x_title: str, along: Along) -> go.Figur
     ends = [end for end in map(series.final, runs) if end is not None]
     counts = {end.episodes for end in ends}
     over = f", mean of {plural(counts.pop(), 'episode')}" if len(counts) == 1 else ""
-    drawn = figure(x_title, f"evaluation return{over}", 400)
+    drawn = figure(x_title, f"evaluation return{over}", 360)
     for index, run in enumerate(runs):
         points, name = series.evaluations(run), run.name if len(runs) > 1 else None
         if name is None:
             add_dots(drawn, series.episodes(run), along, "training episodes")
         add_band(drawn, points, along, pen(index), name)
-        add_mean_and_seeds(drawn, points, along, pen(index), name)
+        add_mean_and_seeds(drawn, points, along, pen(index), name, "evaluations")
     drawn.update_xaxes(rangemode="tozero")
     return drawn if drawn.data else None
 
@@ -154,7 +156,7 @@ def _panel(label: str) -> go.Figure:
 def _draw_metric(runs: Sequence[Run], kind: str, name: str, drawn: go.Figure) -> go.Figure | None:
     found = [series.metric(run, kind, name) for run in runs]
     for index, (run, points) in enumerate(zip(runs, found, strict=True)):
-        add_mean_and_seeds(drawn, points, _steps, pen(index), run.name if len(runs) > 1 else None)
+        add_mean_and_seeds(drawn, points, _steps, pen(index), run.name if len(runs) > 1 else None, name)
     drawn.update_xaxes(rangemode="tozero")
     values = np.concatenate([points.values.ravel() for points in found])
     values = values[np.isfinite(values)]

@@ -18,7 +18,9 @@ _FEW_POINTS = 30  # up to here every point gets a marker
 _MANY_POINTS = 200  # from here on strokes are finer, or noise would be one solid block
 
 
-def add_mean_and_seeds(drawn: go.Figure, points: Series, along: Along, pen: Pen, run: str | None) -> bool:
+def add_mean_and_seeds(
+    drawn: go.Figure, points: Series, along: Along, pen: Pen, run: str | None, what: str = "value"
+) -> bool:
     """Add the mean over seeds as a thick line and the single seeds as thin ones.
 
     Args:
@@ -27,6 +29,7 @@ def add_mean_and_seeds(drawn: go.Figure, points: Series, along: Along, pen: Pen,
         along: the coordinate along x.
         pen: colour and dash of the run.
         run: name of the run in the legend; None for the only run, whose legend says what the lines are.
+        what: what the only run's line is called where it has no seeds to take a mean over.
 
     Returns:
         whether there was anything finite to draw.
@@ -43,7 +46,7 @@ def add_mean_and_seeds(drawn: go.Figure, points: Series, along: Along, pen: Pen,
         x=x,
         y=rounded(np.asarray(mean(values))),
         mode=mode,
-        name=escape(run) if run is not None else f"mean of {plural(seeds, 'seed')}" if seeds > 1 else "one seed",
+        name=escape(run) if run is not None else f"mean of {plural(seeds, 'seed')}" if seeds > 1 else escape(what),
         legendgroup=run,
         line={"color": pen.colour, "width": 2.5 if len(kept) < _MANY_POINTS else 1.5, "dash": pen.dash},
         marker={"size": 6, "color": pen.colour},

@@ -28,8 +28,8 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Final:
-    """The last evaluation of a run.
+class Judged:
+    """One evaluation of a run.
 
     ``per_seed`` holds each seed's mean over its episodes; ``mean``, ``iqm`` and the 95 % interval ``low .. high`` (NaN
     with a single seed) are taken over the seeds.
@@ -66,23 +66,37 @@ def evaluations(run: Run) -> Series:
     return _series(rows)
 
 
-def final(run: Run) -> Final | None:
-    """Return the last evaluation, or None where a run has none."""
-    returns = evaluations(run)
-    if returns.values.size == 0:
+def judged(run: Run, index: int) -> Judged | None:
+    """Return one evaluation by its place among those of the run (-1: the newest), or None where a run has none."""
+    points = evaluations(run)
+    if points.values.size == 0:
         return None
-    last = returns.values[-1]
-    low, high = bootstrap_interval(last)
-    record = next(record for record in reversed(run.of("eval")) if record.get("return"))
-    return Final(
-        env_steps=int(returns.env_steps[-1]),
+    returns = points.values[index]
+    record = [record for record in run.of("eval") if record.get("return")][index]
+    low, high = bootstrap_interval(returns)
+    return Judged(
+        env_steps=int(points.env_steps[index]),
         episodes=max(len(seed) for seed in record["return"]),
-        per_seed=tuple(float(value) for value in last),
-        mean=float(mean(last)),
-        iqm=float(iqm(last)),
+        per_seed=tuple(float(value) for value in returns),
+        mean=float(mean(returns)),
+        iqm=float(iqm(returns)),
         low=low,
         high=high,
     )
+
+
+def final(run: Run) -> Judged | None:
+    """Return the newest evaluation, or None where a run has none."""
+    return judged(run, -1)
+
+
+def constant(run: Run, kind: str, name: str) -> float | None:
+    """Return the value of a metric that is the same for every seed throughout the run; None where it varies."""
+    values = metric(run, kind, name).values
+    values = values[np.isfinite(values)]
+    if values.size == 0 or np.ptp(values) > 1e-6 * np.abs(values).max():
+        return None
+    return float(values.flat[0])
 
 
 def episodes(run: Run) -> Series:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from forethought.report import figures, series
+from forethought.report import figures, glossary, series
 from forethought.report.read import Run
-from forethought.report.style import Pen, pen
-from forethought.report.words import duration, interval, number, phase_label, setting
+from forethought.report.style import Pen, css_colour, pen
+from forethought.report.words import duration, interval, number, setting
 
 _MISSING = object()
 
@@ -26,6 +26,23 @@ _SETTINGS = (
     ("eval_episodes", "episodes per evaluation"),
     ("created", "started"),
 )
+
+
+def standings(run: Run) -> str:
+    """Return what the run earns, one row for each thing to compare; nothing where it has no evaluation."""
+    first, newest = series.judged(run, 0), series.final(run)
+    if first is None or newest is None:
+        return ""
+    found = [("First evaluation", first)] if first.env_steps < newest.env_steps else []
+    found.append(("Newest evaluation", newest))
+    rows = [
+        f"<td>{escape(what)}</td>"
+        + _numbers(number(judged.env_steps))
+        + _numbers(interval(judged.mean, judged.low, judged.high))
+        + _numbers(f"{len(judged.per_seed)} × {judged.episodes}")
+        for what, judged in found
+    ]
+    return table(("", "At step", "Return [95 %]", "Seeds × episodes"), rows, right=(1, 2, 3))
 
 
 def comparison(runs: Sequence[Run]) -> str:
@@ -57,13 +74,14 @@ def times(runs: Sequence[Run]) -> str:
         return ""
     rows = []
     for name in names:
-        row = [f"<td>{escape(phase_label(name))}</td>"]
+        label, meaning = glossary.phase(name)
+        row = [f"<td>{escape(label)}</td>"]
         for seconds in spent:
             share = seconds.get(name, 0.0) / max(sum(seconds.values()), 1e-9)
             row.append(_numbers(f"{duration(seconds[name])} ({100 * share:.1f} %)" if name in seconds else "none"))
-        rows.append("".join(row))
+        rows.append("".join([*row, _cell(meaning)]))
     titles = [run.name for run in runs] if len(runs) > 1 else ["Wall time"]
-    return table(["Phase", *titles], rows, right=range(1, len(runs) + 1))
+    return table(["Phase", *titles, "What it is"], rows, right=range(1, len(runs) + 1))
 
 
 def configuration(run: Run) -> str:
@@ -127,7 +145,7 @@ def flatten(fields: Any, prefix: str = "") -> dict[str, Any]:
 def swatch(drawn_with: Pen) -> str:
     """Return a short line in the colour and dash of a run."""
     style = {"solid": "solid", "dash": "dashed", "dot": "dotted", "dashdot": "double"}[drawn_with.dash]
-    return f'<span class="swatch" style="border-top:3px {style} {drawn_with.colour}"></span>'
+    return f'<span class="swatch" style="border-top:3px {style} {css_colour(drawn_with)}"></span>'
 
 
 def table(head: Sequence[str], rows: Sequence[str], right: Sequence[int] = (), row_class: str = "") -> str:

@@ -5,10 +5,11 @@ from html import escape
 import numpy as np
 from numpy.typing import ArrayLike
 
-from forethought.diagnostics import Diagnosis, verdict
+from forethought.diagnostics import Diagnosis, findings
+from forethought.diagnostics.advice import Kind
 from forethought.diagnostics.calibration import LEVELS
 from forethought.report import tables, trust_figures
-from forethought.report.page import Page
+from forethought.report.page import Page, with_code
 from forethought.report.read import Run
 from forethought.report.words import number, plural
 
@@ -22,18 +23,24 @@ def chapter(page: Page, run: Run, *, alone: bool) -> str:
         return ""
     title = "How far can the model be trusted?" + ("" if alone else f" ({run.name})")
     parts = [
-        f"<h2>{escape(title)}</h2>",
-        *(f'<p class="verdict">{escape(sentence)}</p>' for sentence in verdict(d)),
+        *(_finding(*finding) for finding in findings(d)),
         f'<p class="note">{escape(_basis(d))}</p>',
         tables.table(ERRORS_HEAD, [_row(*row) for row in errors(d)]),
-        tables.table((), [_row(*pair) for pair in answers(d)]),
+        tables.table((), [_row(*answer) for answer in answers(d)]),
         *_drift(page, d),
         *_confidence(page, d),
-        *_returns(page, d),
         *_traces(page, d),
         *_long_run(d),
     ]
-    return "\n".join(part for part in parts if part)
+    return page.chapter("trust", title, "\n".join(part for part in parts if part))
+
+
+def _finding(kind: Kind, sentence: str) -> str:
+    """Return a sentence of the verdict, what to do about it, and where more of that stands."""
+    return (
+        f'<p class="verdict">{escape(sentence)}</p><p class="advice"><b>What helps.</b> {with_code(kind.advice)} '
+        f'<span class="note">More: <code>{escape(kind.where)}</code></span></p>'
+    )
 
 
 ERRORS_HEAD = ("After", "Error", "It expects", '"Nothing changes"', "90 % intervals hold")
@@ -51,7 +58,7 @@ def errors(d: Diagnosis) -> list[tuple[str, ...]]:
         columns = [np.asarray(x)[:, 1] for x in (d.open_loop.mean, d.open_loop.spread, d.open_loop.still)]
     else:
         columns = [100.0 * np.asarray(x) for x in d.wrong_states or ()]
-    write = "{:.2g}" if d.open_loop is not None else "{:.1f} %"
+    write = "{:.3g}" if d.open_loop is not None else "{:.1f} %"
     return [
         (plural(h, "step"), *(write.format(column[h - 1]) for column in columns), held.get(h, ""))
         for h in dict.fromkeys((1, round(d.horizon**0.5), d.horizon))
@@ -101,11 +108,11 @@ def _drift(page: Page, d: Diagnosis) -> list[str]:
     if d.wrong_states is not None:
         caption = "The model is told the real actions and nothing else; shares are means over the starts."
     drawn = trust_figures.error_by_horizon(d)
-    rewards = page.figure(trust_figures.reward_error(d), "Error of the reward against imagined steps")
+    paid = "The error of the mean of the particles; the band runs from the best to the worst tenth of the starts."
+    rewards = page.figure(trust_figures.reward_error(d), "Error of the reward against imagined steps", paid)
     return [
-        "<h3>Errors grow with imagined steps</h3>",
-        page.figure(drawn, "Error against imagined steps", caption),
-        rewards,
+        "<h3>Errors by imagined steps</h3>",
+        f'<div class="pair">{page.figure(drawn, "Error against imagined steps", caption)}{rewards}</div>',
     ]
 
 
@@ -114,33 +121,33 @@ def _confidence(page: Page, d: Diagnosis) -> list[str]:
         "Flatter in the middle than the diagonal: over-confident, reality falls outside of what the model expects too "
         "often. Steeper: under-confident."
     )
-    drawn = page.figure(trust_figures.reliability(d), "Real against predicted frequencies", caption)
-    return ["<h3>Does it know what it does not know?</h3>", drawn] if drawn else []
-
-
-def _returns(page: Page, d: Diagnosis) -> list[str]:
     plans = (
         "Each plan is made in the model, judged anew in it, and carried out with closed eyes in the real environment. "
         "Where the promise rises and reality does not, planning exploits the errors of the model."
     )
     gap = "One dot for each start. Above the line the model promises more than comes true."
-    return [
-        "<h3>Imagined and real returns</h3>",
+    drawn = [
+        page.figure(trust_figures.reliability(d), "Real against predicted frequencies", caption),
         page.figure(trust_figures.value_gap(d), "Imagined against real return", gap),
         page.figure(trust_figures.exploitation(d), "Imagined and real return against planning effort", plans),
     ]
+    if not any(drawn):
+        return []
+    return ["<h3>What it expects, and what happens</h3>", f'<div class="pair">{"".join(drawn)}</div>']
 
 
 def _traces(page: Page, d: Diagnosis) -> list[str]:
     drawn = [page.figure(figure, label) for label, figure in trust_figures.traces(d)]
     if not drawn:
         return []
-    note = "Black: what happened. Colour: median and 10 to 90 % of the dreams, told the first state and all actions."
-    return [
-        "<h3>Dreams beside reality</h3>",
-        f'<p class="note">{note}</p>',
-        f'<div class="panels">{"".join(drawn)}</div>',
-    ]
+    note = (
+        "In the colour of the text: what happened. Blue: median and 10 to 90 % of the dreams, told the first state and "
+        "all actions."
+    )
+    still = trust_figures.unmoving(d)
+    if still:
+        note += f" Constant, and left out: observation {', '.join(map(str, still))}."
+    return [_folded("Dreams beside reality", f'<p class="note">{note}</p><div class="panels">{"".join(drawn)}</div>')]
 
 
 def _long_run(d: Diagnosis) -> list[str]:
@@ -148,7 +155,7 @@ def _long_run(d: Diagnosis) -> list[str]:
     distance, chance = np.asarray(run.distance), np.asarray(run.chance)
     if d.wrong_states is not None:
         text = f"Share of visits that lie elsewhere: {100 * distance[0]:.1f} %, by chance {100 * chance[0]:.1f} %."
-        return ["<h3>Long dreams</h3>", f"<p>{escape(text)}</p>"]
+        return [_folded("Long dreams", f"<p>{escape(text)}</p>")]
     rows = []
     for i in np.argsort(-distance)[:_MOST_DIMENSIONS]:
         dreamt, real = (_quantiles(np.asarray(x)[:, i]) for x in (run.imagined, run.real))
@@ -161,7 +168,11 @@ def _long_run(d: Diagnosis) -> list[str]:
         "Distance: Wasserstein, in standard deviations; by chance: between two halves of the real episodes."
     )
     head = ("Dimension", "Distance", "By chance", "Dreamt 5, 50, 95 %", "Real 5, 50, 95 %")
-    return ["<h3>Long dreams</h3>", f'<p class="note">{escape(note)}</p>', tables.table(head, rows)]
+    return [_folded("Long dreams", f'<p class="note">{escape(note)}</p>{tables.table(head, rows)}')]
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary><h3>{escape(title)}</h3></summary>{body}</details>"
 
 
 def _quantiles(five: np.ndarray) -> str:

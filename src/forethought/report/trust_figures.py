@@ -32,7 +32,7 @@ def error_by_horizon(d: Diagnosis) -> go.Figure | None:
         return drawn.update_yaxes(range=[0, 1.02])
     if d.open_loop is None:
         return None
-    drawn = figure(STEPS_TITLE, "error (standard deviations)", 380)
+    drawn = figure(STEPS_TITLE, "error (standard deviations)", 340)
     _band(drawn, np.asarray(d.open_loop.mean), _MODEL)
     _line(drawn, np.asarray(d.open_loop.mean)[:, 1], _MODEL, "the model (median)")
     _line(drawn, np.asarray(d.open_loop.spread)[:, 1], _EXPECTED, "what it expects")
@@ -48,7 +48,7 @@ def reward_error(d: Diagnosis) -> go.Figure | None:
     """Draw the error of the reward against imagined steps, in standard deviations of the real rewards."""
     if d.open_loop is None:
         return None
-    drawn = figure(STEPS_TITLE, "error of the reward (standard deviations)", 300)
+    drawn = figure(STEPS_TITLE, "error of the reward (standard deviations)", 340)
     _band(drawn, np.asarray(d.open_loop.reward), _MODEL)
     _line(drawn, np.asarray(d.open_loop.reward)[:, 1], _MODEL, "the model (median)")
     return drawn.update_yaxes(rangemode="tozero")
@@ -58,7 +58,7 @@ def reliability(d: Diagnosis) -> go.Figure | None:
     """Draw the real against the nominal share of values below the predicted quantiles; None for point predictions."""
     if d.calibration is None:
         return None
-    drawn = figure("predicted share below", "real share below", 420)
+    drawn = figure("predicted share below", "real share below", 360)
     drawn.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", line={"color": MUTED, "width": 1, "dash": "dot"}, name="a model that knows"
     )
@@ -83,7 +83,7 @@ def value_gap(d: Diagnosis) -> go.Figure | None:
     if not known.any():
         return None
     steps = plural(d.value_gap.steps, "step")
-    drawn = figure(f"real return of {steps}", f"imagined return of {steps}", 380)
+    drawn = figure(f"real return of {steps}", f"imagined return of {steps}", 360)
     ends = [float(min(real[known].min(), imagined[known].min())), float(max(real[known].max(), imagined[known].max()))]
     drawn.add_scatter(
         x=rounded(np.array(ends)), y=rounded(np.array(ends)), mode="lines", name="equal",
@@ -119,19 +119,30 @@ def exploitation(d: Diagnosis) -> go.Figure | None:
 
 
 def traces(d: Diagnosis) -> list[tuple[str, go.Figure]]:
-    """Draw the dimensions of each trace in which dream and reality differ most, each with a label."""
-    panels, lived = [], np.concatenate([np.asarray(t.real) for t in d.traces] or [np.zeros((1, 0))])
+    """Draw the dimensions of each trace that move and in which dream and reality differ most, each with a label."""
+    panels, lived = [], _lived(d)
+    moving = np.setdiff1d(np.arange(lived.shape[1]), unmoving(d))
     for episode, t in enumerate(d.traces):
         real, dreamt = np.asarray(t.real), np.asarray(t.imagined)
         apart = np.nan_to_num(np.abs(dreamt[1] - real), nan=np.inf, posinf=np.inf)
         off = np.mean(apart, axis=0) / np.maximum(real.std(axis=0), 1e-9)
-        for dimension in sorted(np.argsort(-off)[:_MOST_PANELS]):
+        for dimension in sorted(moving[np.argsort(-off[moving])[:_MOST_PANELS]]):
             label = f"episode {episode + 1}, observation {dimension}"
             drawn = _trace(label, real[:, dimension], dreamt[:, :, dimension])
             low, high = float(lived[:, dimension].min()), float(lived[:, dimension].max())
             room = 0.5 * (high - low) + 1e-6  # one scale for all episodes, whatever the dreams do
             panels.append((label, drawn.update_yaxes(range=[low - room, high + room])))
     return panels
+
+
+def unmoving(d: Diagnosis) -> list[int]:
+    """Return the dimensions of the observations that never moved in the episodes of the traces."""
+    lived = _lived(d)
+    return np.flatnonzero(np.ptp(lived, axis=0) <= 1e-6 * np.abs(lived).max(axis=0)).tolist()
+
+
+def _lived(d: Diagnosis) -> np.ndarray:
+    return np.concatenate([np.asarray(t.real) for t in d.traces] or [np.zeros((1, 0))])
 
 
 def _trace(label: str, real: np.ndarray, dreamt: np.ndarray) -> go.Figure:

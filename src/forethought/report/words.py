@@ -1,4 +1,4 @@
-"""How numbers, times and names are written in a report."""
+"""How numbers, times and settings are written in a report."""
 
 import json
 import math
@@ -6,44 +6,12 @@ from typing import Any, NamedTuple
 
 MINUS = "−"
 
-_METRICS = {
-    "holdout_mse": "held-out mean squared error",
-    "holdout_nll": "held-out neg. log likelihood (nats)",
-    "train_nll": "training neg. log likelihood (nats)",
-    "train_mse": "training mean squared error",
-    "epochs": "epochs per fit",
-    "rollout_length": "imagined rollout length (steps)",
-    "entropy": "policy entropy (nats)",
-    "alpha": "entropy temperature alpha",
-}
-
-_PHASES = {
-    "act": "choosing actions",
-    "env": "stepping the environment",
-    "update": "updating the agent",
-    "fit_model": "fitting the model",
-    "rollout": "imagined rollouts",
-    "evaluate": "evaluating",
-    "checkpoint": "writing checkpoints",
-    "compile": "compiling",
-}
-
 
 class TimeUnit(NamedTuple):
     """A unit that suits a span of time: its name in the plural and its length in seconds."""
 
     name: str
     seconds: float
-
-
-def metric_label(name: str) -> str:
-    """Return what to write at the axis of a metric; its unit where it has one."""
-    return _METRICS.get(name, name.replace("_", " ").replace("/", ": "))
-
-
-def phase_label(name: str) -> str:
-    """Return what a phase of training is called."""
-    return _PHASES.get(name, name.replace("_", " "))
 
 
 def time_unit(longest: float | int) -> TimeUnit:

@@ -1,0 +1,97 @@
+"""What to do about each verdict: the one home of it, which the terminal, the report and the documentation repeat."""
+
+from dataclasses import dataclass
+
+PAGE = "docs/diagnostics.md"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of verdict: the heading that it has on the `PAGE`, and what helps. Code stands between backticks."""
+
+    title: str
+    advice: str
+
+    @property
+    def anchor(self) -> str:
+        """Of the heading, as GitHub and MkDocs make it; titles are letters, spaces and hyphens."""
+        return self.title.lower().replace(" ", "-")
+
+    @property
+    def where(self) -> str:
+        """The place on the `PAGE`."""
+        return f"{PAGE}#{self.anchor}"
+
+
+GOOD = Kind(
+    "Good",
+    "Nothing in the model needs mending. Where the policy earns little all the same, the cause lies elsewhere: too few "
+    "updates or steps, or settings of the policy or the planner.",
+)
+NO_BETTER = Kind(
+    "No better than nothing changes",
+    "More data, longer fits (`--agent.fit.max-epochs`, `--agent.fit.patience`), a larger network "
+    "(`--agent.model-hidden`).",
+)
+ERRORS_GROW = Kind(
+    "Its errors grow",
+    "Imagine no further than the steps to trust: rollouts by `--agent.schedule.last` (MBPO), plans by "
+    "`--agent.horizon` (planners); more data and longer fits move the limit.",
+)
+OVER_CONFIDENT = Kind(
+    "Over-confident",
+    "A hold-out to stop the fits by (`--agent.fit.holdout-ratio 0.2`), more members (`--agent.members`), more data.",
+)
+UNDER_CONFIDENT = Kind(
+    "Under-confident",
+    "`--agent.fit.calibrate`, which sets the width of the predictions right on held-out transitions after each fit "
+    "(it needs a hold-out: `--agent.fit.holdout-ratio 0.2`).",
+)
+REWARD_SIGN = Kind(
+    "Its reward has the wrong sign",
+    "Look for a sign in the environment's own code first; where that is right, give planners the known reward of the "
+    "task (`--agent.reward known`), else collect more data.",
+)
+REWARD_WRONG = Kind(
+    "Its reward is wrong",
+    "`--agent.fit.beta 0.5`, with which rare jumps are learned too; the known reward where the task has one and the "
+    "agent plans (`--agent.reward known`); more data.",
+)
+FALSE_ENDINGS = Kind(
+    "It believes in endings that do not come",
+    "More data near the ends of episodes; shorter rollouts (`--agent.schedule.last`), in which fewer false endings add "
+    "up.",
+)
+MISSED_ENDINGS = Kind(
+    "It does not see the world end",
+    "More data that lead to an ending, such as more random steps (`--agent.random-steps`): what was hardly ever seen "
+    "cannot be foretold.",
+)
+DISAGREEMENT = Kind(
+    "Its disagreement does not tell where it is wrong",
+    "More members (`--agent.members`); until then, use their disagreement neither to explore nor to cut rollouts "
+    "short.",
+)
+EXPLOITED = Kind(
+    "Exploited by planning",
+    "More particles (`--agent.particles`) with `--agent.propagation ts1`, fewer candidates "
+    "(`--agent.search.population`), and data that the planner itself collects.",
+)
+DIVERGES = Kind(
+    "Its dreams diverge",
+    "More data where the policy goes; shorter rollouts (`--agent.schedule.last`) and plans (`--agent.horizon`).",
+)
+PROMISES = Kind(
+    "It promises too much or too little",
+    "Data from the policy that is judged; shorter rollouts (`--agent.schedule.last`), so that less of what the policy "
+    "learns from is imagined far from real states.",
+)
+LONG_DREAMS = Kind(
+    "Its long dreams lead elsewhere",
+    "Shorter rollouts (`--agent.schedule.last`); data from the policy that is to be judged.",
+)
+
+KINDS = (
+    GOOD, NO_BETTER, ERRORS_GROW, OVER_CONFIDENT, UNDER_CONFIDENT, REWARD_SIGN, REWARD_WRONG, FALSE_ENDINGS,
+    MISSED_ENDINGS, DISAGREEMENT, EXPLOITED, DIVERGES, PROMISES, LONG_DREAMS,
+)  # fmt: skip

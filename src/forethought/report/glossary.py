@@ -1,0 +1,78 @@
+"""What every number in ``metrics.jsonl`` is called and means: the one home of it."""
+
+from typing import NamedTuple
+
+
+class Term(NamedTuple):
+    """A label, with its unit where it has one, and what it means in a sentence without its full stop."""
+
+    label: str
+    meaning: str
+
+
+_METRICS = {
+    "holdout_mse": Term(
+        "held-out mean squared error",
+        "error of the model on transitions that it was never trained on, in units of their variance: 1 is no better "
+        "than predicting the mean",
+    ),
+    "holdout_nll": Term(
+        "held-out neg. log likelihood",
+        "on transitions that the model was never trained on, twice per output and without its constant; lower is "
+        "better, and below 0 is usual",
+    ),
+    "train_nll": Term(
+        "training neg. log likelihood",
+        "what the fit descends, on its last minibatch; far below the held-out one: it learns by heart",
+    ),
+    "epochs": Term("epochs per fit", "passes over the data until the held-out error stopped falling, or as allowed"),
+    "termination_disagreement": Term(
+        "share that contradicts the known termination",
+        "of the real transitions and the termination function taken for known; 0 is right",
+    ),
+    "reward_disagreement": Term(
+        "share that contradicts the known reward",
+        "of the real transitions and the reward function taken for known; 0 is right",
+    ),
+    "rollout_length": Term("imagined rollout length (steps)", "how far the schedule lets rollouts go"),
+    "rollout_steps": Term("imagined steps per rollout", "steps kept of each; fewer than its length where worlds end"),
+    "critic_loss": Term("critic loss", "squared error of the two Q functions against their targets"),
+    "actor_loss": Term("actor loss", "what the policy descends: minus its action value, with the entropy's share"),
+    "q": Term("action value q", "discounted return that the critics expect from here on, mean over the last batch"),
+    "alpha": Term("entropy temperature alpha", "what one nat of entropy is worth to the policy, in units of reward"),
+    "entropy": Term("policy entropy (nats)", "how random its actions are; below 0 is usual for continuous actions"),
+    "q_max": Term("greatest action value", "the highest entry of the table of action values"),
+    "pairs_visited": Term("pairs visited", "pairs of a state and an action that have been tried so far"),
+    "queued": Term("pairs waiting", "pairs of a state and an action whose backup is still due"),
+    "policy_loss": Term("distillation loss", "mean squared distance of the policy's actions from the planned ones"),
+    "policy_change": Term("change of the policy", "norm of the change of its parameters at the last distillation"),
+}
+
+_PHASES = {
+    "init": Term("initializing", "networks and empty buffers"),
+    "act": Term("choosing actions", "the policy or the planner, in training"),
+    "env": Term("stepping the environment", "in training"),
+    "record": Term("recording transitions", "writing each step into the replay"),
+    "update": Term("updating the agent", "gradient steps of policy and critics, or updates of a table"),
+    "fit_model": Term("fitting the model", "training the world model on the real transitions"),
+    "rollout": Term("imagined rollouts", "making data in the model"),
+    "distil": Term("distilling plans", "teaching the policy what was planned"),
+    "evaluate": Term("evaluating", "playing whole episodes without exploration, which nothing is learned from"),
+    "checkpoint": Term("writing checkpoints", "saving the run to the disk"),
+    "compile": Term("compiling", "translating the programs for this device, once each"),
+    "everything else": Term("everything else", "what no phase accounts for"),
+}
+
+
+def metric(name: str) -> Term:
+    """Return what a metric is; an unknown one is called by its name. ``name/part`` is a part of what ``name`` is."""
+    whole, _, part = name.partition("/")
+    if whole not in _METRICS:
+        return Term(name.replace("_", " ").replace("/", ": "), "")
+    label, meaning = _METRICS[whole]
+    return Term(f"{label}: {part}" if part else label, meaning)
+
+
+def phase(name: str) -> Term:
+    """Return what a phase of training is; an unknown one is called by its name."""
+    return _PHASES.get(name, Term(name.replace("_", " "), ""))
