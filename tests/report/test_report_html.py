@@ -77,9 +77,19 @@ def report(root, three):
     return write_report([three], root / "three.html")
 
 
-@pytest.mark.parametrize("names", [["three"], ["one"], ["three", "one"]])
-def test_the_file_loads_nothing(root, three, one, names):
-    output = write_report([root / name for name in names], root / "out.html")
+@pytest.fixture(scope="module")
+def both(root, three, one):
+    return write_report([three, one], root / "both.html")
+
+
+@pytest.fixture(scope="module")
+def short(root, one):
+    return write_report([one], root / "one.html")
+
+
+@pytest.mark.parametrize("name", ["report", "short", "both"])
+def test_the_file_loads_nothing(request, name):
+    output = request.getfixturevalue(name)
     reader = Reader(output.read_text())
     loads = [value for _, attrs in reader.tags for name, value in attrs.items() if name in ("src", "href", "srcset")]
     assert all(value.startswith(("data:", "#")) for value in loads), loads
@@ -108,13 +118,13 @@ def test_the_verdict_counts_updates_and_fits_and_leaves_out_what_was_not_done(tm
     assert "steps, 1 update, 5 fits of the model and 4 min" in said("both", updates=1, fits=5)
 
 
-def test_the_verdict_says_it_all(report, root, one):
+def test_the_verdict_says_it_all(report, short):
     assert (
         "mbpo on Pendulum-v1: final return −190.0 [−200.0, −180.0] (mean [95 % interval] over 3 seeds × 10 episodes) "
         "after 3,000 environment steps per seed, 60,000 updates, 6 fits of the model and 4 min 02 s of wall time; "
         "status: finished."
     ) in Reader(report.read_text()).text
-    alone = Reader(write_report([one], root / "one.html").read_text()).text
+    alone = Reader(short.read_text()).text
     assert "final return −200 (mean over 1 seed × 10 episodes) after 3,000 environment steps, 60,000 updates" in alone
     assert "status: unfinished" in alone
     assert "One seed gives no interval" in alone
@@ -158,24 +168,24 @@ def test_no_number_has_seventeen_digits(report):
     assert not re.search(r"\d\.\d{9}", json.dumps(reader.figures()[0]["data"]))
 
 
-def test_sections_appear_only_where_there_is_something_to_say(report, root, one):
-    full, short = report.read_text(), write_report([one], root / "one.html").read_text()
+def test_sections_appear_only_where_there_is_something_to_say(report, short):
+    full = report.read_text()
     for heading in ("Learning curves", "Learned model", "Where the time went", "Configuration"):
         assert f"<h2>{heading}</h2>" in full
-    assert "<h2>Learned model</h2>" not in short
-    assert "<video" not in short
+    assert "<h2>Learned model</h2>" not in short.read_text()
+    assert "<video" not in short.read_text()
     video = next(attrs for tag, attrs in Reader(full).tags if tag == "video")
     assert video["src"].startswith("data:video/mp4;base64,")
     assert {"controls", "loop", "muted"} <= video.keys()
 
 
-@pytest.mark.parametrize("names", [["three"], ["three", "one"]])
-def test_the_contents_lead_to_every_chapter(root, three, one, names):
-    reader = Reader(write_report([root / name for name in names], root / "out.html").read_text())
+@pytest.mark.parametrize(("name", "chapters"), [("report", 5), ("both", 6)])
+def test_the_contents_lead_to_every_chapter(request, name, chapters):
+    reader = Reader(request.getfixturevalue(name).read_text())
     anchors = [attrs["id"] for tag, attrs in reader.tags if tag == "h1" or attrs.get("class") == "chapter"]
     links = [attrs["href"] for tag, attrs in reader.tags if tag == "a"]
     assert links == [f"#{anchor}" for anchor in anchors]
-    assert len(set(anchors)) == len(anchors) == 5 + len(names)
+    assert len(set(anchors)) == len(anchors) == 1 + chapters
 
 
 def test_what_matters_stands_before_the_first_chapter(report):
@@ -222,8 +232,8 @@ def test_every_trace_is_one_that_the_bundle_draws(report):
     assert kinds == {"scatter", "bar"}
 
 
-def test_several_runs_are_compared(root, three, one):
-    reader = Reader(write_report([three, one], root / "both.html").read_text())
+def test_several_runs_are_compared(both):
+    reader = Reader(both.read_text())
     rows = [cells for _, cells in reader.rows if cells and cells[0] in ("three", "one") and len(cells) == 9]
     assert [row[4] for row in rows] == ["−190.0 [−200.0, −180.0]", "−200"]
     assert [row[8] for row in rows] == ["finished", "unfinished"]
@@ -283,10 +293,9 @@ def ground(reader):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-def test_a_real_browser_draws_every_figure_offline_on_a_dark_page(root, three, one, tmp_path):
-    output = write_report([three, one], root / "browser.html")
-    unfolded = re.sub(r'<details(?! class="chapter" id="\w+" open)', "<details open", output.read_text())
-    output.write_text(unfolded)
+def test_a_real_browser_draws_every_figure_offline_on_a_dark_page(both, tmp_path):
+    output = tmp_path / "unfolded.html"
+    output.write_text(re.sub(r'<details(?! class="chapter" id="\w+" open)', "<details open", both.read_text()))
     reader, console = browse(output.as_uri(), tmp_path, "--blink-settings=preferredColorScheme=0")
     drawn = plots(reader)
     assert len(drawn) == len(reader.figures()) >= 10

@@ -1,0 +1,89 @@
+"""A verdict and the numbers that it names say the same."""
+
+import numpy as np
+import pytest
+
+from faultless import HORIZON, diagnosis, with_errors
+from forethought.diagnostics import advice, findings, verdict
+from forethought.diagnostics.states import WrongStates
+from forethought.diagnostics.words import trusted_steps
+
+
+def test_without_a_fault_it_is_good():
+    assert [kind for kind, _ in findings(diagnosis())] == [advice.GOOD]
+    assert verdict(diagnosis())[0].startswith("Good: no fault was found. Dreams of up to 30 steps")
+
+
+@pytest.mark.parametrize(
+    ("after_19", "after_30", "said"),
+    [
+        (0.3004, 0.299, "after 19 steps the median error is 0.3004 standard deviations, the first above 0.3; after 30 "
+         "steps it is 0.3, where the model expects 0.1."),
+        (0.3004, 0.3049, "the first above 0.3; after 30 steps it is 0.305, where the model expects 0.1."),
+        (0.31, 0.29, "is 0.31 standard deviations, the first above 0.3; after 30 steps it is 0.29, where"),
+    ],
+)  # fmt: skip
+def test_the_horizon_is_where_the_curve_first_exceeds_the_limit(after_19, after_30, said):
+    d = with_errors(mean=[*np.linspace(0.1, 0.2999, 18), after_19, *[0.5] * (HORIZON - 20), after_30])
+    assert trusted_steps(d) == 18
+    (sentence,) = verdict(d)
+    assert sentence.startswith("Its errors grow: trust rollouts of up to 18 steps; after 19 steps the median error is")
+    assert said in sentence
+
+
+def test_where_the_last_step_or_the_first_is_the_one_beyond():
+    (last,) = verdict(with_errors(mean=[*[0.1] * (HORIZON - 1), 0.3001]))
+    assert last == (
+        "Its errors grow: trust rollouts of up to 29 steps; after 30 steps the median error is 0.3001 standard "
+        "deviations, the first above 0.3, where the model expects 0.1."
+    )
+    first = verdict(with_errors(mean=[0.4] * HORIZON))[0]
+    assert first.startswith("Its errors grow: trust no rollout, however short; after 1 step the median error is 0.4 ")
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (0.0971, "Hardly better than the prediction that nothing changes: after one step the model is off by 0.097"),
+        (0.1996, "by 0.1996 standard deviations, that prediction by 0.2."),
+        (0.2, "No better than the prediction that nothing changes: after one step the model is off by 0.2"),
+        (0.3, "No better than"),
+    ],
+)
+def test_hardly_better_is_not_called_no_better(model, said):
+    still = 0.112 if model < 0.1 else 0.2
+    assert said in verdict(with_errors(mean=[model] * HORIZON, still=[still] * HORIZON))[0]
+
+
+def test_numbered_states_too():
+    def said(wrong):
+        shares = WrongStates(*(np.full(HORIZON, x) for x in (wrong, 0.0, 0.5)))
+        return verdict(diagnosis()._replace(open_loop=None, calibration=None, wrong_states=shares))[0]
+
+    assert said(0.45).startswith(
+        "Hardly better than the prediction that nothing changes: the next state is wrong in 45 %"
+    )
+    assert said(0.5).startswith("No better than")
+
+
+def test_numbers_that_differ_are_told_apart():
+    d = diagnosis()
+    gap = d.value_gap._replace(real=np.full(8, -10_000.3), imagined=np.full(8, -10_000.1), scale=np.float64(0.1))
+    (said,) = verdict(d._replace(value_gap=gap))
+    assert (
+        said == "It promises too much: over 30 steps, the policy earns -10000.1 in imagination and -10000.3 in reality."
+    )
+    run = d.long_run._replace(distance=np.array([120.0, 0.1]), chance=np.array([119.4, 0.1]))
+    (said,) = verdict(d._replace(long_run=run))
+    assert said.endswith("most in observation 0 (distance 120, by chance 119).")
+
+
+def test_a_factor_that_speaks_for_the_other_side_is_left_out():
+    d = diagnosis()
+    coverage = np.array(d.calibration.coverage)
+    coverage[:, 2] = 0.4
+    calibration = d.calibration._replace(coverage=coverage)
+    (said,) = verdict(d._replace(calibration=calibration._replace(factor=np.full(3, 0.8))))
+    assert said == "Over-confident: its 90 % intervals hold 40 % of what has happened after 1 step."
+    (said,) = verdict(d._replace(calibration=calibration._replace(factor=np.full(3, 1.8))))
+    assert said.endswith("after 1 step; its errors are 1.8 times what it expects.")
