@@ -259,6 +259,19 @@ def test_a_failed_run_says_why(tmp_path, write_run):
     assert "bad: critic_loss became NaN" in Reader(write_report(runs, tmp_path / "out.html").read_text()).text
 
 
+def test_many_warnings_are_folded_away(tmp_path, write_run):
+    path = write_run(tmp_path / "warned", seeds=1)
+    with open(path / "metrics.jsonl", "a") as file:
+        for i in range(6):
+            file.write(
+                json.dumps({"kind": "warning", "env_steps": 3000, "text": f"warning {i}: try `--seed {i}`"}) + "\n"
+            )
+    text = write_report([path], tmp_path / "out.html").read_text()
+    assert text.count('<p class="warning">') == 9  # why there is no summary, seven warnings, and for want of JavaScript
+    assert "<details><summary>3 more warnings</summary>" in text
+    assert "warning 5: try <code>--seed 5</code>" in text
+
+
 def test_what_cannot_be_written_is_one_line(tmp_path, three):
     (tmp_path / "file").write_text("no directory")
     with pytest.raises(CheckpointError, match="cannot write") as caught:

@@ -13,6 +13,7 @@ from forethought.report.style import pen
 from forethought.report.words import duration, interval, number, plural
 
 _LARGEST_VIDEO = 24 * 2**20  # bytes; a larger one would make the page slow to open, and is only named
+_MOST_WARNINGS = 5  # that are shown unfolded
 
 # Coverage of a nominal 95 % percentile bootstrap interval of the mean of n normal scores, as `statistics` states it.
 _COVERAGE = {2: 50, 3: 75, 4: 80, 5: 83, 6: 86, 7: 87, 8: 88, 9: 89, 10: 89}
@@ -25,7 +26,9 @@ def head(runs: Sequence[Run]) -> str:
     parts = [tables.standings(runs[0])] if alone else []
     name = f"Run {runs[0].name}. " if alone else ""
     parts.append(f'<p class="note">{escape(name + _caution(runs))}</p>')
-    parts += [_warning(text, run, alone) for run in runs for text in _problems(run, alone)]
+    parts.append(
+        _warnings([text if alone else f"{run.name}: {text}" for run in runs for text in _problems(run, alone)])
+    )
     if alone and runs[0].diagnosis is not None:
         found = findings(runs[0].diagnosis)[0].sentence
         parts.append(f'<p><b>Its model.</b> {escape(found)} <a href="#trust">How far can it be trusted?</a></p>')
@@ -102,8 +105,12 @@ def _problems(run: Run, alone: bool) -> list[str]:
     return [*ended, *series.warnings(run)]
 
 
-def _warning(text: str, run: Run, alone: bool) -> str:
-    return f'<p class="warning">{with_code(text if alone else f"{run.name}: {text}")}</p>'
+def _warnings(texts: Sequence[str]) -> str:
+    """Return the first few, and the others folded away."""
+    told = [f'<p class="warning">{with_code(text)}</p>' for text in texts]
+    rest = told[_MOST_WARNINGS:]
+    folded = f"<details><summary>{plural(len(rest), 'more warning')}</summary>{''.join(rest)}</details>" if rest else ""
+    return "".join(told[:_MOST_WARNINGS]) + folded
 
 
 def _video(run: Run, index: int, alone: bool) -> str:
