@@ -48,6 +48,7 @@ def test_where_the_last_step_or_the_first_is_the_one_beyond():
         (0.1996, "by 0.1996 standard deviations, that prediction by 0.2."),
         (0.2, "No better than the prediction that nothing changes: after one step the model is off by 0.2"),
         (0.3, "No better than"),
+        (0.19999999, "No better than the prediction that nothing changes: after one step the model is off by 0.2"),
     ],
 )
 def test_hardly_better_is_not_called_no_better(model, said):

@@ -94,7 +94,7 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
         return []
     if is_no_better(d):
         model, still = _apart(_at(o.mean, 0), _at(o.still, 0), 2)
-        how = "Hardly better" if _at(o.mean, 0) < _at(o.still, 0) else "No better"
+        how = "Hardly better" if float(model) < float(still) else "No better"
         return [
             Finding(
                 advice.NO_BETTER,
@@ -275,8 +275,8 @@ def _beside(error: float) -> str:
 
 
 def _apart(a: SupportsFloat, b: SupportsFloat, digits: int) -> tuple[str, str]:
-    """Both with so many digits, or as many more as show that they differ."""
-    pairs = [(f"{float(a):.{n}g}", f"{float(b):.{n}g}") for n in range(digits, 10)]
+    """Both with so many digits, or as many more as show that they differ; beyond the sixth there is only rounding."""
+    pairs = [(f"{float(a):.{n}g}", f"{float(b):.{n}g}") for n in range(digits, 7)]
     return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
 
 
