@@ -76,7 +76,7 @@ def trained(training: Training, folder: Path, *, or_longer: bool = False) -> Run
         )
         return read_run(path)
     wanted = configure(training.algorithm, training.env, steps=training.steps, seeds=training.seeds, **training.options)
-    held, _ = RunDir.open(path).read_config()
+    held = RunDir.open(path).read().config
     # A round trip through JSON makes lists of tuples, as in the file.
     if _as_json(replace(wanted, steps=held.steps)) != _as_json(held):
         raise UsageError(f"{path} holds a run with other settings; remove it, or choose another --runs")

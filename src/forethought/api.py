@@ -131,7 +131,7 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name = re.sub(r"[^\w.-]+", "-", config.env.split("/")[-1])  # no colon: scp takes what is before it for a host
         folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{name}-{stamp}"
-        run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.codec)
+        run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.spec, world.codec)
     except BaseException:
         world.close()
         raise
@@ -146,52 +146,63 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
         return Run(run.path, Trainer(config, run, agent, world, progress).run())
 
 
-def resume(path: str | Path, *, steps: int | None = None, progress: Progress | None = None) -> Run:
+def resume(path: str | Path, *, steps: int | None = None, progress: Progress | None = None, trust: bool = False) -> Run:
     """Go on with a run that was stopped, killed or finished; ``steps`` extends it.
 
-    Raises `CheckpointError` where there is nothing to go on with, `UsageError` where nothing is left to do.
+    ``trust``: import the modules that the run names, though it was not made here. Raises `CheckpointError` where there
+    is nothing to go on with, `UsageError` where nothing is left to do.
     """
     run, progress = RunDir.open(Path(path)), progress or Silent()
-    config, _ = run.read_config()
-    run.require_world()
+    held = run.require_world(trust=trust)
+    config = held.config
     if steps is not None:
         if steps < config.steps:
             raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
         config = dataclasses.replace(config, steps=steps)
     require_mirrors(config.mirror)
     with run.claimed():
-        world = make_world(config, config.seed_list, config.num_envs)
-        agent = build_agent(config, world.spec)
-        trainer = Trainer(config, run, agent, world, progress)
+        if not checkpoint.found(run.checkpoints):
+            run.require_untrained()
+        world = make_world(config, config.seed_list, config.num_envs, made_for=held.spec)
+        with run.blamed():
+            agent = build_agent(config, world.spec)
+            trainer = Trainer(config, run, agent, world, progress)
         if checkpoint.found(run.checkpoints):
             trainer.resume()
         else:  # killed before the first checkpoint: beginning again is going on exactly
             run.cut_metrics(0)
         at = trainer.learner.env_steps
-        if at >= config.steps:
-            raise UsageError(f"the run has finished its {config.steps} steps; extend it with --steps N")
+        # One that was killed between its last step and its summary goes on, to write that.
+        if at >= config.steps and run.finished_steps() >= config.steps:
+            raise UsageError(
+                f"the run has finished its {config.steps} steps; extend it with --steps N, or see: forethought report "
+                f"{path}"
+            )
         if steps is not None:
             run.extend(steps)
         progress.begin(_title(config), [f"going on at step {at:,}", device_line(), f"run directory: {run.path}"])
         return Run(run.path, trainer.run())
 
 
-def evaluate(path: str | Path, *, episodes: int | None = None, seed: int = 0) -> Evaluation:
+def evaluate(path: str | Path, *, episodes: int | None = None, seed: int = 0, trust: bool = False) -> Evaluation:
     """Play episodes with every seed of a run's newest checkpoint; ``seed`` chooses the episodes.
 
-    ``episodes`` per seed are 100 unless told otherwise, 2 for planners, whose actions are dear.
+    ``episodes`` per seed are 100 unless told otherwise, 2 for planners, whose actions are dear. ``trust``: import the
+    modules that the run names, though it was not made here.
     """
     if episodes is not None:
         require_within("episodes", episodes, 1)
-    RunDir.open(Path(path)).require_world()
-    config, _, _, learner = load_learner(path)
+    RunDir.open(Path(path)).require_world(trust=trust)
+    held, learner = load_learner(path)
+    config = held.config
     episodes = episodes or catalog.find(config.algorithm).judged_episodes
 
     def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
         return learner.program.act(learner.state, carry, obs, first, t, explore=False)
 
     carry, at = learner.program.init_carry(episodes), learner.env_steps
-    return play(act, carry, config, episodes=episodes, stream=f"judge {seed}", env_steps=at)
+    stream = f"judge {seed}"
+    return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=held.spec)
 
 
 def device_line() -> str:
@@ -214,13 +225,13 @@ def _title(config: RunConfig) -> str:
     return f"{config.algorithm} on {config.env}, {config.steps:,} steps, {seeds}{preset}"
 
 
-def report_run(path: str | Path) -> tuple[float, float, Path]:
-    """Write ``report.html`` into a run, with a video where the environment gives pictures.
+def report_run(path: str | Path, *, trust: bool = False) -> tuple[float, float, Path]:
+    """Write ``report.html`` into a run, with a video where the environment gives pictures (and may be imported).
 
     Returns the mean return of its first and last evaluation, and the file.
     """
     folder = Path(path)
     judged = [np.mean(record["return"]) for record in read_run(folder).of("eval")]
     with contextlib.suppress(UsageError, EnvironmentFault):  # without pictures the report stands without a video
-        film(folder, folder / "videos" / "final.mp4")
+        film(folder, folder / "videos" / "final.mp4", trust=trust)
     return float(judged[0]), float(judged[-1]), write_report([folder], folder / "report.html")

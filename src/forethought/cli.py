@@ -10,6 +10,7 @@ from typing import Any
 
 from forethought.arguments import json_object, option, parse
 from forethought.errors import ForethoughtError, UsageError, nearest
+from forethought.imports import leave_run_folder, use_current_folder
 from forethought.options import Demo, Diagnose, Eval, List, Report, Resume, Train
 
 _HELP = """usage: forethought COMMAND ...
@@ -43,8 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             print(__version__)
             return 0
-        if "" not in sys.path and os.getcwd() not in sys.path:
-            sys.path.insert(0, "")  # module:Env-v0 finds modules of the current folder, as with python -m
+        leave_run_folder()
         if args[0] not in COMMANDS:
             raise UsageError(f"there is no command {args[0]!r}; {nearest(args[0], COMMANDS)}")
         return COMMANDS[args[0]](args[1:])
@@ -71,6 +71,7 @@ def _train(args: list[str]) -> int:
         else:
             raise UsageError("train takes an algorithm and an environment first: forethought train mbpo Pendulum-v1")
     algorithm, env = words
+    use_current_folder()
     _, config_class = catalog.find(algorithm).load()
     prepare_jax()
     from forethought.api import configure, settings_for, start_run
@@ -98,20 +99,22 @@ def _train(args: list[str]) -> int:
 def _resume(args: list[str]) -> int:
     asked = parse(Resume, args, "forethought resume")
     prepare_jax()
+    _find_code(asked.run, asked.trust)
     from forethought.api import resume
     from forethought.training.progress import terminal
 
-    return _finish(resume(asked.run, steps=asked.steps, progress=terminal()))
+    return _finish(resume(asked.run, steps=asked.steps, progress=terminal(), trust=asked.trust), asked.trust)
 
 
 def _eval(args: list[str]) -> int:
     asked = parse(Eval, args, "forethought eval")
     prepare_jax()
+    _find_code(asked.run, asked.trust)
     from forethought.api import evaluate
     from forethought.policy import film
     from forethought.statistics import bootstrap_interval
 
-    judged = evaluate(asked.run, episodes=asked.episodes, seed=asked.seed)
+    judged = evaluate(asked.run, episodes=asked.episodes, seed=asked.seed, trust=asked.trust)
     per_seed = judged.returns.mean(axis=1)
     if asked.json:
         print(json.dumps({"return": judged.returns.tolist(), "length": judged.lengths.tolist()}))
@@ -122,7 +125,7 @@ def _eval(args: list[str]) -> int:
             line += f" of each of {len(per_seed)} seeds, 95 % interval [{low:.4g}, {high:.4g}]"
         print(f"{line}; episode length {judged.lengths.mean():.4g}")
     if asked.video:
-        print(f"video: {film(asked.run, asked.video, seed=asked.seed)}", file=sys.stderr)
+        print(f"video: {film(asked.run, asked.video, seed=asked.seed, trust=asked.trust)}", file=sys.stderr)
     return 0
 
 
@@ -141,6 +144,7 @@ def _diagnose(args: list[str]) -> int:
     args = ["--output" if a == "-o" else a for a in args]
     asked = parse(Diagnose, args, "forethought diagnose")
     prepare_jax()
+    _find_code(asked.run, asked.trust)
     from forethought.examine import diagnose, show
     from forethought.report.html import write_report
 
@@ -162,6 +166,7 @@ def _list(args: list[str]) -> int:
     table.add_column("algorithm", no_wrap=True)
     if asked.env:
         prepare_jax()
+        use_current_folder()
         from forethought.envs import env_spec
 
         spec = env_spec(asked.env)
@@ -202,14 +207,24 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def _finish(run: Any) -> int:
+def _find_code(run: Path, trust: bool) -> None:
+    """Let the code that a run names be found in the current folder; raises where it may not be imported."""
+    from forethought.training.config import to_dict
+    from forethought.training.origin import code_named
+    from forethought.training.rundir import RunDir
+
+    if code_named(to_dict(RunDir.open(run).require_world(trust=trust).config)):
+        use_current_folder()
+
+
+def _finish(run: Any, trust: bool = False) -> int:
     """Write the report and print what came out."""
     from rich.console import Console
 
     from forethought.api import report_run
     from forethought.training.progress import learned
 
-    before, after, report = report_run(run.path)
+    before, after, report = report_run(run.path, trust=trust)
     lines = {
         "return before": f"{before:.4g}",
         "return after": f"{after:.4g}",

@@ -48,6 +48,7 @@ def diagnose(
     seed: int = 0,
     of_seed: int | None = None,
     output: str | Path | None = None,
+    trust: bool = False,
     settings: Settings | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Examination:
@@ -63,6 +64,7 @@ def diagnose(
         seed: chooses the episodes.
         of_seed: the seed of the run whose model is judged. Default: the first.
         output: the directory that ``diagnostics.json`` is written to. Default: the run directory.
+        trust: import the modules that the run names, though it was not made here.
         settings: how much is imagined.
         tell: called with a line of text before each part that takes time.
 
@@ -74,8 +76,9 @@ def diagnose(
         require_within("horizon", horizon, 1)
     if episodes is not None:
         require_within("episodes", episodes, 2)
-    RunDir.open(Path(path)).require_world()
-    config, _, agent, learner = load_learner(path)
+    RunDir.open(Path(path)).require_world(trust=trust)
+    held, learner = load_learner(path)
+    config, agent = held.config, learner.agent
     state = jax.tree.map(lambda x: x[config.index_of(of_seed)], learner.state)
     model = agent.world_model(state)
     if model is None:
@@ -101,7 +104,7 @@ def _measured(
     policy = _policy(agent, state)
     n = episodes or (_EPISODES if policy else _DEAR_EPISODES)
     key = purpose_key(jax.random.key(seed), "diagnose", 0)
-    world = make_world(config, [seed], _PLANS, stream="diagnose plans")
+    world = make_world(config, [seed], _PLANS, stream="diagnose plans", made_for=agent.spec)
     try:
         limit = world.spec.max_episode_steps
         if horizon is not None and limit is not None and horizon > limit:

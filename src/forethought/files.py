@@ -1,9 +1,11 @@
-"""Files that are there as a whole or not at all, and what to say where the disk does not take them."""
+"""Files that are there as a whole or not at all, and what to say where the disk does not take or give them."""
 
 import errno
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from forethought.errors import CheckpointError
 
@@ -22,6 +24,19 @@ def write_atomically(path: Path, text: str, *, then: str = "resume the run") -> 
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise CheckpointError(disk_problem(error, path, then=then)) from error
+
+
+def read_object(path: Path, *, way_out: str) -> dict[str, Any]:
+    """The JSON object in a file. Raises `CheckpointError` with the way out for anything else."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}; {way_out}") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged (it is not JSON); {way_out}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is damaged (it holds no JSON object); {way_out}")
+    return content
 
 
 def disk_problem(error: OSError, path: Path, *, then: str = "resume the run") -> str:

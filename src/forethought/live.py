@@ -16,7 +16,7 @@ from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
 from forethought.training.learner import Learner, check_warm_up
 from forethought.training.rundir import RunDir
-from forethought.types import Discrete
+from forethought.types import Discrete, PyTree
 
 
 class Live:
@@ -27,7 +27,8 @@ class Live:
 
     def __init__(self, config: RunConfig, codec: SpaceCodec, run: RunDir):
         self.config, self.codec, self.run = config, codec, run
-        self.agent = build_agent(config, codec.spec(config.env))
+        with run.blamed():
+            self.agent = build_agent(config, codec.spec(config.env))
         self.learner = Learner(self.agent, config.seed_list, 1, config.steps)
         self.journal = Journal(config, run, self.agent, self.learner, print_warning)
         self._obs: np.ndarray | None = None
@@ -102,7 +103,7 @@ class Live:
         self.learner.check_finite()
         host = {"counters": self.learner.counters(), **self.journal.host()}
         self.journal.summary("saved")
-        return checkpoint.save(self.run.checkpoints, self.steps, self.learner.tree(), host, keep=self.config.keep)
+        return self.run.save(self.steps, self.learner.tree(), host, keep=self.config.keep)
 
 
 def start(
@@ -118,18 +119,22 @@ def start(
 ) -> Live:
     """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold."""
     codec = SpaceCodec.from_spaces(observation_space, action_space)
+    spec = codec.spec(name)
     config = configure(algorithm, name, steps=steps, seed=seed, agent=agent)
-    check_warm_up(build_agent(config, codec.spec(name)), steps)  # before anything is written
+    check_warm_up(build_agent(config, spec), steps)  # before anything is written
     defaults = to_dict(catalog.find(algorithm).load()[1]())
-    return Live(config, codec, RunDir.create(Path(run), config, defaults, codec, live=True))
+    return Live(config, codec, RunDir.create(Path(run), config, defaults, spec, codec, live=True))
 
 
 def resume_live(path: str | Path) -> Live:
     """Go on with an ask/tell agent from its newest checkpoint, exactly where `Live.save` left it."""
     run = RunDir.open(Path(path))
-    config, codec = run.read_config()
-    live = Live(config, codec, run)
-    tree, host, _ = checkpoint.load_latest(run.checkpoints, live.learner.tree, print_warning)
-    live.learner.restore(tree, host["counters"])
-    live.journal.restore(host)
+    held = run.read()
+    live = Live(held.config, held.codec, run)
+
+    def take(tree: PyTree, host: dict[str, Any]) -> None:
+        live.learner.restore(tree, host.get("counters"))
+        live.journal.restore(host)
+
+    checkpoint.load_latest(run.checkpoints, live.learner.tree, take, print_warning)
     return live

@@ -57,6 +57,8 @@ class Resume:
     """The run directory."""
     steps: int | None = None
     """Extend the run to this many steps."""
+    trust: bool = False
+    """Import the code that the run names, though it was not made here."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class Eval:
     """Print JSON."""
     video: Path | None = None
     """Write one episode to this file (.mp4 or .gif)."""
+    trust: bool = False
+    """Import the code that the run names, though it was not made here."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Diagnose:
     """The seed of the run whose model is judged. Default: the first."""
     output: Path | None = None
     """The directory for diagnostics.json (also -o). Default: the run directory, whose report then gets a chapter."""
+    trust: bool = False
+    """Import the code that the run names, though it was not made here."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from forethought.training import checkpoint
 from forethought.training.config import RunConfig, from_dict
 from forethought.training.evaluate import STEP_LIMIT, make_world
 from forethought.training.learner import Learner
-from forethought.training.rundir import RunDir
+from forethought.training.rundir import Description, RunDir
 from forethought.types import EnvSpec
 
 
@@ -64,21 +64,22 @@ def load(path: str | Path, *, seed: int | None = None) -> Policy:
 
     The environment is not needed. Raises `CheckpointError` where the directory holds no run or checkpoint.
     """
-    config, codec, agent, learner = load_learner(path)
-    index = config.index_of(seed)
-    return _policy(agent, codec, learner, index, config.seed_list[index])
+    held, learner = load_learner(path)
+    index = held.config.index_of(seed)
+    return _policy(held, learner, index)
 
 
-def film(path: str | Path, output: str | Path, *, seed: int = 0) -> Path:
+def film(path: str | Path, output: str | Path, *, seed: int = 0, trust: bool = False) -> Path:
     """Write a video (.mp4 or .gif) of one episode of a run's policy.
 
-    Raises `UsageError` or `EnvironmentFault` where the environment gives no pictures.
+    ``trust``: import the modules that the run names, though it was not made here. Raises `UsageError` or
+    `EnvironmentFault` where the environment gives no pictures.
     """
     require_suffix(Path(output))
-    RunDir.open(Path(path)).require_world()
-    config, codec, agent, learner = load_learner(path)
-    policy = _policy(agent, codec, learner, 0, config.seed)
-    world = make_world(config, [seed], stream="film", render=True)
+    RunDir.open(Path(path)).require_world(trust=trust)
+    held, learner = load_learner(path)
+    policy = _policy(held, learner, 0)
+    world = make_world(held.config, [seed], stream="film", render=True, made_for=held.spec)
     try:
         return write_video(_frames(world, policy), Path(output))
     finally:
@@ -98,19 +99,22 @@ def _frames(world: VectorEnv, policy: Policy) -> Iterator[np.ndarray]:
         obs = step.obs
 
 
-def _policy(agent: Agent, codec: SpaceCodec, learner: Learner, index: int, seed: int) -> Policy:
-    return Policy(agent, codec, jax.tree.map(lambda x: x[index], learner.state), seed)
+def _policy(held: Description, learner: Learner, index: int) -> Policy:
+    state = jax.tree.map(lambda x: x[index], learner.state)
+    return Policy(learner.agent, held.codec, state, held.config.seed_list[index])
 
 
-def load_learner(path: str | Path) -> tuple[RunConfig, SpaceCodec, Agent, Learner]:
-    """Everything that a run's newest checkpoint holds. Raises `CheckpointError` where there is none."""
+def load_learner(path: str | Path) -> tuple[Description, Learner]:
+    """A run, and everything that its newest checkpoint holds. Raises `CheckpointError` where there is none."""
     run = RunDir.open(Path(path))
-    config, codec = run.read_config()
-    agent = build_agent(config, codec.spec(config.env))
-    learner = Learner(agent, config.seed_list, config.num_envs, config.steps)
-    tree, host, _ = checkpoint.load_latest(run.checkpoints, learner.tree, print_warning)
-    learner.restore(tree, host["counters"])
-    return config, codec, agent, learner
+    held = run.read()
+    with run.blamed():
+        agent = build_agent(held.config, held.spec)
+        learner = Learner(agent, held.config.seed_list, held.config.num_envs, held.config.steps)
+    checkpoint.load_latest(
+        run.checkpoints, learner.tree, lambda tree, host: learner.restore(tree, host.get("counters")), print_warning
+    )
+    return held, learner
 
 
 def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from forethought.errors import UsageError
+from forethought.errors import CheckpointError, UsageError
+from forethought.stored import Check, count, number, numbers, require
 from forethought.types import Box, Discrete, EnvSpec, Space
 
 _FLOAT_MAX = float(np.finfo(np.float32).max)  # a bound this large is a way of writing "unbounded"
@@ -95,7 +96,7 @@ class SpaceCodec:
         return np.clip(unit, -1.0, 1.0).astype(np.float32)
 
     def spec(self, env_id: str) -> EnvSpec:
-        """What an agent may know of an environment of which only the spaces are at hand."""
+        """What an agent may know of an environment of which only the spaces are known, in a loop that the user owns."""
         return EnvSpec(env_id, self.obs, self.action, action_low=self.action_low, action_high=self.action_high)
 
     def to_json(self) -> dict[str, Any]:
@@ -104,13 +105,28 @@ class SpaceCodec:
 
     @classmethod
     def from_json(cls, described: dict[str, Any]) -> "SpaceCodec":
-        """The codec that `to_json` described."""
+        """The codec that `to_json` described. Raises `CheckpointError` for anything else."""
+        require(described, _CODEC, "the description of the spaces")
         fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list | tuple) else value for key, value in described.items()
+            name: tuple(value) if isinstance(value := described[name], list) else value for name in _CODEC
         }
         obs, action = _space_from_json(fields.pop("obs")), _space_from_json(fields.pop("action"))
         parts = tuple(tuple(shape) for shape in fields.pop("obs_parts"))
-        return cls(obs, action, obs_parts=parts, **fields)
+        codec = cls(obs, action, obs_parts=parts, **fields)
+        if not codec._fits_together():
+            raise CheckpointError("the description of the spaces contradicts itself (shapes, keys, bounds)")
+        return codec
+
+    def _fits_together(self) -> bool:
+        if isinstance(self.obs, Box):
+            whole = sum(map(math.prod, self.obs_parts)) == math.prod(self.obs.shape)
+            if len(self.obs_parts) != max(1, len(self.obs_keys)) or not whole:
+                return False
+        if isinstance(self.action, Discrete):
+            return True
+        low, high = self.action_low, self.action_high
+        sizes = {math.prod(self.action_shape), math.prod(self.action.shape), len(low), len(high)}
+        return len(sizes) == 1 and all(below < above for below, above in zip(low, high, strict=True))
 
     def _integer_obs(self, obs: Any) -> np.ndarray:
         array = np.asarray(obs)
@@ -206,6 +222,68 @@ def _describe_action(space: spaces.Space) -> dict[str, Any]:
 
 def _is_image(space: spaces.Box) -> bool:
     return space.dtype == np.uint8 and len(space.shape) in (2, 3)
+
+
+def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
+    """An `EnvSpec` in JSON values, for `spec_from_json`."""
+    return {**asdict(spec), "obs": _space_to_json(spec.obs), "action": _space_to_json(spec.action)}
+
+
+def spec_from_json(described: dict[str, Any]) -> EnvSpec:
+    """The `EnvSpec` that `spec_to_json` described. Raises `CheckpointError` for anything else."""
+    require(described, _SPEC, "the description of the environment")
+    bounds = {name: tuple(described[name]) for name in ("action_low", "action_high")}
+    spaces_ = {name: _space_from_json(described[name]) for name in ("obs", "action")}
+    return EnvSpec(**{name: described[name] for name in _SPEC} | bounds | spaces_)
+
+
+def _is_size(value: Any) -> bool:
+    return count(value) and value >= 1
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_size, value))
+
+
+def _is_space(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    if value.keys() == {"discrete"}:
+        return _is_size(value["discrete"])
+    return value.keys() == {"box", "dtype"} and _is_shape(value["box"]) and value["dtype"] in ("float32", "uint8")
+
+
+def _is_dtype(value: Any) -> bool:
+    return isinstance(value, str) and value in _ACTION_DTYPES
+
+
+def _list_of(check: Check) -> Check:
+    return lambda value: isinstance(value, list | tuple) and all(map(check, value))
+
+
+_ACTION_DTYPES = {np.dtype(kind).name for kind in "efdgbhilqBHILQ"}
+# What `to_json` writes, and what each entry must be.
+_CODEC: dict[str, Check] = {
+    "obs": _is_space,
+    "action": _is_space,
+    "obs_keys": _list_of(lambda key: isinstance(key, str)),
+    "obs_parts": _list_of(_is_shape),
+    "obs_start": lambda value: number(value) and isinstance(value, int),
+    "action_shape": _is_shape,
+    "action_dtype": _is_dtype,
+    "action_low": numbers,
+    "action_high": numbers,
+    "action_start": lambda value: number(value) and isinstance(value, int),
+}
+_SPEC: dict[str, Check] = {
+    "id": lambda value: isinstance(value, str),
+    "obs": _is_space,
+    "action": _is_space,
+    "max_episode_steps": lambda value: value is None or _is_size(value),
+    "action_repeat": _is_size,
+    "action_low": numbers,
+    "action_high": numbers,
+}
 
 
 def _space_to_json(space: Space) -> dict[str, Any]:

@@ -92,7 +92,9 @@ class _Slot:
     def _blame(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as error:  # `sys.exit` in an environment must not end the run unsaved
             raise self.fault(f"raised {type(error).__name__} ({one_line(error)})") from error
 
     def _agent_view(self, obs: Any) -> np.ndarray:
@@ -161,7 +163,7 @@ class GymVector:
         before = [(slot, slot.episode, slot.actions, len(slot.actions)) for slot in self._slots]
         try:
             return self._step(action)
-        except EnvironmentFault:
+        except (EnvironmentFault, KeyboardInterrupt):
             for slot, episode, actions, taken in before:
                 del actions[taken:]
                 slot.episode, slot.actions = episode, actions

@@ -16,6 +16,7 @@ import gymnasium
 from gymnasium.error import DependencyNotInstalled, DeprecatedEnv, UnregisteredEnv
 
 from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra, UsageError, nearest
+from forethought.imports import import_named
 
 # Module that is missing -> the word by which messages name it, and the extra that brings it.
 _EXTRAS = {
@@ -45,14 +46,18 @@ def make_gym_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, re
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"gymnasium\.")
+            if ":" in env_id:
+                import_named(env_id.partition(":")[0])
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+    except ForethoughtError:
+        raise
     except (UnregisteredEnv, DeprecatedEnv) as error:
         raise UsageError(f"there is no environment {env_id!r}; {_known(env_id)}") from error
     except (DependencyNotInstalled, ImportError) as error:
         raise missing_dependency(env_id, error) from error
     except gymnasium.error.Error as error:
         raise UsageError(f"{env_id!r} cannot be made: {one_line(error)}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, TypeError) and "render_mode" in str(error):
             raise UsageError(f"{env_id} cannot be filmed: its constructor takes no render_mode") from error
         if isinstance(error, TypeError) and kwargs:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from forethought.envs import SpaceCodec
+from forethought.stored import numbers
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
 from forethought.training.program import purpose_key, random_action
@@ -74,6 +75,14 @@ def described(name: str, baseline: Baseline) -> str:
     """A baseline with its action and its return."""
     action = "" if baseline.action is None else f" {np.array2string(np.asarray(baseline.action), precision=4)}"
     return f"{name}{action} ({baseline.mean:.4g})"
+
+
+def are_stored(value: Any) -> bool:
+    """Whether this is what a checkpoint keeps of baselines."""
+    return isinstance(value, dict) and all(
+        isinstance(played, list) and len(played) == len(Baseline._fields) and numbers(played[:2])
+        for played in value.values()
+    )
 
 
 def _judged(found: Evaluation) -> Baseline:

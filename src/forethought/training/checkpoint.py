@@ -1,14 +1,15 @@
 """Checkpoints: arrays in safetensors, the rest in JSON; written atomically, and nothing in them is ever executed.
 
 A checkpoint is a directory ``step_<env steps>`` with ``arrays.safetensors`` (the leaves of a pytree, named by their
-path) and ``meta.json`` (host state, and the SHA-256 of the arrays). It is written under another name, flushed to the
-disk and renamed, so a crash at any moment leaves either the whole checkpoint or none. The format is documented in
-docs/decisions/0002-checkpoints.md.
+path), ``meta.json`` (host state) and ``SHA256SUMS`` over both, which ``sha256sum -c`` reads too. It is written under
+another name, flushed to the disk and renamed, so a crash at any moment leaves either the whole checkpoint or none. The
+format is documented in docs/decisions/0002-checkpoints.md.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,33 +27,28 @@ from forethought.files import disk_problem
 from forethought.replay.ring import Ring
 from forethought.types import PyTree
 
-FORMAT = 1
+FORMAT = 2
 _PREFIX = "step_"
 _PARTIAL = ".partial"
+_BEFORE = ".before"  # a checkpoint of the same step, until the new one stands in its place
+_ARRAYS, _META, _SUMS = "arrays.safetensors", "meta.json", "SHA256SUMS"
+_OWNERS = {"state": "the agent's", "replay": "the replay's", "carry": "what acting remembers:"}
 
 
 def save(root: Path, step: int, tree: PyTree, host: dict[str, Any], *, keep: int) -> Path:
     """Write a checkpoint of ``tree`` (arrays) and ``host`` (JSON values and numpy arrays); keep the newest ``keep``.
 
     Only the rows of a `Ring` that hold data are written. Raises `CheckpointError` when the disk is full or not
-    writable; checkpoints that were there before stay untouched.
+    writable, or when the directory of the run is gone; checkpoints that were there before stay untouched.
     """
     final = root / f"{_PREFIX}{step:012d}"
     partial = root / (final.name + _PARTIAL)
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True)  # without parents: a run that was deleted must not come back as a checkpoint
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        arrays = _leaves(tree)
-        host_json, host_arrays = _split_host(host)
-        arrays.update(host_arrays)
-        safetensors.numpy.save_file(arrays, partial / "arrays.safetensors")
-        meta = {"format": FORMAT, "step": step, "host": host_json, "sha256": _digest(partial / "arrays.safetensors")}
-        (partial / "meta.json").write_text(json.dumps(meta))
-        for path in (*partial.iterdir(), partial):
-            _flush(path)
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(partial, final)
+        _write(partial, step, tree, host)
+        _put_in_place(partial, final)
         _flush(root)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -60,7 +56,7 @@ def save(root: Path, step: int, tree: PyTree, host: dict[str, Any], *, keep: int
     except safetensors.SafetensorError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"cannot write {final}: {error}; free some space, then resume the run") from error
-    for old in found(root)[:-keep]:
+    for old in (*found(root)[:-keep], *root.glob(f"{_PREFIX}*{_PARTIAL}")):  # those cut off by a kill as well
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -69,48 +65,93 @@ def found(root: Path) -> list[Path]:
     """Checkpoints in a directory, oldest first; half-written ones are not among them."""
     if not root.is_dir():
         return []
-    return sorted(p for p in root.iterdir() if p.name.startswith(_PREFIX) and not p.name.endswith(_PARTIAL))
+    there = [p for p in root.iterdir() if re.fullmatch(rf"{_PREFIX}\d+({_BEFORE})?", p.name)]
+    return sorted(there, key=lambda p: (step_of(p), not p.name.endswith(_BEFORE)))
+
+
+def step_of(path: Path) -> int:
+    """The environment step of a checkpoint, by its name."""
+    return int(path.name.removesuffix(_BEFORE).removeprefix(_PREFIX))
 
 
 def load_latest(
-    root: Path, like: Callable[[], PyTree], warn: Callable[[str], None]
-) -> tuple[PyTree, dict[str, Any], Path]:
-    """The newest checkpoint that is whole: its tree, host state and path.
+    root: Path,
+    like: Callable[[], PyTree],
+    take: Callable[[PyTree, dict[str, Any]], None],
+    warn: Callable[[str], None],
+) -> Path:
+    """Give tree and host state of the newest checkpoint that is whole to ``take``; returns its path.
 
-    ``like`` builds a tree of the same structure (its values are replaced). A checkpoint that is truncated, corrupt or
-    of another program is named through ``warn`` and the one before it is used. Raises `CheckpointError` where none
-    is left.
+    ``like`` builds a tree of the same structure (its values are replaced); ``take`` raises `CheckpointError` for what
+    it cannot use. A checkpoint that is truncated, corrupt or of another program is named through ``warn`` and the one
+    before it is used. Raises `CheckpointError` where none is left.
     """
     candidates = found(root)
     if not candidates:
-        raise CheckpointError(f"{root} holds no checkpoint; begin a new run with: forethought train")
+        raise CheckpointError(f"{root} holds no checkpoint; put it back from a copy, or train anew")
     problems = []
     for path in reversed(candidates):
         try:
-            tree, host = load(path, like())
+            take(*load(path, like()))
         except CheckpointError as error:
             problems.append(str(error))
             continue
         for problem in problems:
             warn(f"{problem}; using {path.name} instead")
-        return tree, host, path
-    raise CheckpointError(f"no checkpoint in {root} can be read: {'; '.join(problems)}")
+        return path
+    others = "; no other one can be used either" if len(problems) > 1 else ""
+    raise CheckpointError(f"{problems[0]}{others}")
 
 
 def load(path: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
     """Read one checkpoint into the structure of ``like``. Raises `CheckpointError` for anything but a whole one."""
     try:
-        meta = json.loads((path / "meta.json").read_text())
-        if meta["format"] != FORMAT:
-            raise CheckpointError(f"{path} has format {meta['format']}, this version reads {FORMAT}")
-        if _digest(path / "arrays.safetensors") != meta["sha256"]:
-            raise CheckpointError(f"{path} is damaged: its checksum does not match")
-        arrays = safetensors.numpy.load_file(path / "arrays.safetensors")
-        host = meta["host"]
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        host = _verified(path)["host"]
+        arrays = safetensors.numpy.load_file(path / _ARRAYS)
+        host_arrays = {name: arrays.pop(name) for name in list(arrays) if name.startswith("host:")}
+        joined = _join_host(host, host_arrays)
+        if not isinstance(joined, dict):
+            raise TypeError("the host state has no names")
+    except OSError as error:
+        name = Path(error.filename or "").name
+        raise CheckpointError(f"{path} is not a whole checkpoint: {name}: {error.strerror or error}") from error
+    # What has the right checksum and yet another structure was written by another program.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is not a whole checkpoint ({type(error).__name__})") from error
-    host_arrays = {k: v for k, v in arrays.items() if k.startswith("host:")}
-    return _fill(like, arrays, path), _join_host(host, host_arrays)
+    return _fill(like, arrays, path), joined
+
+
+def _write(folder: Path, step: int, tree: PyTree, host: dict[str, Any]) -> None:
+    arrays = _leaves(tree)
+    host_json, host_arrays = _split_host(host)
+    arrays.update(host_arrays)
+    safetensors.numpy.save_file(arrays, folder / _ARRAYS)
+    (folder / _META).write_text(json.dumps({"format": FORMAT, "step": step, "host": host_json}))
+    (folder / _SUMS).write_text("".join(f"{_digest(folder / name)}  {name}\n" for name in (_ARRAYS, _META)))
+    for path in (*folder.iterdir(), folder):
+        _flush(path)
+
+
+def _put_in_place(partial: Path, final: Path) -> None:
+    """Rename; a checkpoint of the same step stays readable until the new one is there."""
+    before = final.with_name(final.name + _BEFORE)
+    if final.exists():
+        shutil.rmtree(before, ignore_errors=True)
+        os.replace(final, before)
+    os.replace(partial, final)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _verified(path: Path) -> dict[str, Any]:
+    """``meta.json``, once both files are found to be what was written."""
+    meta = json.loads((path / _META).read_bytes())
+    if isinstance(meta, dict) and isinstance(meta.get("format"), int) and meta["format"] != FORMAT:
+        raise CheckpointError(f"{path} has format {meta['format']}, this version reads {FORMAT}")
+    said = (path / _SUMS).read_bytes()
+    for name in (_ARRAYS, _META):
+        if f"{_digest(path / name)}  {name}\n".encode() not in said:
+            raise CheckpointError(f"{path} is damaged: {name} does not have the checksum in {_SUMS}")
+    return meta
 
 
 def _leaves(tree: PyTree) -> dict[str, np.ndarray]:
@@ -130,7 +171,11 @@ def _trimmed(tree: PyTree) -> PyTree:
         # Axis 0 is the seeds', whether or not they share the cursor.
         return eqx.tree_at(lambda ring: ring.data, node, jax.tree.map(lambda x: x[:, :rows], node.data))
 
-    return jax.tree.map(trim, tree, is_leaf=lambda x: isinstance(x, Ring))
+    return jax.tree.map(trim, tree, is_leaf=_is_ring)
+
+
+def _is_ring(node: Any) -> bool:
+    return isinstance(node, Ring)
 
 
 def _raw(leaf: Any) -> Any:
@@ -138,23 +183,51 @@ def _raw(leaf: Any) -> Any:
 
 
 def _fill(like: PyTree, arrays: dict[str, np.ndarray], origin: Path) -> PyTree:
-    def fill(path: Any, leaf: Any) -> Any:
-        name = jax.tree_util.keystr(path)
-        if name not in arrays:
-            raise CheckpointError(f"{origin} was written by another agent or version: it lacks {name}")
-        stored = arrays[name]
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(leaf))
-        if stored.dtype != leaf.dtype or stored.ndim != leaf.ndim:
-            raise CheckpointError(f"{origin} was written by another agent or version: {name} has another shape")
-        if stored.shape == leaf.shape:
-            return jnp.asarray(stored)
-        # The rows of a ring: fewer were written than are allocated.
-        if any(s > n for s, n in zip(stored.shape, leaf.shape, strict=True)):
-            raise CheckpointError(f"{origin} was written by another agent or version: {name} has another shape")
-        return jnp.asarray(leaf).at[tuple(slice(0, s) for s in stored.shape)].set(stored)
+    """``like`` with the stored values. Only of rings may there be less than has room: the rows that `_trimmed` cut."""
+    rows, left = _ring_rows(like, arrays), dict(arrays)
 
-    return jax.tree_util.tree_map_with_path(fill, like)
+    def fill(path: Any, leaf: Any) -> Any:
+        name, raw = jax.tree_util.keystr(path), _raw(leaf)
+        if name not in left:
+            raise CheckpointError(f"{origin} was written by another agent or version: it lacks {_words(name)}")
+        stored = left.pop(name)
+        shape = (raw.shape[0], rows[name], *raw.shape[2:]) if name in rows else raw.shape
+        if stored.dtype != raw.dtype or stored.shape != shape or (name in rows and rows[name] > raw.shape[1]):
+            raise CheckpointError(f"{origin} {_misfit(name, stored, raw)}")
+        if raw is not leaf:
+            return jax.random.wrap_key_data(jnp.asarray(stored), impl=jax.random.key_impl(leaf))
+        return jnp.asarray(stored) if stored.shape == raw.shape else leaf.at[:, : rows[name]].set(stored)
+
+    filled = jax.tree_util.tree_map_with_path(fill, like)
+    if left:
+        raise CheckpointError(f"{origin} was written by another agent or version: it also holds {_words(min(left))}")
+    return filled
+
+
+def _ring_rows(like: PyTree, arrays: dict[str, np.ndarray]) -> dict[str, int]:
+    """How many rows a checkpoint says that it holds of each leaf of the rings, by the name of the leaf."""
+    rows = {}
+    for path, node in jax.tree_util.tree_leaves_with_path(like, is_leaf=_is_ring):
+        size = arrays.get(f"{jax.tree_util.keystr(path)}.size")
+        if _is_ring(node) and size is not None:
+            for sub, _ in jax.tree_util.tree_leaves_with_path(node.data):
+                rows[f"{jax.tree_util.keystr(path)}.data{jax.tree_util.keystr(sub)}"] = int(np.max(size))
+    return rows
+
+
+def _misfit(name: str, stored: np.ndarray, wanted: Any) -> str:
+    """What a stored array is, and what it should be, in words."""
+    way_out = "put config.json back as it was when the run began"
+    if stored.ndim == wanted.ndim and stored.ndim and stored.shape[0] != wanted.shape[0]:
+        return f"is of another run: it holds {stored.shape[0]} seeds, config.json says {wanted.shape[0]}; {way_out}"
+    held, said = (f"{a.dtype}{list(a.shape[1:])}" for a in (stored, wanted))  # the seeds are not a user's axis
+    return f"is of another agent or version: {_words(name)} is {held}, by config.json it would be {said}; {way_out}"
+
+
+def _words(name: str) -> str:
+    """A leaf's name for people: ``['state'].actor.weight`` is the agent's actor.weight."""
+    owner, rest = re.match(r"(?:\['(\w+)'\])?\.?(.*)", name, re.DOTALL).groups()  # type: ignore[union-attr]
+    return " ".join([*([_OWNERS.get(owner, owner)] if owner else []), *rest.split()])
 
 
 def _split_host(host: Any, path: str = "host:") -> tuple[Any, dict[str, np.ndarray]]:

@@ -1,5 +1,6 @@
 """Judging a policy: whole episodes on environments of their own, without exploration and without learning."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from forethought import envs
+from forethought.errors import CheckpointError
+from forethought.stored import array, count, require
 from forethought.training.config import RunConfig
+from forethought.types import EnvSpec
 
 # Where an environment has no time limit, a policy that runs in circles is stopped here and keeps what it has earned.
 STEP_LIMIT = 1000
@@ -21,12 +25,33 @@ class Evaluation:
     lengths: np.ndarray
     env_steps: int
 
+    def to_host(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it."""
+        return {"returns": self.returns, "lengths": self.lengths, "env_steps": self.env_steps}
+
+    @classmethod
+    def from_host(cls, host: Any, seeds: int) -> "Evaluation":
+        """What `to_host` gave. Raises `CheckpointError` for anything else."""
+        returns = host.get("returns") if isinstance(host, dict) else None
+        shape = (seeds, returns.size // seeds if isinstance(returns, np.ndarray) else 0)
+        require(host, {"returns": array(shape, np.float64), "lengths": array(shape, np.int64), "env_steps": count})
+        return cls(host["returns"], host["lengths"], host["env_steps"])
+
 
 def make_world(
-    config: RunConfig, seeds: Sequence[int], envs_per_seed: int = 1, *, stream: str = "train", render: bool = False
+    config: RunConfig,
+    seeds: Sequence[int],
+    envs_per_seed: int = 1,
+    *,
+    stream: str = "train",
+    render: bool = False,
+    made_for: EnvSpec | None = None,
 ) -> envs.VectorEnv:
-    """The environments of a run, as its config describes them; ``stream`` keeps the uses of one seed apart."""
-    return envs.make(
+    """The environments of a run, as its config describes them; ``stream`` keeps the uses of one seed apart.
+
+    Raises `CheckpointError` where they take or give other things than those that the run was ``made_for``.
+    """
+    world = envs.make(
         config.env,
         seeds=seeds,
         envs_per_seed=envs_per_seed,
@@ -35,19 +60,48 @@ def make_world(
         env_kwargs=config.env_kwargs,
         render=render,
     )
+    if made_for is not None:
+        try:
+            _require_same(world.spec, made_for)
+        except CheckpointError:
+            world.close()
+            raise
+    return world
+
+
+def _require_same(spec: EnvSpec, made_for: EnvSpec) -> None:
+    for name in ("obs", "action", "action_low", "action_high"):
+        now, then = getattr(spec, name), getattr(made_for, name)
+        if now != then:
+            raise CheckpointError(
+                f"{spec.id} has the {name} {now} now, the run was made with {then}; put the environment (or env and "
+                "env_kwargs in config.json) back, or train anew"
+            )
+    now, then = spec.max_episode_steps, made_for.max_episode_steps
+    if now != then:
+        warnings.warn(f"episodes of {spec.id} have at most {now} steps now, {then} when the run was made", stacklevel=4)
 
 
 Actor = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]  # (obs, first, carry, t) -> action, carry
 
 
-def evaluate(act: Actor, carry: Any, config: RunConfig, *, episodes: int, stream: str, env_steps: int) -> Evaluation:
+def evaluate(
+    act: Actor,
+    carry: Any,
+    config: RunConfig,
+    *,
+    episodes: int,
+    stream: str,
+    env_steps: int,
+    made_for: EnvSpec | None = None,
+) -> Evaluation:
     """Play ``episodes`` episodes per seed side by side.
 
     ``act`` takes observations [K, episodes, ...], which episodes begin [K, episodes], its carry and the time, and
     gives actions [K, episodes, ...]. The episodes follow from the seeds and the ``stream`` alone.
     """
     k = config.seeds
-    world = make_world(config, config.seed_list, episodes, stream=stream)
+    world = make_world(config, config.seed_list, episodes, stream=stream, made_for=made_for)
     try:
         obs = world.reset()
         limit = world.spec.max_episode_steps or STEP_LIMIT

@@ -10,7 +10,8 @@ import numpy as np
 
 from forethought.agents.base import Agent, Phase
 from forethought.envs.contract import Step
-from forethought.training.baselines import Baseline, Baselines
+from forethought.stored import array, count, number, numbers, require
+from forethought.training.baselines import Baseline, Baselines, are_stored
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.learner import Learner, compiled_programs
 from forethought.training.mirror import flat, open_mirrors
@@ -125,11 +126,20 @@ class Journal:
         }
 
     def restore(self, host: dict[str, Any]) -> None:
-        """Become what `host` was; lines that were written later are cut off."""
-        self.run.cut_metrics(host["metrics_bytes"])
+        """Become what `host` was; lines that were written later are cut off.
+
+        Raises `CheckpointError`, and cuts nothing, where it is not what it must be.
+        """
+        returns, lengths = self.episodes.returns, self.episodes.lengths
+        arrays = {"returns": array(returns.shape, returns.dtype), "lengths": array(lengths.shape, lengths.dtype)}
+        simple = {"episodes": count, "recent": numbers, "metrics_bytes": count, "wall_s": number}
+        require(host, {**arrays, **simple, "baselines": are_stored})
+        lost = self.run.cut_metrics(host["metrics_bytes"])
+        if lost:
+            self.show(f"warning: {self.run.metrics_path} has lost {lost:,} bytes of what the checkpoint knows of")
         self.episodes.returns, self.episodes.lengths = np.array(host["returns"]), np.array(host["lengths"])
         self.episodes.finished = host["episodes"]
-        self.episodes.recent.extend(host["recent"])
+        self.episodes.recent = deque(host["recent"], maxlen=_RECENT)
         self.baselines = {name: Baseline(*played) for name, played in host["baselines"].items()}
         self.begin(host["wall_s"])
 

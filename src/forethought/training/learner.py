@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from forethought import stored
 from forethought.agents.base import Agent, Phase
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
@@ -196,20 +197,22 @@ class Learner:
             "seconds": dict(self.clock.seconds),
         }
 
-    def restore(self, tree: PyTree, counters: dict[str, Any]) -> None:
-        """Become what `tree` and `counters` were. Raises `CheckpointError` where these lack something."""
-        missing = sorted(self.counters().keys() - counters.keys())
-        if missing:
-            raise CheckpointError(
-                f"the checkpoint lacks {', '.join(missing)}: another version of forethought wrote it; use that one, or "
-                "train anew"
+    def restore(self, tree: PyTree, counters: Any) -> None:
+        """Become what `tree` and `counters` were. Raises `CheckpointError` where these are not what they must be."""
+        counts = dict.fromkeys(("env_steps", "frames", "updates", "learned"), stored.count)
+        checks = {**counts, "first": stored.array(self.leading, bool), "seconds": stored.named_numbers}
+        stored.require(counters, checks)
+        if counters["learned"] > counters["env_steps"] or counters["env_steps"] % self.num_envs:
+            held = (
+                f"{counters['env_steps']} steps in {self.num_envs} environments, {counters['learned']} of them learned"
             )
+            raise CheckpointError(f"the checkpoint is damaged: it cannot be one of {held}")
         self.state, self.carry = tree["state"], tree["carry"]
         # A run that goes on for longer than it was made for has more room than the checkpoint knows of.
         self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
-        self.first = np.asarray(counters["first"])
-        self.env_steps, self.frames, self.updates = (int(counters[k]) for k in ("env_steps", "frames", "updates"))
-        self.learned = int(counters["learned"])
+        self.first = np.array(counters["first"])
+        self.env_steps, self.frames, self.updates = (counters[k] for k in ("env_steps", "frames", "updates"))
+        self.learned = counters["learned"]
         self.clock.seconds = dict(counters["seconds"])
 
 

@@ -8,21 +8,45 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import psutil
 
+from forethought.agents import catalog
 from forethought.envs import SpaceCodec
+from forethought.envs.codec import spec_from_json, spec_to_json
 from forethought.errors import CheckpointError, UsageError, nearest
-from forethought.files import disk_problem, write_atomically
+from forethought.files import disk_problem, read_object, write_atomically
+from forethought.stored import require
+from forethought.training import checkpoint
 from forethought.training.config import RunConfig, from_dict, to_dict
+from forethought.training.origin import code_named, made_here, sealed
+from forethought.types import EnvSpec, PyTree
 
 FORMAT = 1
 _NAMED_VERSIONS = ("forethought", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
+
+
+class Description(NamedTuple):
+    """What ``config.json`` says.
+
+    Attributes:
+        config: what the run was asked to do.
+        spec: the environment as agents know it.
+        codec: how its spaces translate.
+        live: the user owns the loop, and forethought cannot make the environment.
+        made_here: this user made the run on this machine, and nobody edited the file since.
+    """
+
+    config: RunConfig
+    spec: EnvSpec
+    codec: SpaceCodec
+    live: bool
+    made_here: bool
 
 
 class RunDir:
@@ -36,7 +60,14 @@ class RunDir:
 
     @classmethod
     def create(
-        cls, path: Path, config: RunConfig, defaults: dict[str, Any], codec: SpaceCodec, *, live: bool = False
+        cls,
+        path: Path,
+        config: RunConfig,
+        defaults: dict[str, Any],
+        spec: EnvSpec,
+        codec: SpaceCodec,
+        *,
+        live: bool = False,
     ) -> "RunDir":
         """Make the directory and write ``config.json``. Raises `UsageError` where a run is there already.
 
@@ -50,6 +81,7 @@ class RunDir:
             "format": FORMAT,
             **to_dict(config),
             "agent_defaults": defaults,
+            "env_spec": spec_to_json(spec),
             "spaces": codec.to_json(),
             "versions": versions(),
             "hardware": hardware(),
@@ -58,7 +90,7 @@ class RunDir:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         run = cls(path)
-        write_atomically(run.config_path, json.dumps(described, indent=2) + "\n", then="train again")
+        write_atomically(run.config_path, json.dumps(sealed(described), indent=2) + "\n", then="train again")
         return run
 
     @classmethod
@@ -90,31 +122,102 @@ class RunDir:
                 pass  # a file system without locks
             yield
 
-    def require_world(self) -> None:
-        """Raise `UsageError` where the user owns the loop of the run, so that there is no environment to make."""
-        self.read_config()  # which says what is wrong with a file that cannot be read
-        if json.loads(self.config_path.read_text()).get("live"):
+    def read(self) -> Description:
+        """What the run was asked to do and where. Raises `CheckpointError`, naming the field, where it cannot be so."""
+        described = self._described()
+        with self.blamed():
+            names = ("env_spec", "spaces", *RunConfig.__dataclass_fields__)
+            require(described, dict.fromkeys(names, lambda value: True), "it")
+            config = from_dict(RunConfig, {name: described[name] for name in RunConfig.__dataclass_fields__})
+            config.validate()
+            from_dict(catalog.find(config.algorithm).load()[1], config.agent, "agent.")
+            spec, codec = spec_from_json(described["env_spec"]), SpaceCodec.from_json(described["spaces"])
+            for name, said, made in (
+                ("env", config.env, spec.id),
+                ("action_repeat", config.action_repeat, spec.action_repeat),
+                ("spaces", (codec.obs, codec.action), (spec.obs, spec.action)),
+            ):
+                if said != made:
+                    raise CheckpointError(f"{name} is {said!r}, the run was made with {made!r} (env_spec)")
+        return Description(config, spec, codec, bool(described.get("live")), made_here(described))
+
+    def require_world(self, *, trust: bool = False) -> Description:
+        """What `read` gives, where the environment may be made.
+
+        Raises `UsageError` where the user owns the loop of the run, so that there is none to make, and where making it
+        would import what a run names that was not made here, unless the user says that it is to be trusted.
+        """
+        held = self.read()
+        if held.live:
             raise UsageError(
                 f"{self.path} was driven from Python by forethought.start, its environment is not known here; "
                 f"go on with {_resume_live(self.path)}, use it with forethought.load"
             )
+        code = code_named(to_dict(held.config))
+        if code and not held.made_here and not trust:
+            raise UsageError(
+                f"{self.path} names code ({', '.join(code)}) and was not made here as it is, or its config.json was "
+                "edited; look at that code, and pass --trust (trust=True in Python) to import it"
+            )
+        return held
 
-    def read_config(self) -> tuple[RunConfig, SpaceCodec]:
-        """What the run was asked to do, and how its spaces translate. Raises `CheckpointError` where unreadable."""
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Turn what is wrong with the settings of the run into a `CheckpointError` that names the file."""
         try:
-            described = json.loads(self.config_path.read_text())
-            if described["format"] != FORMAT:
-                raise CheckpointError(f"{self.path} has format {described['format']}, this version reads {FORMAT}")
-            known = {name: described[name] for name in RunConfig.__dataclass_fields__}
-            return from_dict(RunConfig, known), SpaceCodec.from_json(described["spaces"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self.config_path} cannot be read ({type(error).__name__}: {error})") from error
+            yield
+        except (UsageError, CheckpointError) as error:
+            raise CheckpointError(f"{self.config_path}: {error}; put the file back as it was") from error
 
     def extend(self, steps: int) -> None:
         """Write a new number of steps into ``config.json``."""
-        described = json.loads(self.config_path.read_text())
+        described = self._described()
+        ours = made_here(described)
         described["steps"] = steps
+        described = sealed(described) if ours else described  # a run of others does not become ours by this
         write_atomically(self.config_path, json.dumps(described, indent=2) + "\n")
+
+    def _described(self) -> dict[str, Any]:
+        way_out = "put it back from a copy, or from a run that the same command makes in another directory"
+        described = read_object(self.config_path, way_out=way_out)
+        if described.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{self.config_path} has the format {described.get('format')!r}, this version reads {FORMAT}; {way_out}"
+            )
+        return described
+
+    def require_untrained(self) -> None:
+        """Raise `CheckpointError` where a run without checkpoints had some: to begin again would wipe its record."""
+        lines = self.metrics_path.read_bytes().splitlines() if self.metrics_path.exists() else []
+        steps = [step for line in lines for step in _steps_of(line)]
+        steps += _steps_of(self.summary_path.read_bytes() if self.summary_path.exists() else b"")
+        if max(steps, default=0) > 0:
+            raise CheckpointError(
+                f"{self.path} was trained for {max(steps):,} steps, and its checkpoints are gone; put "
+                f"{self.checkpoints} back, or train anew in another directory"
+            )
+
+    def finished_steps(self) -> int:
+        """The step at which the run was finished, by its summary; 0 where it was not."""
+        try:
+            summary = read_object(self.summary_path, way_out="")
+        except CheckpointError:
+            return 0
+        done = summary.get("env_steps")
+        return int(done) if summary.get("status") == "finished" and isinstance(done, int) else 0
+
+    def require_there(self) -> None:
+        """Raise `CheckpointError` where the directory was deleted or moved meanwhile: nothing brings it back."""
+        if not self.config_path.is_file():
+            raise CheckpointError(
+                f"{self.path} was deleted or moved while it was trained, and is not saved any more; train anew, or go "
+                "on with: forethought resume, where it is now"
+            )
+
+    def save(self, step: int, tree: PyTree, host: dict[str, Any], *, keep: int) -> Path:
+        """Write a checkpoint, see `checkpoint.save`."""
+        self.require_there()
+        return checkpoint.save(self.checkpoints, step, tree, host, keep=keep)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``; numbers that are not finite become null."""
@@ -133,14 +236,22 @@ class RunDir:
         os.fsync(self._metrics.fileno())
         return self._metrics.tell()
 
-    def cut_metrics(self, size: int) -> None:
-        """Forget the lines that were written after a checkpoint: the resumed run writes them again."""
+    def cut_metrics(self, size: int) -> int:
+        """Forget what was written after a checkpoint, and a line that is not whole; returns the bytes that are missing.
+
+        The resumed run writes again what is forgotten.
+        """
         self.close()
-        if self.metrics_path.exists():
-            os.truncate(self.metrics_path, min(size, self.metrics_path.stat().st_size))
+        if not self.metrics_path.exists():
+            return size
+        whole = self.metrics_path.read_bytes()[:size]
+        whole = whole[: whole.rfind(b"\n") + 1]
+        os.truncate(self.metrics_path, len(whole))
+        return size - len(whole)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json``."""
+        self.require_there()
         write_atomically(self.summary_path, json.dumps(_plain(summary), indent=2) + "\n")
 
     def close(self) -> None:
@@ -154,6 +265,13 @@ def neighbours(path: Path) -> str:
     """Say which runs lie where ``path`` was looked for."""
     found = [config.parent.name for config in path.parent.glob("*/config.json")] if path.parent.is_dir() else []
     return f"; {nearest(path.name, found)}" if found else "; `forethought train` writes one under runs/"
+
+
+def _steps_of(text: bytes) -> list[int]:
+    """The step that a line of metrics (or a summary) tells of; nothing where it is not whole."""
+    with suppress(ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return [int(json.loads(text)["env_steps"])]
+    return []
 
 
 def _resume_live(path: Path) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 
 from forethought.agents.base import Agent
 from forethought.envs.contract import VectorEnv
-from forethought.errors import EnvironmentFault, ForethoughtError, TrainingDiverged
+from forethought.errors import CheckpointError, EnvironmentFault, ForethoughtError, TrainingDiverged
+from forethought.stored import array, flag, require
 from forethought.training import checkpoint
 from forethought.training.baselines import below, described, play_baselines
 from forethought.training.config import RunConfig
@@ -22,15 +23,21 @@ from forethought.training.journal import Journal, crossed
 from forethought.training.learner import Learner
 from forethought.training.progress import Progress, Snapshot
 from forethought.training.rundir import RunDir
+from forethought.types import PyTree
 
 _CHECKPOINT_S = 60.0  # seconds between checkpoints where no number of steps is asked for
 _CHECKPOINT_SHARE = 20  # and at least so many times what writing the last one took
+_ONE_WISH_S = 1.0  # signals within this time are one: a terminal and a wrapper may both pass on the same Ctrl-C
 
 
 class Interrupted(ForethoughtError):
     """The user stopped the run; it was saved."""
 
     exit_code = 130
+
+
+class _SecondSignal(KeyboardInterrupt):
+    """The user asked again: stop at once."""
 
 
 class Trainer:
@@ -48,14 +55,20 @@ class Trainer:
 
     def resume(self) -> None:
         """Take up the newest whole checkpoint. Raises `CheckpointError` where there is none."""
-        tree, host, self.saved = checkpoint.load_latest(self.run_dir.checkpoints, self.learner.tree, self._warn)
+        self.saved = checkpoint.load_latest(self.run_dir.checkpoints, self.learner.tree, self._take, self._warn)
+
+    def _take(self, tree: PyTree, host: dict[str, Any]) -> None:
+        require(host, {"counters": bool, "world": bool, "evaluating": flag, "evaluation": lambda _: True})
         self.learner.restore(tree, host["counters"])
-        self.journal.restore(host)
-        self._evaluating = host["evaluating"]
-        self.obs, warnings = self.world.set_state(host["world"])
+        obs, warnings = self.world.set_state(host["world"])
+        require(host, {"obs": array(obs.shape, obs.dtype)})
+        judged = host["evaluation"] and Evaluation.from_host(host["evaluation"], self.config.seeds)
+        self.journal.restore(host)  # last: it cuts what was written later
+        self.obs, self._evaluating = obs, host["evaluating"]
+        self.evaluation = judged
         # A slot whose replay went astray begins a new episode.
-        stored = host["obs"].reshape(self.obs.shape[0], -1)
-        astray = ~np.all(self.obs.reshape(stored.shape) == stored, axis=1)
+        stored = host["obs"].reshape(obs.shape[0], -1)
+        astray = ~np.all(obs.reshape(stored.shape) == stored, axis=1)
         self.journal.episodes.returns[astray], self.journal.episodes.lengths[astray] = 0.0, 0
         self.learner.first |= astray.reshape(self.learner.first.shape)
         for text in warnings:
@@ -69,27 +82,24 @@ class Trainer:
         """
         self.journal.begin(self.journal.wall_s)
         self._last_save, self._save_cost = time.monotonic(), 0.0
-        status, message = "failed", ""
-        try:
-            with _Signals(self):
+        with _Signals(self):  # until the summary is written
+            try:
                 self._loop()
-            status = "finished"
-        except Interrupted as stop:
-            status, message = "interrupted", str(stop)
-            raise
-        except KeyboardInterrupt:
-            status, message = "interrupted", "a second signal stopped it at once, without saving"
-            raise
-        except ForethoughtError as error:
-            message = str(error)
-            raise
-        finally:
+            except BaseException as error:
+                with suppress(CheckpointError):  # what stopped the run is what the user must hear of
+                    self._end(*_fate(error))
+                raise
+            return self._end("finished", "")
+
+    def _end(self, status: str, message: str) -> dict[str, Any]:
+        """Write the summary and close what is open."""
+        try:
             self.progress.end()
             returns = None if self.evaluation is None else self.evaluation.returns.mean(axis=1).tolist()
-            summary = self.journal.summary(status, message, returns)
+            return self.journal.summary(status, message, returns)
+        finally:
             self.journal.close()
             self.world.close()
-        return summary
 
     def _loop(self) -> None:
         if self.obs is None:
@@ -137,10 +147,14 @@ class Trainer:
         """
         try:
             return call()
-        except (EnvironmentFault, TrainingDiverged) as fault:
+        except _SecondSignal:
+            raise
+        except (EnvironmentFault, TrainingDiverged, KeyboardInterrupt) as fault:
             self.learner.carry = self.learner.carry if carry is None else carry
-            if self.saved is not None and isinstance(fault, EnvironmentFault):
+            if self.saved is not None and not isinstance(fault, TrainingDiverged):
                 self._save()
+            if isinstance(fault, KeyboardInterrupt):
+                raise Interrupted(f"stopped by an interrupt in the environment; {self._last_good()}") from fault
             raise type(fault)(f"{fault}; {self._last_good()}") from fault
 
     def _last_good(self) -> str:
@@ -198,15 +212,15 @@ class Trainer:
             "world": self.world.get_state(),
             "obs": self.obs,
             "evaluating": self._evaluating,
+            "evaluation": None if self.evaluation is None else self.evaluation.to_host(),
             **self.journal.host(),
         }
         with learner.clock.measure("checkpoint"):
-            root, keep = self.run_dir.checkpoints, self.config.keep
-            self.saved = checkpoint.save(root, learner.env_steps, learner.tree(), host, keep=keep)
+            self.saved = self.run_dir.save(learner.env_steps, learner.tree(), host, keep=self.config.keep)
         self._last_save, self._save_cost = time.monotonic(), time.monotonic() - began
 
     def _latest_step(self) -> int:
-        return int(self.saved.name.split("_")[1]) if self.saved else -1
+        return checkpoint.step_of(self.saved) if self.saved else -1
 
     def _warn(self, text: str) -> None:
         """A warning before the metrics are open: shown, not logged."""
@@ -217,12 +231,21 @@ class Trainer:
         return replace(self.journal.snapshot(), eval_return=None if judged is None else float(judged.returns.mean()))
 
 
+def _fate(error: BaseException) -> tuple[str, str]:
+    """Status and message of a run that ended so."""
+    if isinstance(error, _SecondSignal):
+        return "interrupted", "a second signal stopped it at once, without saving"
+    status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+    return status, str(error) if isinstance(error, ForethoughtError) else f"{type(error).__name__}: {error}"
+
+
 class _Signals:
     """Ctrl-C and SIGTERM ask the loop to save and stop at the next step instead of tearing it apart."""
 
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
         self.previous: dict[int, Any] = {}
+        self.asked = 0.0
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
@@ -234,8 +257,12 @@ class _Signals:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: object) -> None:
+        now = time.monotonic()
         if self.trainer._stop:
-            raise KeyboardInterrupt
+            if now - self.asked < _ONE_WISH_S:
+                return
+            raise _SecondSignal
+        self.asked = now
         self.trainer._stop = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
         # Straight to the terminal: the display may be in the middle of a line, and its streams cannot be entered twice.
         with suppress(OSError):
