@@ -43,4 +43,5 @@ def disk_problem(error: OSError, path: Path, *, then: str = "resume the run") ->
     """One line for a failed write, with the way out; ``then``: what to do once the disk is mended."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full, {path} was not written; free some space, then {then}"
-    return f"cannot write {path}: {error.strerror}; mend that, then {then}"
+    said = " ".join(str(error.strerror or error).split())
+    return f"cannot write {path}: {said}; mend that, then {then}"

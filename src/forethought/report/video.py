@@ -1,6 +1,10 @@
 """Write what an agent did as a video that every browser plays."""
 
+import errno
+import io
 import os
+import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -9,8 +13,10 @@ from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
+from imageio_ffmpeg import get_ffmpeg_exe
 
 from forethought.errors import CheckpointError, UsageError
+from forethought.files import disk_problem
 
 _SUFFIXES = (".mp4", ".gif")
 
@@ -41,13 +47,10 @@ def write_video(frames: Iterable[np.ndarray], path: Path, fps: float | int = 30)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()  # ffmpeg would report an unwritable path only as a broken pipe
-        with warnings.catch_warnings():
-            # JAX warns of every fork; the child only becomes ffmpeg.
-            warnings.filterwarnings("ignore", message=".*os.fork", category=RuntimeWarning)
-            _write_frames(frames, partial, fps)
+        _write_frames(frames, partial, fps)
         partial.replace(path)
     except OSError as error:
-        raise CheckpointError(f"cannot write {str(path)!r}: {_first_line(error)}") from error
+        raise CheckpointError(disk_problem(error, path, then="write the video again")) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -69,7 +72,7 @@ def _write_frames(frames: Iterable[np.ndarray], path: Path, fps: float | int) ->
         for index, frame in enumerate(frames):
             image = _even_rgb(np.asarray(frame), index)
             if shape is None:
-                shape, writer = image.shape, _open(path, fps)
+                shape, writer = image.shape, _open(path, fps, image)
             elif image.shape != shape:
                 raise UsageError(f"frame {index} has another size than the first: {image.shape[:2]} and {shape[:2]}")
             writer.append_data(image)
@@ -80,18 +83,67 @@ def _write_frames(frames: Iterable[np.ndarray], path: Path, fps: float | int) ->
         raise UsageError("there are no frames to write: render at least one")
 
 
-def _open(path: Path, fps: float | int) -> Any:
-    if path.suffix == ".gif":
-        return imageio.get_writer(path, mode="I", duration=1000 / fps, loop=0)
-    return imageio.get_writer(
-        path,
-        fps=fps,
-        codec="libx264",
-        pixelformat="yuv420p",
-        macro_block_size=1,  # sides are even already; imageio would otherwise stretch them to multiples of 16
-        ffmpeg_log_level="error",
-        output_params=["-movflags", "+faststart"],  # playable before it is loaded to the end
-    )
+def _open(path: Path, fps: float | int, first: np.ndarray) -> Any:
+    return _GIF(path, fps) if path.suffix == ".gif" else _FFmpeg(path, fps, first)
+
+
+class _GIF:
+    """Frames to a GIF file, which is made in memory: imageio tries a write that failed again, and aloud."""
+
+    def __init__(self, path: Path, fps: float | int):
+        self._path, self._made = path, io.BytesIO()
+        self._writer: Any = imageio.get_writer(self._made, format="GIF", mode="I", duration=1000 / fps, loop=0)  # type: ignore[arg-type]
+
+    def append_data(self, image: np.ndarray) -> None:
+        """Add a frame."""
+        self._writer.append_data(image)
+
+    def close(self) -> None:
+        """Write the file. Raises `OSError` where the disk does not take it."""
+        self._writer.close()
+        self._path.write_bytes(self._made.getvalue())
+
+
+class _FFmpeg:
+    """Frames to an mp4 file through ffmpeg, whose result is looked at: imageio takes a cut file for a whole one."""
+
+    def __init__(self, path: Path, fps: float | int, first: np.ndarray):
+        size = f"{first.shape[1]}x{first.shape[0]}"
+        source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", f"{fps}", "-i", "-"]
+        # faststart: playable before it is loaded to the end
+        target = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-v", "error", str(path)]
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would stop ffmpeg
+        with warnings.catch_warnings():
+            # JAX warns of every fork; the child only becomes ffmpeg.
+            warnings.filterwarnings("ignore", message=".*os.fork", category=RuntimeWarning)
+            # A session of its own: Ctrl-C is for this process, which then closes the pipe.
+            self._process = subprocess.Popen(
+                [get_ffmpeg_exe(), "-y", *source, *target],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=True,
+            )
+
+    def append_data(self, image: np.ndarray) -> None:
+        """Add a frame; that ffmpeg has ended is said by `close`."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(image.tobytes())
+
+    def close(self) -> None:
+        """Finish the file. Raises `OSError` where ffmpeg did not."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError), self._process.stdin:
+            pass
+        code = self._process.wait()
+        with self._said:
+            self._said.seek(0)
+            said = self._said.read().decode(errors="replace")
+        if code:
+            full = os.strerror(errno.ENOSPC) in said
+            last = said.strip().splitlines()[-1:] or [f"ffmpeg ended with code {code}"]
+            raise OSError(errno.ENOSPC if full else errno.EIO, last[0])
 
 
 def _even_rgb(image: np.ndarray, index: int) -> np.ndarray:
@@ -103,8 +155,3 @@ def _even_rgb(image: np.ndarray, index: int) -> np.ndarray:
     colour = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
     height, width = colour.shape[:2]
     return np.pad(colour, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-
-
-def _first_line(error: OSError) -> str:
-    text = error.strerror or str(error)
-    return text.splitlines()[0] if text else type(error).__name__
