@@ -45,6 +45,11 @@ def named_numbers(value: Any) -> bool:
     return isinstance(value, dict) and all(map(number, value.values()))
 
 
+def named(value: Any) -> bool:
+    """Entries by name."""
+    return isinstance(value, dict)
+
+
 def flag(value: Any) -> bool:
     """True or False."""
     return isinstance(value, bool)

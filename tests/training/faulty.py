@@ -1,5 +1,7 @@
 """Environments that break their contract at a known step; registered as ``tests.training.faulty:Name-v0``."""
 
+import sys
+
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -30,6 +32,10 @@ class Faulty(gymnasium.Env):
                 reward = np.inf
             if self.fault == "raises":
                 raise RuntimeError("the motor is too hot")
+            if self.fault == "exits":
+                sys.exit(3)
+            if self.fault == "interrupts":
+                raise KeyboardInterrupt
             if self.fault == "wrong shape":
                 obs = np.zeros(3, np.float32)
             if self.fault == "out of bounds":

@@ -13,6 +13,8 @@ import forethought.policy
 from forethought.errors import CheckpointError, EnvironmentFault, TrainingDiverged, UsageError
 from forethought.report.read import read_run
 from forethought.training import checkpoint, trainer
+from forethought.training.trainer import Interrupted
+from tests.training.test_checkpoint import rewrite
 
 FAULTY = "tests.training.faulty:Faulty-v0"
 TINY = {"hidden": (8, 8), "batch_size": 8, "random_steps": 20, "replay_capacity": 500}
@@ -36,6 +38,7 @@ def one_line(error) -> str:
         ("nan observation", "nan"),
         ("infinite reward", "inf"),
         ("raises", "RuntimeError"),
+        ("exits", "raised SystemExit (3)"),
         ("wrong shape", "shape"),
     ],
 )
@@ -63,13 +66,15 @@ def test_a_run_that_a_fault_has_stopped_can_go_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "num_envs", "at"), [("raises", 1, 60), ("nan observation", 2, 33), ("infinite reward", 1, 60)]
+    ("fault", "num_envs", "at"),
+    [("raises", 1, 60), ("nan observation", 2, 33), ("infinite reward", 1, 60), ("interrupts", 2, 33)],
 )
 def test_a_step_that_failed_has_not_happened(tmp_path, fault, num_envs, at):
     """Mended and resumed, the run ends with the same bits as one that met no fault."""
     whole = train(tmp_path / "whole", FAULTY, env_kwargs={"fault": "none", "at": at}, num_envs=num_envs)
-    with pytest.raises(EnvironmentFault):
+    with pytest.raises(Interrupted if fault == "interrupts" else EnvironmentFault) as error:
         train(tmp_path / "parts", FAULTY, env_kwargs={"fault": fault, "at": at}, num_envs=num_envs)
+    assert "the last good checkpoint is" in one_line(error)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         parts = forethought.resume(tmp_path / "parts" / "run")
@@ -181,7 +186,7 @@ def damaged(finished, tmp_path):
     return copy, checkpoint.found(copy / "checkpoints")
 
 
-@pytest.mark.parametrize("how", ["truncated", "flipped", "no meta", "half a meta", "foreign"])
+@pytest.mark.parametrize("how", ["truncated", "flipped", "no meta", "half a meta", "believed", "foreign"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(finished, tmp_path, how):
     run, (before, newest) = damaged(finished, tmp_path)
     arrays, meta = newest / "arrays.safetensors", newest / "meta.json"
@@ -195,6 +200,10 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(finished, tmp_path, ho
         meta.unlink()
     if how == "half a meta":
         meta.write_text(meta.read_text()[:40])
+    if how == "believed":  # env_steps 40 to 42, trained on from 42
+        counters = f'"env_steps": {{"value": {checkpoint.step_of(newest)}}}'
+        assert meta.read_text().count(counters) == 1
+        meta.write_text(meta.read_text().replace(counters, counters.replace("60", "62")))
     if how == "foreign":
         meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 99}))
     with pytest.warns(UserWarning, match=rf"{newest.name}.*using {before.name} instead"):
@@ -206,7 +215,7 @@ def test_no_checkpoint_left(finished, tmp_path):
     run, checkpoints = damaged(finished, tmp_path)
     for path in checkpoints:
         (path / "arrays.safetensors").write_bytes(b"\x80\x04pickle")
-    with pytest.raises(CheckpointError, match="can be read"):
+    with pytest.raises(CheckpointError, match=r"does not have the checksum .* no other one can be used either"):
         forethought.load(run)
 
 
@@ -222,9 +231,7 @@ def test_a_checkpoint_of_another_agent(finished, tmp_path):
 def test_a_checkpoint_without_a_counter(finished, tmp_path):
     run, checkpoints = damaged(finished, tmp_path)
     for path in checkpoints:
-        meta = json.loads((path / "meta.json").read_text())
-        del meta["host"]["dict"]["counters"]["dict"]["learned"]
-        (path / "meta.json").write_text(json.dumps(meta))
+        rewrite(path, lambda meta: meta["host"]["dict"]["counters"]["dict"].pop("learned"))
     with pytest.raises(CheckpointError, match="lacks learned: another version of forethought wrote it"):
         forethought.load(run)
 

@@ -104,7 +104,7 @@ class SpaceCodec:
         return {**asdict(self), "obs": _space_to_json(self.obs), "action": _space_to_json(self.action)}
 
     @classmethod
-    def from_json(cls, described: dict[str, Any]) -> "SpaceCodec":
+    def from_json(cls, described: Any) -> "SpaceCodec":
         """The codec that `to_json` described. Raises `CheckpointError` for anything else."""
         require(described, _CODEC, "the description of the spaces")
         fields: dict[str, Any] = {
@@ -229,7 +229,7 @@ def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
     return {**asdict(spec), "obs": _space_to_json(spec.obs), "action": _space_to_json(spec.action)}
 
 
-def spec_from_json(described: dict[str, Any]) -> EnvSpec:
+def spec_from_json(described: Any) -> EnvSpec:
     """The `EnvSpec` that `spec_to_json` described. Raises `CheckpointError` for anything else."""
     require(described, _SPEC, "the description of the environment")
     bounds = {name: tuple(described[name]) for name in ("action_low", "action_high")}

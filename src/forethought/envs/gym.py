@@ -26,6 +26,7 @@ from forethought.envs.contract import (
 )
 from forethought.envs.gym_make import make_gym_env, missing_dependency, one_line
 from forethought.errors import CheckpointError, EnvironmentFault, UsageError
+from forethought.stored import array, require
 from forethought.types import EnvSpec
 
 
@@ -211,7 +212,11 @@ class GymVector:
 
     def set_state(self, state: EnvState) -> tuple[np.ndarray, list[str]]:
         """Replay every slot's episode; a slot where that leads elsewhere starts a new episode and is warned of."""
-        expected = np.asarray(state["obs"])
+        per_slot = array((self.num_slots,), np.int64)
+        counts = dict.fromkeys(("episode", "reset_seed", "length"), per_slot)
+        there = dict.fromkeys(("actions", "obs"), lambda value: isinstance(value, np.ndarray))
+        require(state, counts | there, f"the state of {self.spec.id}")
+        expected = state["obs"]
         shape = (self.num_slots, *item_shape(self.codec.obs))
         if expected.shape != shape:
             raise CheckpointError(
@@ -223,6 +228,8 @@ class GymVector:
         if not np.array_equal(self._reset_seeds(), state["reset_seed"]):
             raise CheckpointError(f"the state of {self.spec.id} was saved with other seeds; make it with those")
         ends = np.cumsum(state["length"])
+        if np.min(state["length"]) < 0 or ends[-1] != len(state["actions"]):
+            raise CheckpointError(f"the state of {self.spec.id} does not hold the actions of its episodes")
         obs, notes = expected.copy(), []
         for i, slot in enumerate(self._slots):
             episode = int(state["episode"][i])

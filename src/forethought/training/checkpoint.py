@@ -94,7 +94,7 @@ def load_latest(
         try:
             take(*load(path, like()))
         except CheckpointError as error:
-            problems.append(str(error))
+            problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
         for problem in problems:
             warn(f"{problem}; using {path.name} instead")

@@ -14,7 +14,7 @@ import numpy as np
 from forethought.agents.base import Agent
 from forethought.envs.contract import VectorEnv
 from forethought.errors import CheckpointError, EnvironmentFault, ForethoughtError, TrainingDiverged
-from forethought.stored import array, flag, require
+from forethought.stored import array, flag, named, require
 from forethought.training import checkpoint
 from forethought.training.baselines import below, described, play_baselines
 from forethought.training.config import RunConfig
@@ -58,7 +58,7 @@ class Trainer:
         self.saved = checkpoint.load_latest(self.run_dir.checkpoints, self.learner.tree, self._take, self._warn)
 
     def _take(self, tree: PyTree, host: dict[str, Any]) -> None:
-        require(host, {"counters": bool, "world": bool, "evaluating": flag, "evaluation": lambda _: True})
+        require(host, {"counters": named, "world": named, "evaluating": flag, "evaluation": lambda _: True})
         self.learner.restore(tree, host["counters"])
         obs, warnings = self.world.set_state(host["world"])
         require(host, {"obs": array(obs.shape, obs.dtype)})
