@@ -202,7 +202,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(finished, tmp_path, ho
         meta.write_text(meta.read_text()[:40])
     if how == "believed":  # env_steps 40 to 42, trained on from 42
         counters = f'"env_steps": {{"value": {checkpoint.step_of(newest)}}}'
-        assert meta.read_text().count(counters) == 1
+        assert counters in meta.read_text()
         meta.write_text(meta.read_text().replace(counters, counters.replace("60", "62")))
     if how == "foreign":
         meta.write_text(json.dumps({**json.loads(meta.read_text()), "format": 99}))
