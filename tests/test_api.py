@@ -133,7 +133,7 @@ def test_learning_can_be_put_off_until_the_world_rests(tmp_path):
     agent.save()
     assert forethought.resume_live(tmp_path / "run").learner.learned == 31
     (tmp_path / "run" / "config.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"config.json cannot be read"):
+    with pytest.raises(CheckpointError, match=r"config.json is damaged \(it is not JSON\); put it back"):
         forethought.evaluate(tmp_path / "run")
 
 

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import imageio.v3 as imageio
 import numpy as np
 import pytest
@@ -69,3 +72,32 @@ def test_an_unwritable_path_is_one_line(tmp_path, suffix):
     with pytest.raises(CheckpointError, match="cannot write") as caught:
         write_video(frames(), tmp_path / "file" / f"a{suffix}", fps=10)
     assert "\n" not in str(caught.value)
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from forethought.errors import CheckpointError
+from forethought.report.video import write_video
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+noise = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), dtype=np.uint8)
+for path in map(Path, sys.argv[1:]):
+    try:
+        print("written", write_video(noise, path))
+    except CheckpointError as error:
+        print(error)
+"""
+
+
+def test_a_video_that_the_disk_does_not_take_is_no_video(tmp_path):
+    """A limit on the size of files stands in for a full disk: ffmpeg stops in the middle of one."""
+    paths = [str(tmp_path / name) for name in ("a.mp4", "a.gif")]
+    done = subprocess.run([sys.executable, "-c", FULL, *paths], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"cannot write {path}" for path in paths]
+    assert all(line.endswith("then write the video again") for line in lines)
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []

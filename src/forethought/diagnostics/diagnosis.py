@@ -17,7 +17,7 @@ from forethought.diagnostics.store import from_json, to_json
 from forethought.diagnostics.traces import Trace
 from forethought.diagnostics.value_gap import ValueGap
 from forethought.errors import CheckpointError
-from forethought.files import write_atomically
+from forethought.files import read_object, write_atomically
 
 FORMAT = 1
 
@@ -67,12 +67,11 @@ def write_diagnosis(diagnosis: Diagnosis, verdict: list[str], path: Path) -> Pat
 
 def read_diagnosis(path: str | Path) -> Diagnosis:
     """What `write_diagnosis` wrote. Raises `CheckpointError` where it is something else."""
+    way_out = "run `forethought diagnose` again, or remove it"
+    said = read_object(Path(path), way_out=way_out)
+    if said.get("format") != FORMAT:
+        raise CheckpointError(f"{path} has format {said.get('format')!r}, this version reads {FORMAT}; {way_out}")
     try:
-        said = json.loads(Path(path).read_text())
-        if said["format"] != FORMAT:
-            raise CheckpointError(f"{path} has format {said['format']}, this version reads {FORMAT}")
         return from_json(Diagnosis, said)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); run `forethought diagnose` again, or remove it"
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} cannot be read: it is damaged, or of another version; {way_out}") from error

@@ -13,6 +13,7 @@ from typing import Any
 
 from forethought.diagnostics import Diagnosis, read_diagnosis
 from forethought.errors import CheckpointError
+from forethought.files import read_object
 from forethought.training.rundir import neighbours
 
 FORMAT = 1  # of config.json; a higher number was written by a later version
@@ -65,13 +66,14 @@ def read_run(path: Path) -> Run:
         raise CheckpointError(
             f"{str(path)!r} is not a run: it has no config.json; give one of the directories in runs/"
         )
-    config = _read_object(path / "config.json")
+    config = read_object(path / "config.json", way_out="put it back from a copy, or train again")
     if config.get("format") != FORMAT:
         raise CheckpointError(
             f"{str(path)!r} has format {config.get('format')!r}, this version reads {FORMAT}: upgrade forethought"
         )
     records, unreadable = _read_records(path / "metrics.jsonl")
-    summary = _read_object(path / "summary.json") if (path / "summary.json").is_file() else None
+    way_out = "remove it, and the report does without, or resume the run"
+    summary = read_object(path / "summary.json", way_out=way_out) if (path / "summary.json").is_file() else None
     videos = tuple(sorted(path.glob("videos/*.mp4"), key=lambda video: (video.stat().st_mtime_ns, video.name)))
     diagnosis = read_diagnosis(path / "diagnostics.json") if (path / "diagnostics.json").is_file() else None
     return Run(path, path.resolve().name, config, records, summary, videos, unreadable, diagnosis)
@@ -89,18 +91,6 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         run if names.count(run.name) == 1 else replace(run, name=f"{run.path.resolve().parent.name}/{run.name}")
         for run in runs
     ]
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{str(path)!r} is not JSON ({error}); restore the file or train again") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{str(path)!r} holds no JSON object; restore the file or train again")
-    return content
 
 
 def _read_records(path: Path) -> tuple[dict[str, list[dict[str, Any]]], tuple[int, ...]]:
