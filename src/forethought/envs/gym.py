@@ -212,10 +212,8 @@ class GymVector:
 
     def set_state(self, state: EnvState) -> tuple[np.ndarray, list[str]]:
         """Replay every slot's episode; a slot where that leads elsewhere starts a new episode and is warned of."""
-        per_slot = array((self.num_slots,), np.int64)
-        counts = dict.fromkeys(("episode", "reset_seed", "length"), per_slot)
-        there = dict.fromkeys(("actions", "obs"), lambda value: isinstance(value, np.ndarray))
-        require(state, counts | there, f"the state of {self.spec.id}")
+        where, names = f"the state of {self.spec.id}", ("obs", "actions", "episode", "reset_seed", "length")
+        require(state, dict.fromkeys(names, lambda value: isinstance(value, np.ndarray)), where)
         expected = state["obs"]
         shape = (self.num_slots, *item_shape(self.codec.obs))
         if expected.shape != shape:
@@ -223,13 +221,14 @@ class GymVector:
                 f"the state of {self.spec.id} has observations of shape {expected.shape}, these slots need {shape}; "
                 "make the environment with the seeds and env_kwargs that the state was saved with"
             )
+        require(state, dict.fromkeys(names[2:], array((self.num_slots,), np.int64)), where)
         for slot, episode in zip(self._slots, state["episode"], strict=True):
             slot.episode = int(episode)
         if not np.array_equal(self._reset_seeds(), state["reset_seed"]):
             raise CheckpointError(f"the state of {self.spec.id} was saved with other seeds; make it with those")
         ends = np.cumsum(state["length"])
         if np.min(state["length"]) < 0 or ends[-1] != len(state["actions"]):
-            raise CheckpointError(f"the state of {self.spec.id} does not hold the actions of its episodes")
+            raise CheckpointError(f"{where} does not hold the actions of its episodes")
         obs, notes = expected.copy(), []
         for i, slot in enumerate(self._slots):
             episode = int(state["episode"][i])

@@ -118,7 +118,7 @@ def _read_records(path: Path) -> tuple[dict[str, list[dict[str, Any]]], tuple[in
 def _parse(line: str) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
         return None
