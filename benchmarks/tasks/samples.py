@@ -1,6 +1,11 @@
-"""Environment steps that each algorithm needs to a stated return: "ten times fewer samples", measured."""
+"""Environment steps that each algorithm needs to a stated return: "ten times fewer samples", measured.
+
+SAC, which the others are held against, gets what MBPO gets: its random steps, its target entropy, and evaluations as
+close together.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +14,7 @@ from benchmarks.results import Check, Result, times_fewer
 from benchmarks.tasks.common import Request, Summary, Training, described, trained
 from benchmarks.tasks.control import LIGHT, ONCE, planned_trials
 from forethought import statistics
+from forethought.agents.catalog import find_preset
 from forethought.report.read import Run
 
 _RECENT = 2  # trials in a row whose mean has to reach the return: one may be luck
@@ -20,10 +26,18 @@ def samples(env: str, goal: float, steps: dict[str, int], name: str, planners: M
 
     ``planners``: the settings of those that plan.
     """
+    every = max(50, min(budget for algorithm, budget in steps.items() if algorithm not in planners) // 80)
+    options = {a: {**ONCE, "agent": planners[a]} if a in planners else evaluated(a, env, every) for a in steps}
 
     def measure(asked: Request) -> Result:
         details = {
-            algorithm: asked.kept.get(algorithm) or _trained(algorithm, env, goal, budget, asked, planners)
+            algorithm: asked.kept.get(algorithm)
+            or _trained(
+                Training(algorithm, algorithm, env, budget, asked.seeds, options[algorithm]),
+                goal,
+                asked,
+                planner=algorithm in planners,
+            )
             for algorithm, budget in steps.items()
         }
         sac = details["sac"]["iqm"]
@@ -39,24 +53,39 @@ def samples(env: str, goal: float, steps: dict[str, int], name: str, planners: M
     return measure
 
 
-def _trained(
-    algorithm: str, env: str, goal: float, budget: int, asked: Request, planners: Mapping[str, Summary]
-) -> Summary:
-    every = max(50, budget // 80)
+def evaluated(algorithm: str, env: str, every: int) -> dict[str, Any]:
+    """The options of an algorithm that is judged by its evaluations."""
     options: dict[str, Any] = {"eval_every": every, "log_every": every}
-    if algorithm in planners:
-        options = {**ONCE, "agent": planners[algorithm]}
+    return {**options, "agent": shared_settings(env)} if algorithm == "sac" else options
+
+
+def shared_settings(env: str) -> dict[str, Any]:
+    """Of MBPO's preset for the environment, what SAC has too: the random steps, and how the policy learns."""
+    settings = find_preset("mbpo", None, env)[1]
+    of_policy = {name.removeprefix("sac."): value for name, value in settings.items() if name.startswith("sac.")}
+    return {"random_steps": settings["random_steps"], **of_policy}
+
+
+def _trained(longest: Training, goal: float, asked: Request, *, planner: bool) -> Summary:
     for share in _SHARES:
-        training = Training(algorithm, algorithm, env, int(share * budget), asked.seeds, options)
+        training = replace(longest, steps=int(share * longest.steps))
         run = trained(training, asked.runs, or_longer=True)
-        found = first_steps(run, asked.seeds, goal, planner=algorithm in planners)
+        found = first_steps(run, asked.seeds, goal, planner=planner)
         if np.all(np.isfinite(found)):
             break
     return {
         **described(run, training),
         "goal": goal,
-        "budget": budget,
-        "first_step": [None if np.isinf(step) else step for step in found],
+        "budget": longest.steps,
+        "random_steps": run.config["agent"]["random_steps"],
+        **counted(found),
+    }
+
+
+def counted(found: np.ndarray) -> Summary:
+    """The step of each seed, and over seeds; None where it is infinite."""
+    return {
+        "first_step": [_or_none(step) for step in found],
         "iqm": _or_none(statistics.iqm(found)),
         "interval": [_or_none(end) for end in statistics.bootstrap_interval(found, statistics.iqm)],
     }
@@ -68,10 +97,10 @@ def _or_none(step: Any) -> float | None:
 
 
 def first_steps(run: Run, seeds: int, goal: float, *, planner: bool) -> np.ndarray:
-    """The environment step at which each seed first reached the goal; infinite where it never did.
+    """The environment step by which each seed first reached the goal; infinite where it never did.
 
-    By its evaluations. Agents that act alike when judged are judged by their training: at the step where the first of
-    two trials in a row began whose mean reaches the goal.
+    By its evaluations. Agents that act alike when judged are judged by their training, in the course of which their
+    models go on learning: at the end of the first of two trials in a row whose mean reaches the goal.
     """
     if not planner:
         points = [(record["env_steps"], np.mean(record["return"], axis=1)) for record in run.of("eval")]
@@ -82,6 +111,6 @@ def first_steps(run: Run, seeds: int, goal: float, *, planner: bool) -> np.ndarr
     for seed, trials in enumerate(planned_trials(run, seeds)):
         for i in range(len(trials) - _RECENT + 1):
             if np.mean([trial["return"] for trial in trials[i : i + _RECENT]]) >= goal:
-                found[seed] = trials[i]["env_steps"] - trials[i]["length"]
+                found[seed] = trials[i]["env_steps"]
                 break
     return found

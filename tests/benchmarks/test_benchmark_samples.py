@@ -8,9 +8,13 @@ import pytest
 from benchmarks import results
 from benchmarks.learning import _kept
 from benchmarks.tables import samples as samples_table
+from benchmarks.tasks import TASKS
 from benchmarks.tasks.common import Request
 from benchmarks.tasks.control import planned_trials
 from benchmarks.tasks.samples import first_steps
+from forethought.api import configure
+
+LABELS = ("sac", "mbpo", "pets", "poplin-a")
 
 
 class Records:
@@ -40,16 +44,43 @@ def test_the_first_evaluation_whose_mean_reaches_the_goal_counts():
     assert first_steps(run, 3, 10.0, planner=False).tolist() == [50.0, 100.0, np.inf]
 
 
-def test_planners_count_from_the_beginning_of_the_first_two_good_trials():
-    """The trial of 12 at step 150 is alone; those that end at 220 and 260 have a mean of 10, and begin at 180."""
+def test_planners_count_to_the_end_of_the_first_of_two_good_trials():
+    """The trial of 12 at step 150 is alone; those that end at 220 and 260 have a mean of 10.
+
+    The model goes on learning in the first of them, so that it is not known before step 220.
+    """
     good = [episode(150, 40, 12.0), episode(180, 30, 1.0), episode(220, 40, 8.0), episode(260, 40, 12.0)]
     never = [episode(150, 40, 1.0, seed=1), episode(190, 40, 12.0, seed=1)]
-    assert first_steps(Records(*good, *never), 2, 10.0, planner=True).tolist() == [180.0, np.inf]
+    assert first_steps(Records(*good, *never), 2, 10.0, planner=True).tolist() == [220.0, np.inf]
 
 
 def test_trials_that_began_with_random_actions_do_not_count():
     run = Records(episode(90, 90, 50.0), episode(130, 40, 60.0), episode(170, 40, 1.0), episode(140, 40, 2.0, seed=1))
     assert [[trial["return"] for trial in of_seed] for of_seed in planned_trials(run, 2)] == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("samples_")])
+def test_sac_has_the_random_steps_the_target_entropy_and_the_evaluations_of_mbpo(tmp_path, monkeypatch, name):
+    """As the runs would be configured: nothing that both have may differ, but for what was not set for MBPO either."""
+    made = {}
+
+    class Asked(Exception):
+        pass
+
+    def configured(training, folder, **_):
+        made[training.label] = configure(training.algorithm, training.env, steps=training.steps, **training.options)
+        raise Asked
+
+    monkeypatch.setattr(sys.modules[first_steps.__module__], "trained", configured)
+    anything = {"iqm": 1.0}
+    for label in ("sac", "mbpo"):
+        with pytest.raises(Asked):
+            TASKS[name].run(Request(tmp_path, 5, 10, {other: anything for other in LABELS if other != label}))
+    sac, mbpo = made["sac"], made["mbpo"]
+    shared = set(mbpo.agent["sac"]) | {"random_steps"}
+    assert {key: sac.agent[key] for key in shared} == {**mbpo.agent["sac"], "random_steps": mbpo.agent["random_steps"]}
+    assert sac.agent["target_entropy"] is not None
+    assert (sac.eval_every, sac.eval_episodes) == (mbpo.eval_every, mbpo.eval_episodes)
 
 
 def test_runs_that_are_kept_are_not_made_anew(tmp_path, monkeypatch):
@@ -59,7 +90,7 @@ def test_runs_that_are_kept_are_not_made_anew(tmp_path, monkeypatch):
     made = []
     task = sys.modules[first_steps.__module__]
     monkeypatch.setattr(task, "_trained", lambda name, *_: made.append(name) or {"iqm": 200.0})
-    measure = task.samples("Pole-v0", 9.0, {"sac": 10, "mbpo": 10}, "samples_pole")
+    measure = task.samples("Pendulum-v1", 9.0, {"sac": 10, "mbpo": 10}, "samples_pole")
     result = measure(Request(tmp_path, 1, 10, _kept(path, "samples_pole", ["mbpo"], "this")))
     assert made == ["mbpo"]
     assert result.checks[0].value == 20.0
