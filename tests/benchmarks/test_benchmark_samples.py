@@ -89,7 +89,7 @@ def test_runs_that_are_kept_are_not_made_anew(tmp_path, monkeypatch):
     results.write(path, [{"name": "samples_pole", "details": runs, "command": "this"}])
     made = []
     task = sys.modules[first_steps.__module__]
-    monkeypatch.setattr(task, "_trained", lambda name, *_: made.append(name) or {"iqm": 200.0})
+    monkeypatch.setattr(task, "_trained", lambda run, *_, **__: made.append(run.label) or {"iqm": 200.0})
     measure = task.samples("Pendulum-v1", 9.0, {"sac": 10, "mbpo": 10}, "samples_pole")
     result = measure(Request(tmp_path, 1, 10, _kept(path, "samples_pole", ["mbpo"], "this")))
     assert made == ["mbpo"]
