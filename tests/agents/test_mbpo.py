@@ -84,9 +84,9 @@ def test_the_first_fit_comes_no_later_than_the_first_update(random_steps):
 
 @pytest.fixture(scope="module")
 def rolled_out():
-    """Rollouts of lengths that grow from 1 to 3 while the ring is watched."""
+    """Rollouts of lengths that grow from 1 to 3, of which two epochs are kept, while the ring is watched."""
     settings = {"schedule.start": 10, "schedule.end": 30, "schedule.last": 3, "rollouts_per_step": 2, "model_every": 4}
-    agent = small.make_agent("mbpo", SPEC, **settings, epoch_steps=8)
+    agent = small.make_agent("mbpo", SPEC, **settings, epoch_steps=8, retain=2)
     state, replay, seen = agent.init(key=jax.random.key(0)), lived(40), []
     rollout = jax.jit(agent.rollout)
     for step in (8, 12, 16, 20, 24, 28, 32, 36):
@@ -96,16 +96,17 @@ def rolled_out():
     return agent, replay, seen
 
 
-def test_the_ring_holds_an_epoch_of_rollouts_of_the_present_length(rolled_out):
+def test_the_ring_holds_the_retained_epochs_of_rollouts_of_the_present_length(rolled_out):
     agent, _, seen = rolled_out
     assert agent.config.rollouts == 8
-    assert seen[0][2].capacity == 2 * 8 * 3
+    assert seen[0][2].capacity == 2 * 2 * 8 * 3
     for step, info, imagined in seen:
         length = {8: 1, 12: 1, 16: 1, 20: 1, 24: 2, 28: 2}.get(step, 3)  # as it is where the epoch of 8 steps began
         assert info["rollout_length"] == length
-        assert int(imagined.limit) == 2 * 8 * length
+        assert int(imagined.limit) == 2 * 2 * 8 * length
         assert info["rollout_steps"] <= length
-    assert int(seen[1][2].size) <= 16
+    # Rollouts of one step never end early: 8 of them at steps 8, 12, 16 and 20, which are two epochs.
+    assert [int(imagined.size) for _, _, imagined in seen[:4]] == [8, 16, 24, 32]
 
 
 def test_rollouts_branch_off_real_states_and_are_never_truncated(rolled_out):

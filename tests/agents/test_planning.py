@@ -10,7 +10,6 @@ import pytest
 
 import small
 from forethought.agents.catalog import find
-from forethought.agents.control.pets import PETSConfig
 from forethought.agents.control.planning import CEMConfig, PlanningAgent
 from forethought.agents.ensemble import reward_disagreement
 from forethought.errors import UsageError
@@ -24,15 +23,6 @@ SPEC = EnvSpec("toy", Box((1,)), Box((1,)))
 KNOWN = EnvSpec("forethought/DoubleIntegrator-v0", Box((2,)), Box((1,)))
 PLANNERS = ("random-shooting", "cem", "icem", "mppi", "pets")
 SMALL = {"model_hidden": (8,), "horizon": 3, "search.population": 200, "search.elites": 20}
-
-
-def test_pets_is_that_of_the_official_code_for_its_cartpole():
-    c = PETSConfig()
-    assert (c.horizon, c.particles, c.propagation, c.members, c.elites) == (25, 20, "ts_inf", 5, 5)
-    assert (c.search.population, c.search.elites, c.search.iterations, c.search.momentum) == (400, 40, 5, 0.1)
-    assert (c.model_hidden, c.fit.max_epochs, c.fit.batch_size, c.fit.holdout_ratio) == ((500,) * 3, 5, 32, 0.0)
-    assert (c.model_every, c.random_steps) == (200, 200)  # a trial
-    assert c.fit.weight_decay == (1e-4, 2.5e-4, 2.5e-4, 5e-4)
 
 
 @pytest.mark.parametrize("name", PLANNERS)
@@ -165,6 +155,28 @@ def test_impossible_settings_are_refused(name, settings, words):
         from_dict(find(name).load()[1], settings)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("pets", {"members": 7}, "7 members and 5 elites"),  # PETS holds nothing out
+        ("cem", {"fit.holdout_ratio": 0.0, "elites": 2}, "5 members and 2 elites"),
+        ("mbpo", {"fit.holdout_ratio": 0.0}, "7 members and 5 elites"),
+    ],
+)
+def test_elites_are_not_simply_the_first_where_nothing_is_held_out_to_choose_them_by(name, settings, said):
+    config = find(name).load()[1]
+    with pytest.raises(UsageError) as error:
+        from_dict(config, settings)
+    members = said[0]
+    assert str(error.value) == (
+        f"there are {said}, and nothing is held out to choose them by; set elites to {members}, or fit.holdout_ratio "
+        "above 0, such as 0.2"
+    )
+    assert from_dict(config, {**settings, "fit.holdout_ratio": 0.2}).fit.holdout_ratio == 0.2
+    every = {"elites": int(members), **({"particles": 21} if name == "pets" else {})}  # a multiple of 7
+    assert from_dict(config, {**settings, **every}).elites == int(members)
 
 
 @pytest.mark.parametrize("name", ["cem", "icem", "pets"])

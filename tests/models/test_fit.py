@@ -12,12 +12,16 @@ from forethought.models import fit as fit_module
 from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import (
     FitConfig,
+    Weights,
     begin,
     finish,
     fit,
     gaussian_nll,
     init,
+    loss,
+    make_batch,
     proceed,
+    update,
 )
 from forethought.models.holdout import is_held_out
 from forethought.replay import ring
@@ -216,6 +220,25 @@ def test_the_optimizer_goes_on_from_fit_to_fit(short_fit):
     for fits in (1, 2):
         state, _ = short_fit(state, replay, key=jax.random.key(fits))
         assert int(state.opt_state[0].count) == fits * 3 * n_batches
+
+
+def norms(of: Weights) -> np.ndarray:
+    """Of three members and of the bounds: the four norms that are cut apart."""
+    of_members = [np.asarray(x).reshape(3, -1) for x in jax.tree.leaves(of.members)]
+    of_bounds = np.concatenate([of.max_logvar, of.min_logvar])
+    return np.append(np.linalg.norm(np.concatenate(of_members, axis=1), axis=1), np.linalg.norm(of_bounds))
+
+
+@pytest.mark.parametrize("limit", [0.05, 1e6])
+def test_the_gradient_of_an_update_is_cut(limit):
+    """After one step the first moment of Adam is a tenth of what is left of the gradient."""
+    config, model = FitConfig(max_gradient=limit, weight_decay=(0.0,)), ensemble(hidden=(4,))
+    batch = make_batch(model, jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), full_ring(8).data))
+    weights = weights_of(model)
+    _, (adam, *_), _ = update(weights, init(model, config).opt_state, model, batch, config)
+    uncut = norms(jax.grad(lambda w: loss(w, model, batch, config)[0])(weights))
+    assert np.all(uncut[:3] > 1.0)
+    np.testing.assert_allclose(norms(adam.mu), 0.1 * np.minimum(uncut, limit), rtol=1e-4)
 
 
 def test_every_member_trains_on_one_fixed_resample_of_its_own(monkeypatch):

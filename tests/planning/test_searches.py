@@ -184,12 +184,20 @@ def test_mppi_moves_smoothly_away_from_the_decision_before():
     np.testing.assert_allclose(carry.before, [[0.3]], atol=1e-6)
 
 
-def test_mppi_is_rough_at_a_beta_of_one():
+def test_mppi_cuts_to_the_bounds_what_has_been_smoothed():
+    """3 / 2 from a mean of 3, and half of that after a mean of 0: what is cut to 1 does not enter the next decision."""
+    search = MPPI(8, 1, std=1e-8, beta=0.5)
+    found, _ = searched(search, watched()[0], np.array([3.0, 0.0])[None, :, None])
+    np.testing.assert_allclose(found.decisions[0, :, 0], [1.0, 0.75], atol=1e-6)
+
+
+def test_mppi_is_rough_at_a_beta_of_one_and_its_noise_is_normal():
     objective, seen = watched()
     searched(MPPI(4000, 1, std=0.2, beta=1.0), objective, np.zeros((1, 4, 1)))
     x = seen[0][0, :, :, 0]
     assert abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1]) < 0.05
-    np.testing.assert_allclose(x.std(axis=0), 0.8796 * 0.2, rtol=0.05)
+    np.testing.assert_allclose(x.std(axis=0), 0.2, rtol=0.05)
+    assert np.mean(np.abs(x) > 2 * 0.2) == pytest.approx(0.0455, abs=0.008)  # of 16,000: +- 5 standard errors
 
 
 def test_random_shooting_takes_the_best_of_uniform_plans():

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from forethought.agents.base import Phase
-from forethought.errors import require_within
+from forethought.errors import UsageError, require_within
 from forethought.models.ensemble import Ensemble, Precision, Propagation
 from forethought.models.fit import FitConfig, FitState, fit
 from forethought.models.fit import init as init_fit
@@ -32,7 +32,7 @@ class EnsembleConfig:
     members: int = 7
     """Networks in the ensemble."""
     elites: int = 5
-    """Members with the least hold-out error, which imagination uses."""
+    """Members with the least hold-out error, which imagination uses; all of them where nothing is held out."""
     model_hidden: tuple[int, ...] = (200, 200, 200, 200)
     """Widths of the hidden layers of each member."""
     precision: Precision = "float32"
@@ -48,6 +48,11 @@ class EnsembleConfig:
             require_within(name, getattr(self, name), 1)
         require_within("random_steps", self.random_steps, 0)
         require_within("elites", self.elites, 1, self.members)
+        if self.fit.holdout_ratio == 0.0 and self.elites < self.members:
+            raise UsageError(
+                f"there are {self.members} members and {self.elites} elites, and nothing is held out to choose them "
+                f"by; set elites to {self.members}, or fit.holdout_ratio above 0, such as 0.2"
+            )
 
 
 class EnsembleLearner:

@@ -41,7 +41,8 @@ class FitConfig:
     max_gradient: float = 20.0
     """Norm to which the gradient of each member is cut (ours: the official code cuts nothing; docs/decisions/0004)."""
     holdout_ratio: float = 0.2
-    """Share of the transitions that no member trains on; 0: every fit takes max_epochs and keeps the last weights."""
+    """Share of the transitions that no member trains on; 0: every fit takes max_epochs and keeps the last weights, and
+    all members are elites."""
     max_holdout: int = 5000
     """Transitions held out at most."""
     patience: int = 5

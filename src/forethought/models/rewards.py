@@ -1,8 +1,9 @@
 """What the standard tasks pay, as functions of (obs, action, next obs), for those who may use that knowledge.
 
 Actions are the agent's, in [-1, 1]; what lies outside is clipped, as it is on its way to the environment. The rewards
-are those of the Gymnasium source of each task with default arguments, and those of our own tasks. A reward that is
-not a function of these three arguments is not listed.
+are those of the Gymnasium source of each task with default arguments, and those of our own tasks: most are of the
+state before the step, where the code of PETS judges the one after it. A reward that is not a function of these three
+arguments is not listed.
 """
 
 from collections.abc import Callable

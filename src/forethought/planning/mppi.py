@@ -26,8 +26,9 @@ class MPPI:
     """MPPI with samples that are smooth in time, as in the code of PDDM (Nagabandi et al. 2019, arXiv 1909.11652).
 
     (Their paper smooths the noise alone; their code and mbrl-lib smooth the decisions, mean and all.)
-    ``x_t = beta (mean_t + noise_t) + (1 - beta) x_{t-1}``; the new mean is the average of the samples, weighted by
-    ``exp((value - max) / temperature)``. Defaults are those of mbrl-lib for HalfCheetah.
+    ``x_t = beta (mean_t + noise_t) + (1 - beta) x_{t-1}`` with normal noise, cut to the bounds when all are there; the
+    new mean is the average of the samples, weighted by ``exp((value - max) / temperature)``. Defaults are those of
+    mbrl-lib for HalfCheetah.
     """
 
     population: int = 350
@@ -85,13 +86,13 @@ class MPPI:
 
     def _draw(self, mean: Array, before: Array, guide: Guide, key: Key) -> Float[Array, "n p s d"]:
         n, s, d = mean.shape
-        noise = self.std * jax.random.truncated_normal(key, -2.0, 2.0, (s, n, self.population, d))
+        noise = self.std * jax.random.normal(key, (s, n, self.population, d))
         wanted = jnp.moveaxis(mean, 1, 0)[:, :, None] + noise
 
         def smooth(last: Array, now: Array) -> tuple[Array, Array]:
-            x = jnp.clip(self.beta * now + (1.0 - self.beta) * last, guide.low, guide.high)
+            x = self.beta * now + (1.0 - self.beta) * last
             return x, x
 
         start = jnp.broadcast_to(before[:, None], wanted.shape[1:])
         _, x = jax.lax.scan(smooth, start, wanted)
-        return jnp.moveaxis(x, 0, 2)
+        return jnp.clip(jnp.moveaxis(x, 0, 2), guide.low, guide.high)
