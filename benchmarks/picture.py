@@ -18,10 +18,14 @@ from forethought.report.lines import add_band, add_mean_and_seeds
 from forethought.report.series import Series
 from forethought.report.style import FONT, MUTED, figure, pen
 
-# Panel, and the curves in it: result, run in it, name and pen of the line.
+# Panel, and the curves in it: result, run in it, name and pen of the line. SAC is the one that has MBPO's random steps
+# and target entropy.
 PANELS: dict[str, tuple[tuple[str, str, str, int], ...]] = {
-    "Pendulum-v1": (("mbpo_pendulum", "mbpo", "MBPO", 0), ("sac_pendulum", "sac", "SAC", 1)),
-    "InvertedPendulum-v5": (("mbpo_inverted_pendulum", "mbpo", "MBPO", 0),),
+    "Pendulum-v1": (("mbpo_pendulum", "mbpo", "MBPO", 0), ("samples_pendulum", "sac", "SAC", 1)),
+    "InvertedPendulum-v5": (
+        ("mbpo_inverted_pendulum", "mbpo", "MBPO", 0),
+        ("samples_inverted_pendulum", "sac", "SAC", 1),
+    ),
     "Hopper-v5": (("mbpo_hopper", "mbpo", "MBPO", 0),),
 }
 _HEIGHT, _PANEL_WIDTH = 340, 400
@@ -48,7 +52,8 @@ def picture(found: Mapping[tuple[str, str], Mapping[str, Any]], panels: Sequence
     filled = {env: curves for env in panels if (curves := _curves(found, env))}
     if not filled:
         return None
-    drawn = make_subplots(cols=len(filled), subplot_titles=list(filled), horizontal_spacing=0.09)
+    titles = [f"{env}, {_seeds(curves)}" for env, curves in filled.items()]
+    drawn = make_subplots(cols=len(filled), subplot_titles=titles, horizontal_spacing=0.09)
     style = figure("environment steps", "", _HEIGHT).layout
     drawn.update_layout(
         template="none",
@@ -91,6 +96,12 @@ def _curves(found: Mapping[tuple[str, str], Mapping[str, Any]], env: str) -> lis
             steps, wall = (np.array(held[key], dtype=float) for key in ("env_steps", "wall_s"))
             curves.append((name, Series(steps, wall, values), index))
     return curves
+
+
+def _seeds(curves: Sequence[tuple[str, Series, int]]) -> str:
+    """How many seeds stand behind each curve of a panel."""
+    counts = sorted({points.values.shape[1] for _, points, _ in curves})
+    return f"{' and '.join(map(str, counts))} seed{'s' if counts[-1] > 1 else ''}"
 
 
 def _add(drawn: go.Figure, column: int, name: str, points: Series, index: int, *, shown: bool) -> None:

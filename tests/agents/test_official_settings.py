@@ -1,6 +1,6 @@
-"""What the papers and their authors' code set, as one table, written down apart from the settings that it is held against.
+"""What the papers and their authors' code set, as one table, apart from the settings that are held against it.
 
-Changing a default or a preset is changing a number that results depend on: it is to be changed here too, with its source.
+Results depend on these numbers: who changes a default or a preset changes it here too, with its source.
 """
 
 import pytest

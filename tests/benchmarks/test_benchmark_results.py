@@ -1,6 +1,7 @@
 """What benchmarks write, and the page and the picture made of it."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -72,6 +73,36 @@ def test_the_page_says_what_is_met_and_by_how_much_not():
     assert "not measured yet" in unmeasured
 
 
+def test_the_page_begins_with_what_is_met_and_what_is_not():
+    found = {("speed", "sac_update"): results.stamped(example(51.0))}
+    found["speed", "plan_small"] = {
+        **results.stamped(example(43.1)),
+        "command": "python -m benchmarks.speed plan_small",
+        "checks": [
+            {**asdict(Check("one", 4.0, 5.0, "ms", "at most")), "met": True},
+            {**asdict(Check("two", 6.0, 5.0, "ms", "at most")), "met": False},
+            {**asdict(Check("three", None, 5.0, "ms", "at most")), "met": None},
+        ],
+    }
+    lines = tables.page(found).splitlines()[2:7]
+    assert lines == [
+        "In short: 2 of 4 numbers meet their targets.",
+        "",
+        "- Met in speed (`python -m benchmarks.speed NAME`): `sac_update` 51 % (at least 50 %).",
+        "- Short: two: 6 ms (at most 5 ms), and 1 more (`python -m benchmarks.speed plan_small`).",
+        "",
+    ]
+    assert tables.summary({}) == ""
+
+
+def test_the_summary_of_what_was_measured_is_about_ten_lines():
+    assert len(tables.summary(results.read_folder()).strip().splitlines()) <= 12
+
+
+def test_the_page_is_the_one_of_the_results():
+    assert tables.page(results.read_folder()) == (results.ROOT / "docs" / "benchmarks.md").read_text()
+
+
 def test_the_page_lists_every_benchmark():
     assert set(tables.SPEED) == set(WORKLOADS)
     assert set(tables.LEARNING) == set(TASKS)
@@ -93,11 +124,12 @@ def test_the_picture_has_a_panel_for_each_environment_with_a_curve():
     from benchmarks.picture import picture
 
     curve = {"env_steps": [0, 10], "wall_s": [0.0, 1.0], "returns": [[1.0, 2.0], [3.0, None]]}
+    alone = {**curve, "returns": [[1.0], [3.0]]}
     found = {
         ("learning", "mbpo_pendulum"): {"details": {"mbpo": {"curve": curve}}},
-        ("learning", "mbpo_hopper"): {"details": {"mbpo": {"curve": curve}}},
+        ("learning", "mbpo_hopper"): {"details": {"mbpo": {"curve": alone}}},
     }
     drawn = picture(found, ["Pendulum-v1", "InvertedPendulum-v5", "Hopper-v5"])
-    assert [note.text for note in drawn.layout.annotations] == ["Pendulum-v1", "Hopper-v5"]
+    assert [note.text for note in drawn.layout.annotations] == ["Pendulum-v1, 2 seeds", "Hopper-v5, 1 seed"]
     assert [trace.name for trace in drawn.data if trace.showlegend] == ["MBPO"]
     assert picture({}, ["Pendulum-v1"]) is None

@@ -11,7 +11,7 @@ from benchmarks.tables import samples as samples_table
 from benchmarks.tasks import TASKS
 from benchmarks.tasks.common import Request
 from benchmarks.tasks.control import planned_trials
-from benchmarks.tasks.samples import first_steps
+from benchmarks.tasks.samples import first_steps, samples
 from forethought.api import configure
 
 LABELS = ("sac", "mbpo", "pets", "poplin-a")
@@ -100,6 +100,15 @@ def test_runs_that_are_kept_are_not_made_anew(tmp_path, monkeypatch):
         _kept(path, "samples_pole", ["mbpo"], "this --seeds 2")
 
 
+@pytest.mark.parametrize(
+    ("pets", "value", "met", "words"), [(500.0, 2.0, True, ""), (None, 0.0, False, ", which never gets there")]
+)
+def test_an_algorithm_that_never_gets_there_is_short_of_its_target(tmp_path, pets, value, met, words):
+    measure = samples("Pendulum-v1", 9.0, {"sac": 10, "pets": 10}, "samples_pole")
+    (check,) = measure(Request(tmp_path, 1, 10, {"sac": {"iqm": 1000.0}, "pets": {"iqm": pets}})).checks
+    assert (check.what, check.value, check.met) == (f"steps of SAC over those of pets{words}", value, met)
+
+
 @pytest.mark.parametrize(("iqm", "mean", "fewer"), [(500.0, "500", "4"), (None, "never", "-")])
 def test_the_table_says_how_many_seeds_got_there_and_how_much_sooner_than_sac(iqm, mean, fewer):
     def run(iqm, steps):
@@ -110,10 +119,11 @@ def test_the_table_says_how_many_seeds_got_there_and_how_much_sooner_than_sac(iq
             "env": "E-v0",
             "goal": -200.0,
             "budget": 3000,
+            "random_steps": 200,
         }
 
     details = {"sac": run(2000.0, [2000, 2000]), "pets": run(iqm, [500, None])}
     page = samples_table({("learning", "samples_e"): {"details": details}})
-    assert f"| E-v0, -200 | pets | {mean} | 400 to never | 1 of 2 | {fewer} | 3,000 |" in page
+    assert f"| E-v0, -200 | pets | {mean} | 400 to never | 1 of 2 | {fewer} | 200 | 3,000 |" in page
     said = "4 times fewer than SAC (1 of 1" if iqm else "no times fewer than SAC (0 of 1"
     assert f"pets {said} environments)." in page

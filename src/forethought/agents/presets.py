@@ -39,7 +39,7 @@ def _official(env: str, source: str, *, target_entropy: float, rollouts: tuple[i
 # It lets the policy act from step 500 on, and learn when an episode of 1000 steps would fit into the replay
 # (``min_pool_size`` in ``examples/development/base.py``); the other tasks explore for longer than that.
 _OFFICIAL_PENDULUM = (
-    "official, but that the policy learns from the first fit on, at step 500, and there from step 1000 on"
+    "official, but that the policy learns from step 500 on, with the first fit, and there from step 1000 on"
 )
 
 MBPO_PRESETS: dict[str, Preset] = {

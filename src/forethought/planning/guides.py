@@ -123,8 +123,8 @@ class Proposals(_OfPolicy):
     """POPLIN-A-Init (Wang & Ba 2019, arXiv 1906.08649, section 4.1): plans go out from the actions of a policy.
 
     ``a_t = clip(a'_t + x_t)``, with a'_0, a'_1, ... what the policy would do by the model from the state of the search
-    on: a sequence, which is not thought over in the states that x leads to. The paper does not bound x; beyond the bounds
-    here it would change nothing, since actions are cut (`CEM` narrows its samples near them).
+    on: a sequence, which is not thought over in the states that x leads to. The paper does not bound x; beyond the
+    bounds here it would change nothing, since actions are cut (`CEM` narrows its samples near them).
     """
 
     low: float = eqx.field(static=True, default=-2.0)  # from one end of the action's range to the other
