@@ -100,8 +100,8 @@ def summary(found: Found) -> str:
         if met_by:
             lines.append(f"- Met in {kind} (`python -m benchmarks.{kind} NAME`): {', '.join(met_by)}.")
     if gains := sample_gains(found):
-        names = " ".join(name for _, name in found if name.startswith("samples_"))
-        lines.append(f"- Steps to a return (`python -m benchmarks.learning {names}`): {_gains(gains)}.")
+        tasks = " ".join(name for _, name in found if name.startswith("samples_"))
+        lines.append(f"- Steps to a return (`python -m benchmarks.learning {tasks}`): {_gains(gains)}.")
     return "\n".join([*lines, *short, ""])
 
 
