@@ -185,10 +185,11 @@ def test_mppi_moves_smoothly_away_from_the_decision_before():
 
 
 def test_mppi_cuts_to_the_bounds_what_has_been_smoothed():
-    """3 / 2 from a mean of 3, and half of that after a mean of 0: what is cut to 1 does not enter the next decision."""
-    search = MPPI(8, 1, std=1e-8, beta=0.5)
-    found, _ = searched(search, watched()[0], np.array([3.0, 0.0])[None, :, None])
-    np.testing.assert_allclose(found.decisions[0, :, 0], [1.0, 0.75], atol=1e-6)
+    """6 / 4 is cut to 1, and does not enter the next decision as that: -1 / 4 + 3 / 4 of 1.5."""
+    objective, seen = watched()
+    found, _ = searched(MPPI(8, 1, std=1e-8, beta=0.25), objective, np.array([6.0, -1.0])[None, :, None])
+    np.testing.assert_allclose(found.decisions[0, :, 0], [1.0, 0.875], atol=1e-6)
+    np.testing.assert_allclose(seen[0][0, :, :, 0], [[1.0, 0.875]] * 8, atol=1e-6)  # what is judged is cut as well
 
 
 def test_mppi_is_rough_at_a_beta_of_one_and_its_noise_is_normal():
