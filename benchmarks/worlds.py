@@ -211,14 +211,6 @@ def _hover(obs: np.ndarray) -> float:
     return 50.0 * (12_000.0 / obs[2]) ** 2 + 0.06 * (1000.0 - obs[0]) - 0.08 * obs[1]
 
 
-def _swing_up(obs: np.ndarray) -> float:
-    """Energy first (Åström & Furuta 2000), then a spring."""
-    cosine, sine, speed = obs
-    if cosine > 0.9:
-        return -10.0 * np.arctan2(sine, cosine) - 2.0 * speed
-    return 2.0 * np.sign(speed) if speed**2 / 6.0 + 5.0 * cosine < 5.0 else -2.0 * np.sign(speed)
-
-
 _STEPS: dict[type[_Plant], int] = {House: 96, KelvinHouse: 100, Tanks: 200, Cart: 100, Reactor: 100, Drone: 200}
 for _class, _limit in _STEPS.items():
     gymnasium.register(f"{_class.__name__}-v0", entry_point=f"{__name__}:{_class.__name__}", max_episode_steps=_limit)
@@ -230,5 +222,4 @@ WORLDS: dict[str, World] = {
     "cart": World("benchmarks.worlds:Cart-v0", _damped_spring),
     "reactor": World("benchmarks.worlds:Reactor-v0", _jacket),
     "drone": World("benchmarks.worlds:Drone-v0", _hover),
-    "pendulum": World("Pendulum-v1", _swing_up),
 }

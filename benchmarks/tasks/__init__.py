@@ -35,7 +35,7 @@ TASKS: dict[str, Task] = {
     "mbpo_inverted_pendulum": Task(continuous.mbpo_inverted_pendulum, 5000, 5),
     "warm_start": Task(warm_start, 750, 10),
     "impacts": Task(impacts, 2000, 3),
-    "own_worlds": Task(own_worlds, 1500, 5),
+    "own_worlds": Task(own_worlds, 1000, 5),
     "calibration_pendulum": Task(calibration_pendulum, 2000, 5),
     "cem_oracle": Task(control.cem_oracle, 200, 5),
     "pets_cartpole": Task(control.pets_cartpole, 1450, 3),

@@ -44,17 +44,17 @@ def test_planners_and_sac_fit_theirs():
     assert (pets["random_steps"], pets["model_every"]) == (100, 50)
     pets, plain = (flatten(configure("pets", HOUSE, steps=3000, preset=name).agent) for name in (None, "none"))
     changed = {name: value for name, value in pets.items() if value != plain[name]}
-    assert changed == {"fit.beta": 0.5, "fit.select": "geometric"}  # its batches are of 32 anyway
+    assert changed == {"fit.batch_size": 64, "fit.beta": 0.5, "fit.select": "geometric"}
 
 
 def test_environments_of_ones_own_get_settings_of_our_own():
     mbpo = flatten(configure("mbpo", HOUSE, steps=3000).agent)
     assert {name: mbpo[name] for name in OWN if name != "normalize"} == {
-        "sac.normalize": True, "fit.batch_size": 32, "fit.beta": 0.5, "fit.select": "geometric"
+        "sac.normalize": True, "fit.batch_size": 64, "fit.beta": 0.5, "fit.select": "geometric"
     }  # fmt: skip
     assert configure("sac", HOUSE, steps=3000).agent["normalize"] is True
     kept = flatten(configure("mbpo", HOUSE, steps=3000, agent={"fit.beta": 0.0}).agent)
-    assert (kept["fit.beta"], kept["fit.batch_size"]) == (0.0, 32)
+    assert (kept["fit.beta"], kept["fit.batch_size"]) == (0.0, 64)
     papers = flatten(configure("mbpo", HOUSE, steps=6000, preset="none").agent)
     assert [papers[name] for name in OWN if name in papers] == [False, 256, 0.0, "mean"]
     hopper = flatten(configure("mbpo", "Hopper-v5", steps=6000).agent)

@@ -445,7 +445,7 @@ def test_the_defaults_for_own_environments_learn_a_reward_that_the_papers_settin
     """240 transitions to train on: with batches of 256 five epochs are five updates."""
     config = {
         "papers": FitConfig(),
-        "own": FitConfig(batch_size=32, beta=0.5, select="geometric"),
+        "own": FitConfig(batch_size=64, beta=0.5, select="geometric"),
     }
     left = {}
     for name, c in config.items():

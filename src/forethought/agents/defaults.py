@@ -11,7 +11,7 @@ from typing import Any
 OWN: dict[str, Any] = {
     "normalize": True,
     "sac.normalize": True,
-    "fit.batch_size": 32,
+    "fit.batch_size": 64,  # of 256 a few hundred transitions are one: five epochs without a gain are five updates
     "fit.beta": 0.5,
     "fit.select": "geometric",
 }
