@@ -16,7 +16,7 @@ from forethought.agents.dyna.mbpo import MBPOConfig
 from forethought.report.read import Run
 from forethought.training.config import flatten, to_dict
 
-# Half the updates and fits, and half as wide policies and critics as usual: twelve runs of five seeds are an hour's work
+# Half the updates and fits, and half as wide policies and critics as usual: twelve runs of five seeds take an hour
 # on two cores.
 _LIGHT = {"updates_per_step": 10, "sac.hidden": (128, 128), "model_every": 150, "epoch_steps": 150}
 _EPISODES = 50
