@@ -15,9 +15,11 @@ import numpy as np
 from forethought.agents import catalog, defaults
 from forethought.errors import EnvironmentFault, UsageError, require_within
 from forethought.policy import build_agent, film, load_learner
+from forethought.report import outputs
 from forethought.report.html import write_report
 from forethought.report.read import read_run
 from forethought.training import checkpoint, memory
+from forethought.training.baselines import Baseline, below, described
 from forethought.training.config import RunConfig, flatten, from_dict, to_dict
 from forethought.training.evaluate import Evaluation, make_world
 from forethought.training.evaluate import evaluate as play
@@ -203,6 +205,26 @@ def evaluate(path: str | Path, *, episodes: int | None = None, seed: int = 0, tr
     carry, at = learner.program.init_carry(episodes), learner.env_steps
     stream = f"judge {seed}"
     return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=held.spec)
+
+
+def beside_baselines(path: str | Path, returns: np.ndarray) -> list[str]:
+    """What the baselines of a run earn, and a word where ``returns`` [seeds, episodes] are below them."""
+    played = {name: Baseline(**of) for name, of in (read_run(Path(path)).summary or {}).get("baselines", {}).items()}
+    shortfall = below(returns, played)
+    return [f"{described(name, of)}" for name, of in played.items()] + ([f"warning: {shortfall}"] if shortfall else [])
+
+
+def model_errors(path: str | Path) -> dict[str, str]:
+    """How well the model of a run foretells the reward and the observations after its last fit, for the end table."""
+    found = outputs.errors(read_run(Path(path)))
+    if found is None:
+        return {}
+    last = found.values[-1].mean(axis=0)
+    seen = "held out" if found.seen.startswith("held") else "in training"
+    return {
+        "error of reward": f"{last[0]:.3g} of its variance, {seen}",
+        "error of observations": f"{last[1:].min():.3g} to {last[1:].max():.3g}",
+    }
 
 
 def device_line() -> str:

@@ -110,7 +110,7 @@ def _eval(args: list[str]) -> int:
     asked = parse(Eval, args, "forethought eval")
     prepare_jax()
     _find_code(asked.run, asked.trust)
-    from forethought.api import evaluate
+    from forethought.api import beside_baselines, evaluate
     from forethought.policy import film
     from forethought.statistics import bootstrap_interval
 
@@ -124,6 +124,8 @@ def _eval(args: list[str]) -> int:
             low, high = bootstrap_interval(per_seed)
             line += f" of each of {len(per_seed)} seeds, 95 % interval [{low:.4g}, {high:.4g}]"
         print(f"{line}; episode length {judged.lengths.mean():.4g}")
+        for text in beside_baselines(asked.run, judged.returns):
+            print(text)
     if asked.video:
         print(f"video: {film(asked.run, asked.video, seed=asked.seed, trust=asked.trust)}", file=sys.stderr)
     return 0
@@ -221,13 +223,15 @@ def _finish(run: Any, trust: bool = False) -> int:
     """Write the report and print what came out."""
     from rich.console import Console
 
-    from forethought.api import report_run
+    from forethought.api import model_errors, report_run
     from forethought.training.progress import learned
 
     before, after, report = report_run(run.path, trust=trust)
     lines = {
         "return before": f"{before:.4g}",
         "return after": f"{after:.4g}",
+        **{name: f"{played['mean']:.4g}" for name, played in run.summary.get("baselines", {}).items()},
+        **model_errors(run.path),
         "environment steps": f"{run.summary['env_steps']:,} per seed",
         **{name: f"{count} per seed" for name, count in learned(run.summary["updates"], run.summary["fits"])},
         "wall time": f"{run.summary['wall_s']:.0f} s",
@@ -236,7 +240,7 @@ def _finish(run: Any, trust: bool = False) -> int:
     }
     console = Console(soft_wrap=True, highlight=False, markup=False)  # a path is never cut
     for name, value in lines.items():
-        console.print(f"{name:<19}{value}", style="bold" if name == "return after" else None)
+        console.print(f"{name:<22}{value}", style="bold" if name == "return after" else None)
     return 0
 
 

@@ -21,6 +21,23 @@ _METRICS = {
         "on transitions that the model was never trained on, twice per output and without its constant; lower is "
         "better, and below 0 is usual",
     ),
+    "holdout_termination": Term(
+        "held-out error of termination",
+        "cross-entropy of the learned termination on transitions that the model was never trained on, in units of that "
+        "of its frequency: 1 is no better than the frequency, 0 where nothing ever terminated",
+    ),
+    "train_termination": Term(
+        "training error of termination",
+        "as the one on held-out transitions, where none are held out: it may be learned by heart",
+    ),
+    "holdout_mse_outputs": Term(
+        "held-out mean squared error of each output",
+        "the reward first, then each observation, in units of its variance: 1 is no better than predicting the mean",
+    ),
+    "train_mse_outputs": Term(
+        "training mean squared error of each output",
+        "as the one on held-out transitions, where none are held out: it may be learned by heart",
+    ),
     "train_nll": Term(
         "training neg. log likelihood",
         "what the fit descends, on its last minibatch; far below the held-out one: it learns by heart",
@@ -57,6 +74,8 @@ _PHASES = {
     "fit_model": Term("fitting the model", "training the world model on the real transitions"),
     "rollout": Term("imagined rollouts", "making data in the model"),
     "distil": Term("distilling plans", "teaching the policy what was planned"),
+    "rescale": Term("measuring scales", "mean and spread of observations and rewards"),
+    "baselines": Term("playing baselines", "random actions and the best constant action, before the first step"),
     "evaluate": Term("evaluating", "playing whole episodes without exploration, which nothing is learned from"),
     "checkpoint": Term("writing checkpoints", "saving the run to the disk"),
     "compile": Term("compiling", "translating the programs for this device, once each"),

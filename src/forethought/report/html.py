@@ -6,7 +6,7 @@ from pathlib import Path
 
 from forethought.errors import UsageError
 from forethought.files import write_atomically
-from forethought.report import figures, glossary, series, summary, tables, trust
+from forethought.report import figures, glossary, outputs, series, summary, tables, trust
 from forethought.report.page import Page
 from forethought.report.read import Run, read_runs
 from forethought.report.style import MOST_POINTS, pen
@@ -84,7 +84,22 @@ def _model(page: Page, runs: Sequence[Run]) -> str:
         figures.model_error(runs), "Held-out error of the learned model over training", _sentence(meaning)
     )
     rest = [name for name in figures.metric_names(runs, "model") if name != shown]
-    return "\n".join(part for part in (error, _panels(page, runs, "model", rest)) if part)
+    each = _outputs(page, runs[0]) if len(runs) == 1 else ""
+    return "\n".join(part for part in (error, each, _panels(page, runs, "model", rest)) if part)
+
+
+def _outputs(page: Page, run: Run) -> str:
+    """Return what the model leaves open of each of its outputs; nothing where it is no such model."""
+    found = outputs.errors(run)
+    if found is None:
+        return ""
+    drawn = page.figure(outputs.over_training(found), "Error of each output of the model over training")
+    note = (
+        f"Mean squared error on {found.seen}, in units of each output's variance: 1 is no better than its mean. The "
+        "reward is what every plan and policy follows; observations may be random."
+    )
+    beside = f'<div class="pair">{outputs.last_errors(found)}{drawn}</div>'
+    return f'<h3>Output by output</h3><p class="note">{note}</p>{beside}'
 
 
 def _losses(page: Page, runs: Sequence[Run]) -> str:

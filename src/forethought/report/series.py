@@ -108,8 +108,13 @@ def metric_names(run: Run, kind: str) -> list[str]:
     """Return the per-seed metrics that a kind of record carries, in order of first appearance."""
     names: dict[str, None] = {}
     for record in run.of(kind):
-        names.update(dict.fromkeys(k for k, v in record.items() if k not in _BOOKKEEPING and isinstance(v, list)))
+        names.update(dict.fromkeys(k for k, v in record.items() if k not in _BOOKKEEPING and _per_seed(v)))
     return list(names)
+
+
+def _per_seed(value: Any) -> bool:
+    """Whether this is one number per seed, and not one per seed and output (`forethought.report.outputs`)."""
+    return isinstance(value, list) and not any(isinstance(item, list) for item in value)
 
 
 def metric(run: Run, kind: str, name: str) -> Series:
@@ -143,6 +148,18 @@ def progress(run: Run) -> Progress:
         wall_s=max(0.0, np.nan_to_num(_float(source.get("wall_s")))),
         seconds={str(phase): s for phase, value in seconds.items() if math.isfinite(s := _float(value)) and s > 0},
     )
+
+
+def baselines(run: Run) -> dict[str, Mapping[str, Any]]:
+    """Return what was played before the first step to compare with, by name; the constant action is in its name."""
+    record = next(iter(run.of("baselines")), {})
+    named: dict[str, Mapping[str, Any]] = {}
+    for name, played in record.items():
+        if isinstance(played, dict) and math.isfinite(_float(played.get("mean"))):
+            action = played.get("action")
+            shown = "" if action is None else f" {np.array2string(np.asarray(action), precision=4)}"
+            named[f"{name[:1].upper()}{name[1:]}{shown}"] = played
+    return named
 
 
 def warnings(run: Run) -> list[str]:

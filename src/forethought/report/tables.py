@@ -42,6 +42,10 @@ def standings(run: Run) -> str:
         + _numbers(f"{len(judged.per_seed)} × {judged.episodes}")
         for what, judged in found
     ]
+    rows += [
+        f"<td>{escape(name)}</td>" + _numbers("") + _numbers(number(played["mean"])) + _numbers("")
+        for name, played in series.baselines(run).items()
+    ]
     return table(("", "At step", "Return [95 %]", "Seeds × episodes"), rows, right=(1, 2, 3))
 
 

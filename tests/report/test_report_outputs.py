@@ -1,0 +1,61 @@
+import json
+
+import numpy as np
+import pytest
+
+from forethought.report import outputs, series, tables
+from forethought.report.html import write_report
+from forethought.report.read import read_run
+
+
+@pytest.fixture
+def run(tmp_path, write_run):
+    """Two fits of two seeds; the second observation is noise."""
+    path = write_run(tmp_path / "a", seeds=2)
+    records = [
+        {"kind": "model", "env_steps": 500 * i, "holdout_mse_outputs": [[r, 0.01, 1.1], [2 * r, 0.02, 1.3]]}
+        for i, r in ((1, 0.5), (2, 0.125))
+    ]
+    played = {"kind": "baselines", "env_steps": 0, "random actions": {"mean": -900.5, "error": 3.0, "action": None}}
+    played["best constant action"] = {"mean": -700.25, "error": 3.0, "action": [4.8]}
+    with open(path / "metrics.jsonl", "a") as file:
+        file.writelines(json.dumps(record) + "\n" for record in [*records, played])
+    return path
+
+
+def test_errors_are_read_per_output(run):
+    found = outputs.errors(read_run(run))
+    assert found is not None
+    assert found.labels == ("reward", "observation 0", "observation 1")
+    np.testing.assert_allclose(found.values[-1].mean(axis=0), [0.1875, 0.015, 1.2])
+    said = outputs.last_errors(found)
+    for text in ("reward", "0.1875", "0.25", "observation 1", "1.2", "1.3"):
+        assert text in said
+    drawn = outputs.over_training(found)
+    assert [line.name for line in drawn.data] == ["reward", "observation 0", "observation 1"]
+    np.testing.assert_allclose(drawn.data[0].y, [0.75, 0.1875])
+
+
+def test_of_many_observations_the_worst_are_shown(run):
+    found = outputs.errors(read_run(run))
+    assert found is not None
+    values = np.concatenate([[0.3], np.linspace(0.0, 1.0, 40)])[None, None]
+    many = found._replace(values=values, labels=("reward", *(f"observation {i}" for i in range(40))))
+    assert outputs.shown(many) == [0, *range(29, 41)]
+    assert "28 more observations" in outputs.last_errors(many)
+
+
+def test_the_report_has_baselines_and_every_output(run):
+    page = write_report([run], run / "report.html").read_text()
+    assert "Output by output" in page
+    rows = tables.standings(read_run(run))
+    assert "Random actions" in rows
+    assert "−900.5" in rows
+    assert "Best constant action [4.8]" in rows
+    assert "−700.2" in rows
+    # One number per seed and output is no metric with a number per seed.
+    assert "holdout_mse_outputs" not in series.metric_names(read_run(run), "model")
+
+
+def test_a_run_without_such_a_model_has_none(tmp_path, write_run):
+    assert outputs.errors(read_run(write_run(tmp_path / "a", model=False))) is None
