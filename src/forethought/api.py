@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from forethought.training.learner import check_warm_up
 from forethought.training.mirror import require_mirrors
 from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
-from forethought.training.rundir import RunDir
+from forethought.training.rundir import RunDir, cpu_name
 from forethought.training.trainer import Trainer
 
 
@@ -230,8 +231,10 @@ def model_errors(path: str | Path) -> dict[str, str]:
 def device_line() -> str:
     """The device in use, and a warning when a GPU is there and is not used."""
     device = jax.devices()[0]
-    line = f"device: {device.platform} ({device.device_kind})"
-    if device.platform == "cpu" and Path("/proc/driver/nvidia/version").exists():
+    if device.platform != "cpu":
+        return f"device: {device.device_kind}"
+    line = f"device: CPU ({cpu_name()}, {os.cpu_count()} cores)"
+    if Path("/proc/driver/nvidia/version").exists():
         line += "; warning: an NVIDIA GPU is there and unused: pip install 'forethought[cuda]'"
     return line
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forethought.arguments import json_object, option, parse
-from forethought.errors import ForethoughtError, UsageError, nearest
+from forethought.errors import ForethoughtError, Interrupted, UsageError, nearest
 from forethought.imports import leave_run_folder, use_current_folder
 from forethought.options import Demo, Diagnose, Eval, List, Report, Resume, Train
 
@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args[0] not in COMMANDS:
             raise UsageError(f"there is no command {args[0]!r}; {nearest(args[0], COMMANDS)}")
         return COMMANDS[args[0]](args[1:])
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
     except ForethoughtError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

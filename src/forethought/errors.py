@@ -37,6 +37,12 @@ class TrainingDiverged(ForethoughtError):
     exit_code = 5
 
 
+class Interrupted(ForethoughtError):
+    """The user stopped a run; the message says where it was saved. The command line does not call it an error."""
+
+    exit_code = 130
+
+
 class MissingExtra(UsageError):
     """An optional dependency is not installed; the message carries the ``pip`` line that brings it."""
 

@@ -45,6 +45,11 @@ def named_numbers(value: Any) -> bool:
     return isinstance(value, dict) and all(map(number, value.values()))
 
 
+def named_counts(value: Any) -> bool:
+    """Whole numbers by name."""
+    return isinstance(value, dict) and all(map(count, value.values()))
+
+
 def named(value: Any) -> bool:
     """Entries by name."""
     return isinstance(value, dict)

@@ -10,10 +10,9 @@ import pytest
 
 import forethought
 import forethought.policy
-from forethought.errors import CheckpointError, EnvironmentFault, TrainingDiverged, UsageError
+from forethought.errors import CheckpointError, EnvironmentFault, Interrupted, TrainingDiverged, UsageError
 from forethought.report.read import read_run
 from forethought.training import checkpoint, trainer
-from forethought.training.trainer import Interrupted
 from tests.training.test_checkpoint import rewrite
 
 FAULTY = "tests.training.faulty:Faulty-v0"

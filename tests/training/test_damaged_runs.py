@@ -16,10 +16,10 @@ import forethought
 from forethought import envs
 from forethought.cli import main
 from forethought.envs.codec import spec_from_json, spec_to_json
-from forethought.errors import CheckpointError, UsageError
+from forethought.errors import CheckpointError, Interrupted, UsageError
 from forethought.policy import build_agent
 from forethought.report.read import read_run
-from forethought.training import trainer
+from forethought.training import signals
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.evaluate import make_world
 from forethought.training.progress import Silent
@@ -276,13 +276,13 @@ def test_two_signals_of_one_wish_save_the_run(tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(trainer.Interrupted, match=r"stopped by Ctrl-C and saved at step 3[01]"):
+    with pytest.raises(Interrupted, match=r"stopped by Ctrl-C and saved at step 3[01]"):
         train(tmp_path / "run", progress=Notes(stop))
     assert forethought.resume(tmp_path / "run").summary["env_steps"] == 60
 
 
 def test_a_second_signal_after_a_moment_stops_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "_ONE_WISH_S", 0.0)
+    monkeypatch.setattr(signals, "_ONE_WISH_S", 0.0)
 
     def stop(step):
         if step == 30:

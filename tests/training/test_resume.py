@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from forethought.errors import CheckpointError
+from forethought.api import resume, start_run
+from forethought.errors import CheckpointError, Interrupted
+from forethought.training.progress import Silent
 from forethought.training.rundir import RunDir
 
 COMMON = ["--eval-every", "60", "--eval-episodes", "2", "--log-every", "10", "--checkpoint-every", "23"]
@@ -96,6 +98,74 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     assert summary["status"] == "interrupted"
     newest = sorted(p.name for p in (run / "checkpoints").iterdir())[-1]
     assert newest == f"step_{summary['env_steps']:012d}"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """MBPO's run, uninterrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    args = [*CASES["mbpo"], *COMMON]
+    subprocess.run(command("train", *args, "--run", str(run)), check=True, capture_output=True)
+    return run
+
+
+def test_ctrl_c_while_the_fit_compiles_is_answered_at_once_and_obeyed_within_the_fit(tmp_path, whole):
+    run = tmp_path / "run"
+    args = command("train", *CASES["mbpo"], *COMMON, "--run", str(run))
+    process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    lines = iter(process.stdout.readline, "")
+    assert any(line == "compiling fit_model\n" for line in lines)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert out.startswith("stopping as soon as fit_model is compiled, which cannot be interrupted")
+    assert said == f"stopped by Ctrl-C and saved at step 100; go on with: forethought resume {run}\n"
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["env_steps"], summary["fits"]) == (100, 0)
+    subprocess.run(command("resume", str(run)), check=True, capture_output=True)
+    assert records(run) == records(whole)
+    assert digest(run, 260) == digest(whole, 260)
+
+
+class Interrupting(Silent):
+    """Ctrl-C when this is shown, and that often."""
+
+    def __init__(self, text, times=1):
+        self.text, self.times = text, times
+
+    def working(self, text):
+        if text == self.text and self.times:
+            self.times -= 1
+            if not self.times:
+                signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("shown", "times", "step"),
+    [
+        ("fitting the model, epoch 1", 2, 150),
+        ("rollout", 1, 150),  # its fit has run, and must not run again
+        ("evaluating the policy, step 9", 2, 60),
+        ("evaluating the policy, step 9", 6, 260),
+    ],
+)
+def test_stopped_in_the_middle_it_ends_with_the_same_bits(tmp_path, whole, shown, times, step):
+    config, _ = RunDir.open(whole).read_config()
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted, match=f"stopped by Ctrl-C and saved at step {step}; "):
+        start_run(config, run, Interrupting(shown, times))
+    resume(run)
+    assert records(run) == records(whole)
+    assert digest(run, 260) == digest(whole, 260)
+
+
+def test_stopped_before_the_first_step_it_begins_again(tmp_path, whole):
+    config, _ = RunDir.open(whole).read_config()
+    run = tmp_path / "run"
+    with pytest.raises(Interrupted, match="stopped by Ctrl-C before the first step; begin again with"):
+        start_run(config, run, Interrupting("evaluating the policy, step 9"))
+    assert not list(run.glob("checkpoints/*"))
+    assert json.loads((run / "summary.json").read_text())["status"] == "interrupted"
 
 
 def test_two_processes_cannot_train_one_run(tmp_path):

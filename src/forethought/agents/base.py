@@ -9,6 +9,38 @@ from jaxtyping import Array
 from forethought.models.base import WorldModel
 from forethought.types import EnvSpec, Info, Key, PyTree
 
+MOST_UNITS = 2**31 - 1  # they are counted in int32
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What a phase that may take minutes runs, in pieces: between two of them the display moves, and a stop is heard.
+
+    Where it is cut must change nothing. All three are pure and vmapped over seeds; ``step`` and ``key`` are those of
+    `Phase.run`. The work is a pytree of arrays. Whatever depends on the replay's size alone is better found anew in
+    each piece than carried in it, where it would get an axis of seeds.
+
+    Attributes:
+        begin: ``(state, replay, *, step, key) -> work``.
+        proceed: ``(work, replay, *, step, key, units) -> (work, left)``: at most ``units`` (an array) more, such as
+            epochs; ``left`` says whether there are any more to come.
+        finish: ``(state, work, replay, *, step, key) -> (state, info)``.
+        doing: what the progress display says meanwhile.
+        unit: what it counts.
+    """
+
+    begin: Callable[..., PyTree]
+    proceed: Callable[..., tuple[PyTree, Array]]
+    finish: Callable[..., tuple[PyTree, Info]]
+    doing: str
+    unit: str
+
+    def __call__(self, state: PyTree, replay: PyTree, *, step: Array, key: Key) -> tuple[PyTree, Info]:
+        """All of it in one piece."""
+        work = self.begin(state, replay, step=step, key=key)
+        work, _ = self.proceed(work, replay, step=step, key=key, units=MOST_UNITS)
+        return self.finish(state, work, replay, step=step, key=key)
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -19,7 +51,7 @@ class Phase:
         every: environment steps between two runs.
         run: ``(state, replay, *, step, key) -> (state, info)``: pure; it is compiled alone, scanned where it is due
             several times at one step, and vmapped over seeds. ``step`` (environment steps so far) is the same for
-            all seeds, so a ``lax.cond`` on it stays a branch.
+            all seeds, so a ``lax.cond`` on it stays a branch. `Pieces` where it may take longer than a second.
         updates: gradient steps (or table updates) that one run makes, for the accounts.
         start: environment steps before the first run.
         kind: "model" for phases that are logged at each run, "train" for those logged now and then.

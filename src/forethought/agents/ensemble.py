@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from forethought.agents.base import Phase
+from forethought.agents.base import Phase, Pieces
 from forethought.errors import UsageError, require_within
+from forethought.models import fit
 from forethought.models.ensemble import Ensemble, Precision, Propagation
-from forethought.models.fit import FitConfig, FitState, fit
-from forethought.models.fit import init as init_fit
+from forethought.models.fit import FitConfig, FitState, Fitting
 from forethought.models.rewards import Reward
 from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
 from forethought.replay import ring
@@ -82,20 +82,32 @@ class EnsembleLearner:
             propagation=self.propagation,
             precision=c.precision,
         )
-        return init_fit(model, c.fit)
+        return fit.init(model, c.fit)
 
     @property
     def start(self) -> int:
         """Environment steps before the first fit."""
         return max(self.config.random_steps, 1)
 
+    @property
+    def fit_model(self) -> Pieces:
+        """Fit the ensemble to all real transitions, and check what is taken for known against them."""
+        return Pieces(self._begin, self._proceed, self._finish, "fitting the model", "epoch")
+
     def phase(self) -> Phase:
         """A fit every ``model_every`` steps."""
         return Phase("fit_model", self.config.model_every, self.fit_model, start=self.start, kind="model")
 
-    def fit_model(self, state: Any, replay: ring.Ring, *, step: Array, key: Key) -> tuple[Any, Info]:
-        """Fit the ensemble to all real transitions, and check what is taken for known against them."""
-        model, info = fit(state.model, replay, self.config.fit, key=key)
+    def _begin(self, state: Any, replay: ring.Ring, *, step: Array, key: Key) -> Fitting:
+        return fit.begin(state.model, replay, self.config.fit)
+
+    def _proceed(
+        self, work: Fitting, replay: ring.Ring, *, step: Array, key: Key, units: Array | int
+    ) -> tuple[Fitting, Array]:
+        return fit.proceed(work, replay, self.config.fit, units, key=key)
+
+    def _finish(self, state: Any, work: Fitting, replay: ring.Ring, *, step: Array, key: Key) -> tuple[Any, Info]:
+        model, info = fit.finish(work, replay, self.config.fit)
         if self.termination is not None:
             info["termination_disagreement"] = disagreement(self.termination, replay)
         if self.reward is not None:

@@ -1,5 +1,6 @@
 """What a policy has to beat: random actions, and the best action that is always the same."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,8 +30,8 @@ class Baseline(NamedTuple):
 Baselines = dict[str, Baseline]
 
 
-def play_baselines(config: RunConfig, codec: SpaceCodec) -> Baselines:
-    """Play both, on episodes that follow from the first seed of the run alone.
+def play_baselines(config: RunConfig, codec: SpaceCodec, tell: Callable[[int], None] = lambda t: None) -> Baselines:
+    """Play both, on episodes that follow from the first seed of the run alone; ``tell`` is as in `evaluate`.
 
     Constant actions are tried on a grid where there is one dimension; else zero and draws from the whole box, or every
     action of a few. The best of them is judged on other episodes than it was chosen by.
@@ -41,7 +42,7 @@ def play_baselines(config: RunConfig, codec: SpaceCodec) -> Baselines:
 
     def constant(stream: str, actions: np.ndarray) -> Evaluation:
         act = lambda obs, first, carry, t: (actions[None], carry)  # noqa: E731
-        return evaluate(act, (), config, episodes=len(actions), stream=stream, env_steps=0)
+        return evaluate(act, (), config, episodes=len(actions), stream=stream, env_steps=0, tell=tell)
 
     def random(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
         key = purpose_key(jax.random.key(config.seed), "baseline", t)
@@ -49,7 +50,7 @@ def play_baselines(config: RunConfig, codec: SpaceCodec) -> Baselines:
 
     tried = constant("constant actions", np.repeat(candidates, _TRIALS, axis=0)).returns.reshape(-1, _TRIALS)
     best = candidates[np.argmax(tried.mean(axis=1))]
-    of_random = evaluate(random, (), config, episodes=n, stream="baseline", env_steps=0)
+    of_random = evaluate(random, (), config, episodes=n, stream="baseline", env_steps=0, tell=tell)
     of_constant = constant("baseline", np.repeat(best[None], n, axis=0))
     return {
         "random actions": _judged(of_random),

@@ -94,11 +94,13 @@ def evaluate(
     stream: str,
     env_steps: int,
     made_for: EnvSpec | None = None,
+    tell: Callable[[int], None] = lambda t: None,
 ) -> Evaluation:
     """Play ``episodes`` episodes per seed side by side.
 
     ``act`` takes observations [K, episodes, ...], which episodes begin [K, episodes], its carry and the time, and
-    gives actions [K, episodes, ...]. The episodes follow from the seeds and the ``stream`` alone.
+    gives actions [K, episodes, ...]. The episodes follow from the seeds and the ``stream`` alone. ``tell`` gets the
+    number of each step that was made.
     """
     k = config.seeds
     world = make_world(config, config.seed_list, episodes, stream=stream, made_for=made_for)
@@ -117,6 +119,7 @@ def evaluate(
             if not playing.any():
                 break
             obs, first = step.obs, ended.reshape(k, episodes)
+            tell(t + 1)
     finally:
         world.close()
     return Evaluation(returns.reshape(k, episodes), lengths.reshape(k, episodes), env_steps)

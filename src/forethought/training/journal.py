@@ -15,6 +15,7 @@ from forethought.training.baselines import Baseline, Baselines, are_stored
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.learner import Learner, compiled_programs
 from forethought.training.mirror import flat, open_mirrors
+from forethought.training.pace import Pace
 from forethought.training.progress import Snapshot
 from forethought.training.rundir import RunDir
 
@@ -67,8 +68,8 @@ class Journal:
         """Start the clocks, ``wall_s`` seconds into the run."""
         now = time.monotonic()
         self._started, self._programs = now - wall_s, compiled_programs()
-        self._mark = self._pace = self.learner.env_steps, now
-        self._logged = self.learner.env_steps
+        self._mark, self.pace = (self.learner.env_steps, now), Pace(self.config, self.learner)
+        self._logged = self.learner.learned
 
     @property
     def wall_s(self) -> float:
@@ -148,10 +149,9 @@ class Journal:
         learner, now = self.learner, time.monotonic()
         if compiled_programs() > self._programs:  # a step that waited for the compiler says nothing of the speed
             self._programs = compiled_programs()
-            self._mark = self._pace = learner.env_steps, now
+            self._mark = learner.env_steps, now
         if now - self._mark[1] > _RATE_S:
             self._measure_rate()
-        steps, since = learner.env_steps - self._pace[0], now - self._pace[1]
         return Snapshot(
             steps=self.config.steps,
             env_steps=learner.env_steps,
@@ -161,7 +161,7 @@ class Journal:
             episodes=self.episodes.finished,
             wall_s=self.wall_s,
             steps_per_s=self._rate,
-            left_s=(self.config.steps - learner.env_steps) * since / steps if steps else None,
+            left_s=self.pace.left(now),
             train_return=float(np.mean(self.episodes.recent)) if self.episodes.recent else None,
             metrics=self.latest,
         )

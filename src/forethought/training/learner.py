@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from forethought import stored
-from forethought.agents.base import Agent, Phase
+from forethought.agents.base import Agent, Phase, Pieces
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
@@ -77,16 +77,27 @@ class Learner:
         updates: gradient steps (or table updates) per seed.
         learned: the environment step up to which phases have run.
         infos: what each phase last reported, on the device.
+        on_compile: is told what will be compiled.
+        on_progress: is told that a phase of kind "model" runs, and about twice a second how far a long one is. Where
+            it raises, that phase has not run, and `learn` begins with it when it is called again.
     """
 
     def __init__(
-        self, agent: Agent, seeds: Sequence[int], num_envs: int, steps: int, on_compile: Listener = lambda name: None
+        self,
+        agent: Agent,
+        seeds: Sequence[int],
+        num_envs: int,
+        steps: int,
+        on_compile: Listener = lambda name: None,
+        on_progress: Listener = lambda text: None,
     ):
-        self.agent, self.num_envs, self.on_compile = agent, num_envs, on_compile
+        self.agent, self.num_envs, self.on_compile, self.on_progress = agent, num_envs, on_compile, on_progress
         self.program = Program(agent, seeds, num_envs, steps)
         self.phases = agent.phases()
         self.clock = Clock()
         self.env_steps = self.frames = self.updates = self.learned = 0
+        self._acted = False  # by the policy
+        self._runs: dict[str, int] = {}  # of the phases of the step after `learned`, where learning was stopped in it
         self.infos: dict[str, dict[str, Any]] = {}
         with self.clock.measure("init"):
             self.state = self.program.init_state()
@@ -110,6 +121,9 @@ class Learner:
             if self.env_steps < self.agent.random_steps:
                 action = self.program.random_actions(self.env_steps)
             else:
+                if not self._acted:
+                    self._acted = True
+                    self.on_compile("the policy")
                 grouped = np.asarray(obs).reshape(*self.leading, *np.shape(obs)[1:])
                 action, self.carry = self.program.act(
                     self.state, self.carry, grouped, self.first, self.env_steps, explore=True
@@ -143,20 +157,27 @@ class Learner:
     def _learn_at(self, now: int) -> list[Phase]:
         ran = []
         for phase in self.phases:
-            repeats = due(phase, now - self.num_envs, now)
-            if not repeats:
-                continue
-            if not self.program.compiled(phase, repeats):
-                self.on_compile(phase.name)
-            at = now - (now - phase.start) % phase.every
-            with self.clock.measure(phase.name):
-                self.state, info = self.program.run(phase, self.state, self.replay, at, repeats)
-                jax.block_until_ready(info)
-            self.infos[phase.name] = info
-            self.updates += phase.updates * repeats
-            ran.append(phase)
-        self.learned = now
+            runs = due(phase, now - self.num_envs, now)
+            last = now - (now - phase.start) % phase.every
+            while left := runs - self._runs.get(phase.name, 0):
+                repeats = 1 if isinstance(phase.run, Pieces) else left
+                self._run(phase, last - (left - repeats) * phase.every, repeats)
+            if runs:
+                ran.append(phase)
+        self.learned, self._runs = now, {}
         return ran
+
+    def _run(self, phase: Phase, at: int, repeats: int) -> None:
+        if not self.program.compiled(phase, repeats):
+            self.on_compile(phase.name)
+        elif phase.kind == "model":
+            self.on_progress(phase.name)
+        with self.clock.measure(phase.name):
+            self.state, info = self.program.run(phase, self.state, self.replay, at, repeats, self.on_progress)
+            jax.block_until_ready(info)
+        self.infos[phase.name] = info
+        self.updates += phase.updates * repeats
+        self._runs[phase.name] = self._runs.get(phase.name, 0) + repeats
 
     def metrics(self, phase: str) -> dict[str, list[float]]:
         """What a phase last reported: name -> one number per seed.
@@ -193,6 +214,8 @@ class Learner:
             "frames": self.frames,
             "updates": self.updates,
             "learned": self.learned,
+            "runs": dict(self._runs),
+            "infos": {phase: {name: np.asarray(x) for name, x in info.items()} for phase, info in self.infos.items()},
             "first": self.first,
             "seconds": dict(self.clock.seconds),
         }
@@ -201,6 +224,7 @@ class Learner:
         """Become what `tree` and `counters` were. Raises `CheckpointError` where these are not what they must be."""
         counts = dict.fromkeys(("env_steps", "frames", "updates", "learned"), stored.count)
         checks = {**counts, "first": stored.array(self.leading, bool), "seconds": stored.named_numbers}
+        checks |= {"runs": stored.named_counts, "infos": _are_infos}
         stored.require(counters, checks)
         if counters["learned"] > counters["env_steps"] or counters["env_steps"] % self.num_envs:
             held = (
@@ -212,7 +236,8 @@ class Learner:
         self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
         self.first = np.array(counters["first"])
         self.env_steps, self.frames, self.updates = (counters[k] for k in ("env_steps", "frames", "updates"))
-        self.learned = counters["learned"]
+        self.learned, self._runs = counters["learned"], dict(counters["runs"])
+        self.infos = counters["infos"]
         self.clock.seconds = dict(counters["seconds"])
 
 
@@ -226,6 +251,12 @@ def due(phase: Phase, before: int, now: int) -> int:
         return 0 if step < phase.start else (step - phase.start) // phase.every + 1
 
     return runs_by(now) - runs_by(before)
+
+
+def _are_infos(value: Any) -> bool:
+    return stored.named(value) and all(
+        stored.named(info) and all(isinstance(x, np.ndarray) for x in info.values()) for info in value.values()
+    )
 
 
 def check_warm_up(agent: Agent, steps: int) -> None:

@@ -5,8 +5,10 @@ so there is no generator to carry along, a resumed run draws what an uninterrupt
 draws the same whether or not others train beside it.
 """
 
+import time
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -14,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from forethought.agents.base import Agent, Phase
+from forethought.agents.base import Agent, Phase, Pieces
 from forethought.errors import UsageError
 from forethought.replay import ring
 from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, Transition
@@ -23,6 +25,8 @@ from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, Transition
 # (Unflattened, because the constructor takes arrays and these are axes.)
 _ONE_RING = jax.tree.structure(jax.eval_shape(lambda: ring.create(0.0, 1)))
 REPLAY_AXES: ring.Ring = jax.tree.unflatten(_ONE_RING, (0, None, None, None))
+
+_PIECE_S = 0.5  # seconds that a piece of a long phase should take
 
 
 def purpose_key(key: Key, purpose: str, step: Array | int) -> Key:
@@ -95,6 +99,7 @@ class Program:
         self._random = jax.jit(self._over(self._random_actions, (0, None)))
         self._record = jax.jit(self._over(self._remember, (REPLAY_AXES, 0, 0), REPLAY_AXES), donate_argnums=0)
         self._phases: dict[tuple[str, int], Callable[..., Any]] = {}
+        self._pieces: dict[str, Pieces] = {}
 
     def init_state(self) -> PyTree:
         """Agent state of all seeds, [K, ...]."""
@@ -131,19 +136,33 @@ class Program:
         """Add one transition per environment, [K, N, ...], with what is noted of the carry; the replay is consumed."""
         return self._record(replay, transition, carry)
 
-    def run(self, phase: Phase, state: PyTree, replay: ring.Ring, step: int, repeats: int) -> tuple[PyTree, Info]:
+    def run(
+        self,
+        phase: Phase,
+        state: PyTree,
+        replay: ring.Ring,
+        step: int,
+        repeats: int,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> tuple[PyTree, Info]:
         """Run a phase ``repeats`` times, the last one at ``step``; the state given is consumed.
 
+        One in `Pieces` runs once, and says through ``tell`` how far it is; where that raises, the state is as it was.
         The info has one number per seed.
         """
         name = phase.name, repeats
+        if isinstance(phase.run, Pieces):
+            assert repeats == 1
+            if phase.name not in self._pieces:
+                self._pieces[phase.name] = self._compile_pieces(phase.name, phase.run)
+            return self._run_pieces(self._pieces[phase.name], state, replay, step, tell)
         if name not in self._phases:
             self._phases[name] = self._compile_phase(phase, repeats)
         return self._phases[name](self.keys, state, replay, step)
 
     def compiled(self, phase: Phase, repeats: int) -> bool:
         """Whether that phase has run before, so that it will not be compiled."""
-        return (phase.name, repeats) in self._phases
+        return phase.name in self._pieces or (phase.name, repeats) in self._phases
 
     def _over(self, fn: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
         return over_seeds(fn, len(self.seeds), in_axes, out_axes)
@@ -172,6 +191,40 @@ class Program:
             return state, jax.tree.map(lambda x: x[-1], infos)
 
         return jax.jit(self._over(once if repeats == 1 else several, (0, 0, REPLAY_AXES, None)), donate_argnums=1)
+
+    def _compile_pieces(self, name: str, pieces: Pieces) -> Pieces:
+        """The parts over all seeds, with ``(key, state or work, ..., replay, step, ...)`` by place."""
+
+        def begin(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> PyTree:
+            return _settled(pieces.begin(state, replay, step=step, key=purpose_key(key, name, step)))
+
+        def proceed(key: Key, work: PyTree, replay: ring.Ring, step: Array, units: Array) -> tuple[PyTree, Array]:
+            return pieces.proceed(work, replay, step=step, key=purpose_key(key, name, step), units=units)
+
+        def finish(key: Key, state: PyTree, work: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
+            return pieces.finish(state, work, replay, step=step, key=purpose_key(key, name, step))
+
+        return replace(
+            pieces,
+            begin=jax.jit(self._over(begin, (0, 0, REPLAY_AXES, None))),
+            proceed=jax.jit(self._over(proceed, (0, 0, REPLAY_AXES, None, None), (0, 0)), donate_argnums=1),
+            finish=jax.jit(self._over(finish, (0, 0, 0, REPLAY_AXES, None)), donate_argnums=1),
+        )
+
+    def _run_pieces(
+        self, parts: Pieces, state: PyTree, replay: ring.Ring, step: int, tell: Callable[[str], None]
+    ) -> tuple[PyTree, Info]:
+        work = parts.begin(self.keys, state, replay, step)
+        units, done, left = 1, 0, True
+        while left:
+            began = time.perf_counter()
+            work, more = parts.proceed(self.keys, work, replay, step, units)
+            left, done = bool(np.any(more)), done + units  # asking waits for the piece
+            took = time.perf_counter() - began
+            units = max(1, min(2 * units, int(units * _PIECE_S / took)))
+            if left:
+                tell(f"{parts.doing}, {parts.unit} {done}")
+        return parts.finish(self.keys, state, work, replay, step)
 
 
 def empty_transition(spec: EnvSpec) -> Transition:

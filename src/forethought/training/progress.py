@@ -1,17 +1,21 @@
 """What a person sees while a run goes on: a live display on a terminal, plain lines anywhere else."""
 
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
-from typing import IO, Any, Protocol, runtime_checkable
+from io import TextIOBase
+from typing import Any, Protocol, runtime_checkable
 
-_REDRAW_S = 0.25  # seconds between two frames of the live display
+_FRAMES_PER_S = 4  # of the live display
 _LINE_S = 10.0  # seconds between two plain lines
 
 
 @dataclass
 class Snapshot:
-    """The state of a run in numbers. Returns are means over seeds."""
+    """The state of a run in numbers, at one moment. Returns are means over seeds; ``left_s`` is None before there is
+    anything to estimate it from.
+    """
 
     steps: int = 0
     env_steps: int = 0
@@ -25,6 +29,7 @@ class Snapshot:
     train_return: float | None = None
     eval_return: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    taken: float = field(default_factory=time.monotonic)
 
 
 @runtime_checkable  # for the type checks of the tests
@@ -36,7 +41,11 @@ class Progress(Protocol):
         ...
 
     def compiling(self, name: str) -> None:
-        """A program is about to be compiled."""
+        """A program is about to be compiled, and then run for the first time."""
+        ...
+
+    def working(self, text: str) -> None:
+        """How far a long piece of work is; called often while it goes on, shown now and then."""
         ...
 
     def advance(self, now: Snapshot) -> None:
@@ -61,6 +70,9 @@ class Silent:
     def compiling(self, name: str) -> None:
         """Nothing."""
 
+    def working(self, text: str) -> None:
+        """Nothing."""
+
     def advance(self, now: Snapshot) -> None:
         """Nothing."""
 
@@ -74,46 +86,66 @@ class Silent:
 class Plain:
     """One line now and then, for logs and pipes."""
 
-    def __init__(self, out: IO[str] | None = None):
-        self.out = out or sys.stdout
-        self.last = -_LINE_S
-        self.shown = -1
+    def __init__(self, out: TextIOBase | None = None):
+        self.out: Any = out or sys.stdout
+        self.now, self.activity = Snapshot(), ""
+        self.last, self.shown = -_LINE_S, -1
+        self._printing, self._over = threading.Lock(), threading.Event()
 
     def begin(self, title: str, notes: list[str]) -> None:
-        """Print the heading."""
+        """Print the heading; from now on a line is never older than ten seconds, whatever the main thread is in."""
         for line in (title, *notes):
             self.note(line)
+        self.last = time.monotonic()
+        threading.Thread(target=self._keep_talking, daemon=True).start()
 
     def compiling(self, name: str) -> None:
         """Print what compiles."""
-        self.note(f"compiling {name}")
+        self.activity = f"compiling {name}"
+        self.note(self.activity)
+
+    def working(self, text: str) -> None:
+        """Say so with the next line."""
+        self.activity = text
+        self._print_if_due()
 
     def advance(self, now: Snapshot) -> None:
         """Print a line when the last one is old, and at the end."""
-        finished = now.env_steps >= now.steps and self.shown < now.env_steps
-        if time.monotonic() - self.last < _LINE_S and not finished:
-            return
-        self.last, self.shown = time.monotonic(), now.env_steps
-        self.note("  ".join(f"{name} {value}" for name, value in describe(now)))
+        self.now, self.activity = now, ""
+        self._print_if_due(finished=now.steps > 0 and now.env_steps >= now.steps and self.shown < now.env_steps)
 
     def note(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self.out, flush=True)
+        with self._printing:
+            print(text, file=self.out, flush=True)
 
     def end(self) -> None:
-        """Nothing is left open."""
+        """Stop talking."""
+        self._over.set()
+
+    def _keep_talking(self) -> None:
+        while not self._over.wait(1.0):
+            self._print_if_due()
+
+    def _print_if_due(self, finished: bool = False) -> None:
+        if time.monotonic() - self.last < _LINE_S and not finished:
+            return
+        self.last, self.shown = time.monotonic(), self.now.env_steps
+        said = [f"{name} {value}" for name, value in describe(self.now)] if self.now.steps else []
+        self.note("  ".join(said + [self.activity] * bool(self.activity)))
 
 
 class Live:
-    """A bar and a table that are drawn in place; notes scroll above them."""
+    """A bar and a table that are drawn in place, by a thread of their own; notes scroll above them."""
 
-    def __init__(self) -> None:
+    def __init__(self, out: TextIOBase | None = None):
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self.console = Console()
-        self.live = RichLive(console=self.console, auto_refresh=False, transient=True)
-        self.last, self.now, self.activity = 0.0, Snapshot(), ""
+        self.now, self.activity = Snapshot(), "starting"
+        self.since: float | None = time.monotonic()  # where the activity says nothing of how far it is
+        self.console = Console(file=out)  # type: ignore[arg-type]
+        self.live = RichLive(get_renderable=self._picture, console=self.console, refresh_per_second=_FRAMES_PER_S)
 
     def begin(self, title: str, notes: list[str]) -> None:
         """Print the heading and start drawing."""
@@ -123,15 +155,16 @@ class Live:
         self.live.start()
 
     def compiling(self, name: str) -> None:
-        """Show what compiles until the next step."""
-        self.activity = f"compiling {name} ..."
-        self._draw()
+        """Show what compiles, and for how long, until something else is done."""
+        self.activity, self.since = f"compiling {name}", time.monotonic()
+
+    def working(self, text: str) -> None:
+        """Show it until something else is done."""
+        self.activity, self.since = text, None
 
     def advance(self, now: Snapshot) -> None:
-        """Draw a frame when the last one is old."""
-        self.now, self.activity = now, ""
-        if time.monotonic() - self.last >= _REDRAW_S:
-            self._draw()
+        """Show it with the next frame."""
+        self.now, self.activity, self.since = now, "", None
 
     def note(self, text: str) -> None:
         """Print above the display."""
@@ -140,13 +173,8 @@ class Live:
     def end(self) -> None:
         """Stop drawing, leaving the last numbers on the screen."""
         self.activity = ""
+        self.live.transient = not self.now.env_steps  # there is nothing to leave
         self.live.stop()
-        if self.now.env_steps:
-            self.console.print(self._picture())
-
-    def _draw(self) -> None:
-        self.last = time.monotonic()
-        self.live.update(self._picture(), refresh=True)
 
     def _picture(self) -> Any:
         from rich.console import Group
@@ -154,13 +182,18 @@ class Live:
         from rich.table import Table
         from rich.text import Text
 
+        now, since = self.now, self.since
+        waited = "" if since is None else f" {duration(time.monotonic() - since)}"
+        activity = [Text(f"{self.activity} ...{waited}", style="yellow")] if self.activity else []
+        if not now.steps:
+            return Group(*activity)
         table = Table.grid(padding=(0, 2))
-        cells = [Text.assemble((name, "dim"), " ", value) for name, value in describe(self.now)]
+        cells = [Text.assemble((name, "dim"), " ", value) for name, value in describe(now)]
         for start in range(0, len(cells), 4):
             table.add_row(*cells[start : start + 4])
         bar = Table.grid()  # a bar alone does not end its line
-        bar.add_row(ProgressBar(total=max(self.now.steps, 1), completed=self.now.env_steps, width=60))
-        return Group(bar, table, Text(self.activity, style="yellow"))
+        bar.add_row(ProgressBar(total=now.steps, completed=now.env_steps, width=60))
+        return Group(bar, table, *activity)
 
 
 def terminal() -> Progress:
@@ -169,15 +202,17 @@ def terminal() -> Progress:
 
 
 def describe(now: Snapshot) -> list[tuple[str, str]]:
-    """The numbers that both displays show."""
+    """The numbers that both displays show; the clocks go on after the snapshot."""
+    since = time.monotonic() - now.taken
+    left = None if now.left_s is None else max(0.0, now.left_s - since)
     cells = [
         ("step", f"{now.env_steps:,}/{now.steps:,}"),
         ("episodes", f"{now.episodes:,}"),
         ("return", number(now.train_return)),
         ("evaluated", number(now.eval_return)),
         ("steps/s", number(now.steps_per_s or None)),
-        ("elapsed", duration(now.wall_s)),
-        ("left", duration(now.left_s)),
+        ("elapsed", duration(now.wall_s + since)),
+        ("left", duration(left)),
         *learned(now.updates, now.fits),
     ]
     return cells + [(name, number(value)) for name, value in now.metrics.items()]

@@ -296,7 +296,7 @@ def hardware() -> dict[str, Any]:
     return {
         "device": device.platform,
         "device_kind": device.device_kind,
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "memory_gib": round(memory, 1),
     }
@@ -308,7 +308,8 @@ def command() -> str:
     return " ".join(["forethought" if name in ("forethought", "__main__.py") else name, *sys.argv[1:]])
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """What the processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

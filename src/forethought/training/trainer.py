@@ -1,8 +1,5 @@
 """The training loop: act, step the world, remember, learn; log, judge and save on the way."""
 
-import os
-import signal
-import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +10,7 @@ import numpy as np
 
 from forethought.agents.base import Agent
 from forethought.envs.contract import VectorEnv
-from forethought.errors import CheckpointError, EnvironmentFault, ForethoughtError, TrainingDiverged
+from forethought.errors import CheckpointError, EnvironmentFault, ForethoughtError, Interrupted, TrainingDiverged
 from forethought.stored import array, flag, named, require
 from forethought.training import checkpoint
 from forethought.training.baselines import below, described, play_baselines
@@ -23,21 +20,15 @@ from forethought.training.journal import Journal, crossed
 from forethought.training.learner import Learner
 from forethought.training.progress import Progress, Snapshot
 from forethought.training.rundir import RunDir
+from forethought.training.signals import SecondSignal, Signals
 from forethought.types import PyTree
 
 _CHECKPOINT_S = 60.0  # seconds between checkpoints where no number of steps is asked for
 _CHECKPOINT_SHARE = 20  # and at least so many times what writing the last one took
-_ONE_WISH_S = 1.0  # signals within this time are one: a terminal and a wrapper may both pass on the same Ctrl-C
 
 
-class Interrupted(ForethoughtError):
-    """The user stopped the run; it was saved."""
-
-    exit_code = 130
-
-
-class _SecondSignal(KeyboardInterrupt):
-    """The user asked again: stop at once."""
+class _Stopping(Exception):
+    """Work is left off here, because the user wants to stop; all that a checkpoint holds is whole."""
 
 
 class Trainer:
@@ -45,12 +36,14 @@ class Trainer:
 
     def __init__(self, config: RunConfig, run: RunDir, agent: Agent, world: VectorEnv, progress: Progress):
         self.config, self.run_dir, self.agent, self.world, self.progress = config, run, agent, world, progress
-        self.learner = Learner(agent, config.seed_list, config.num_envs, config.steps, progress.compiling)
+        self.learner = Learner(agent, config.seed_list, config.num_envs, config.steps, self._compiling, self._working)
         self.journal = Journal(config, run, agent, self.learner, progress.note)
         self.obs: np.ndarray | None = None
         self.evaluation: Evaluation | None = None
         self.saved: Path | None = None
+        self._saved_at: int | None = None  # the step whose state the newest checkpoint holds
         self._stop: str | None = None
+        self._compiles: str | None = None
         self._evaluating = False
 
     def resume(self) -> None:
@@ -65,7 +58,7 @@ class Trainer:
         judged = host["evaluation"] and Evaluation.from_host(host["evaluation"], self.config.seeds)
         self.journal.restore(host)  # last: it cuts what was written later
         self.obs, self._evaluating = obs, host["evaluating"]
-        self.evaluation = judged
+        self.evaluation, self._saved_at = judged, self.learner.env_steps
         # A slot whose replay went astray begins a new episode.
         stored = host["obs"].reshape(obs.shape[0], -1)
         astray = ~np.all(obs.reshape(stored.shape) == stored, axis=1)
@@ -82,7 +75,7 @@ class Trainer:
         """
         self.journal.begin(self.journal.wall_s)
         self._last_save, self._save_cost = time.monotonic(), 0.0
-        with _Signals(self):  # until the summary is written
+        with Signals(self._ask, self._answer):  # until the summary is written
             try:
                 self._loop()
             except BaseException as error:
@@ -102,25 +95,42 @@ class Trainer:
             self.world.close()
 
     def _loop(self) -> None:
+        try:
+            self._live()
+        except _Stopping:
+            path = self.run_dir.path
+            if self.learner.learned < self.learner.env_steps:
+                self.progress.advance(self._snapshot())
+            if self.saved is None:
+                raise Interrupted(
+                    f"stopped by {self._stop} before the first step; begin again with: forethought resume {path}"
+                ) from None
+            self._save()
+            raise Interrupted(
+                f"stopped by {self._stop} and saved at step {self.learner.env_steps}; "
+                f"go on with: forethought resume {path}"
+            ) from None
+
+    def _live(self) -> None:
+        learner = self.learner
+        self.progress.advance(self._snapshot())
         if self.obs is None:
             self.obs = self._guarded(self.world.reset)
-            self.progress.compiling(f"the policy, then evaluating it ({self.config.eval_episodes} per seed)")
+            self._compiling("the policy")
             self._evaluate()
             if self.config.baselines:
                 self._play_baselines()
             self._save()
-        if self._evaluating:  # the run was saved because its evaluation failed
+        if self._evaluating:  # the run was stopped while it was judged, or that failed
             self._evaluate()
-        while self.learner.env_steps < self.config.steps:
+        elif learner.learned < learner.env_steps:  # or while it learned
+            self._learn()
+        while learner.env_steps < self.config.steps:
             self._step()
             if self._stop:
-                self._save()
-                raise Interrupted(
-                    f"stopped by {self._stop} and saved at step {self.learner.env_steps}; "
-                    f"go on with: forethought resume {self.run_dir.path}"
-                )
+                raise _Stopping
         self._compare()
-        if self._latest_step() != self.learner.env_steps:
+        if self._saved_at != learner.env_steps:
             self._save()
 
     def _step(self) -> None:
@@ -132,13 +142,43 @@ class Trainer:
         learner.observe(self.obs, action, step)
         self.obs = step.obs
         self.journal.stepped(step)
+        self._learn()
+
+    def _learn(self) -> None:
+        """All that is due at this step."""
+        learner = self.learner
+        self._saved_at = None
         ran = learner.learn()
         self._guarded(lambda: self.journal.learned(ran))
         if crossed(learner, self.config.eval_every) or learner.env_steps >= self.config.steps:
             self._evaluate()
         if self._save_is_due():
             self._save()
+        self._compiles = None
         self.progress.advance(self._snapshot())
+
+    def _ask(self, by: str) -> None:
+        self._stop = by
+
+    def _answer(self) -> None:
+        """What the user is told at once, from another thread."""
+        if self._compiles:
+            self.progress.note(
+                f"stopping as soon as {self._compiles} is compiled, which cannot be interrupted; then the run is saved"
+            )
+        else:
+            self.progress.note("stopping; again: stop without saving")
+
+    def _compiling(self, name: str) -> None:
+        self._compiles = name
+        self.progress.compiling(name)
+
+    def _working(self, text: str) -> None:
+        """In the middle of something long: show it, and leave it off where the user wants to stop."""
+        self._compiles = None
+        self.progress.working(text)
+        if self._stop:
+            raise _Stopping
 
     def _guarded(self, call: Any, carry: Any = None) -> Any:
         """Run a call of the world; where it fails, keep what was learned so far and say where.
@@ -147,7 +187,7 @@ class Trainer:
         """
         try:
             return call()
-        except _SecondSignal:
+        except SecondSignal:
             raise
         except (EnvironmentFault, TrainingDiverged, KeyboardInterrupt) as fault:
             self.learner.carry = self.learner.carry if carry is None else carry
@@ -169,7 +209,7 @@ class Trainer:
         def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
             return learner.program.act(learner.state, carry, obs, first, t, explore=False)
 
-        self._evaluating = True
+        self._evaluating, self._saved_at = True, None
         with learner.clock.measure("evaluate"):
             stream = f"evaluation at {learner.env_steps}"
             self.evaluation = self._guarded(lambda: self._judge(act, carry, stream))
@@ -179,8 +219,9 @@ class Trainer:
         self.journal.log("eval", {"return": judged.returns.tolist(), "length": judged.lengths.tolist()})
 
     def _play_baselines(self) -> None:
+        tell = lambda t: self._working(f"playing the baselines, step {t}")  # noqa: E731
         with self.learner.clock.measure("baselines"):
-            played = self._guarded(lambda: play_baselines(self.config, self.world.codec))
+            played = self._guarded(lambda: play_baselines(self.config, self.world.codec, tell))
         self.journal.baselines = played
         self.journal.log("baselines", {name: baseline._asdict() for name, baseline in played.items()})
         self.progress.note("baselines: " + ", ".join(described(*item) for item in played.items()))
@@ -194,7 +235,8 @@ class Trainer:
     def _judge(self, act: Any, carry: Any, stream: str) -> Evaluation:
         try:
             config, at = self.config, self.learner.env_steps
-            return evaluate(act, carry, config, episodes=config.eval_episodes, stream=stream, env_steps=at)
+            tell = lambda t: self._working(f"evaluating the policy, step {t}")  # noqa: E731
+            return evaluate(act, carry, config, episodes=config.eval_episodes, stream=stream, env_steps=at, tell=tell)
         except EnvironmentFault as fault:
             raise EnvironmentFault(f"in an episode of the evaluation: {fault}") from fault
 
@@ -206,6 +248,7 @@ class Trainer:
 
     def _save(self) -> None:
         learner, began = self.learner, time.monotonic()
+        self.progress.working("saving")
         self._guarded(learner.check_finite)
         host = {
             "counters": learner.counters(),
@@ -218,9 +261,7 @@ class Trainer:
         with learner.clock.measure("checkpoint"):
             self.saved = self.run_dir.save(learner.env_steps, learner.tree(), host, keep=self.config.keep)
         self._last_save, self._save_cost = time.monotonic(), time.monotonic() - began
-
-    def _latest_step(self) -> int:
-        return checkpoint.step_of(self.saved) if self.saved else -1
+        self._saved_at = learner.env_steps
 
     def _warn(self, text: str) -> None:
         """A warning before the metrics are open: shown, not logged."""
@@ -233,39 +274,7 @@ class Trainer:
 
 def _fate(error: BaseException) -> tuple[str, str]:
     """Status and message of a run that ended so."""
-    if isinstance(error, _SecondSignal):
+    if isinstance(error, SecondSignal):
         return "interrupted", "a second signal stopped it at once, without saving"
     status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
     return status, str(error) if isinstance(error, ForethoughtError) else f"{type(error).__name__}: {error}"
-
-
-class _Signals:
-    """Ctrl-C and SIGTERM ask the loop to save and stop at the next step instead of tearing it apart."""
-
-    def __init__(self, trainer: Trainer):
-        self.trainer = trainer
-        self.previous: dict[int, Any] = {}
-        self.asked = 0.0
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.previous[number] = signal.signal(number, self._ask)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: object) -> None:
-        now = time.monotonic()
-        if self.trainer._stop:
-            if now - self.asked < _ONE_WISH_S:
-                return
-            raise _SecondSignal
-        self.asked = now
-        self.trainer._stop = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        # Straight to the terminal: the display may be in the middle of a line, and its streams cannot be entered twice.
-        with suppress(OSError):
-            os.write(
-                2, b"\nstopping after this step, which may have to be compiled first; again: stop without saving\n"
-            )
