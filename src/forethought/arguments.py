@@ -5,7 +5,7 @@ import io
 import json
 import re
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from forethought.errors import UsageError, nearest
 
@@ -30,7 +30,7 @@ def parse(cls: Any, args: list[str], prog: str, default: Any = None, about: str 
         flag = unknown[0].split("=")[0]
         if not flag.startswith("-"):
             raise UsageError(f"{prog} does not know what to do with {flag!r}; see {prog} --help")
-        raise UsageError(f"{prog} has no option {flag}; {nearest(flag, _options(asked))}")
+        raise UsageError(f"{prog} has no option {flag}; {nearest(flag, options(asked))}")
     return asked
 
 
@@ -44,18 +44,25 @@ def _first_sentence(boxed: str) -> str:
     )
 
 
-def _options(asked: Any, prefix: str = "--") -> list[str]:
+def options(asked: Any, prefix: str = "--") -> dict[str, tuple[str, ...]]:
+    """The options of a command, as it was asked: by name, with the words that each takes where these are few."""
     from tyro.conf import Positional
 
-    names: list[str] = []
+    found: dict[str, tuple[str, ...]] = {}
     hints = get_type_hints(type(asked), include_extras=True)
     for f in fields(asked):
         value, name = getattr(asked, f.name), prefix + f.name.replace("_", "-")
         if is_dataclass(value):
-            names += _options(value, f"{name}.")
+            found |= options(value, f"{name}.")
         elif Positional not in getattr(hints[f.name], "__metadata__", ()):
-            names.append(name)
-    return names
+            found[name] = tuple(str(word) for word in get_args(hints[f.name])) if _is_literal(hints[f.name]) else ()
+            if hints[f.name] is bool:
+                found[f"{prefix}no-{name.removeprefix(prefix)}"] = ()
+    return found
+
+
+def _is_literal(hint: Any) -> bool:
+    return get_origin(hint) is Literal
 
 
 def option(args: list[str], flag: str) -> str | None:

@@ -25,8 +25,9 @@ Agents that learn a model of their world and think ahead in it.
   list             the algorithms, and which suit an environment (--env ENV)
   demo             MBPO on Pendulum-v1, about two minutes on two cores
 
-forethought COMMAND --help says more. Exit codes: 0 done, 2 bad request, 3 the environment failed, 4 a run or checkpoint
-cannot be read or written, 5 training diverged, 130 interrupted (and saved)."""
+forethought COMMAND --help says more; --completion bash (or zsh, fish) prints a script for tab completion.
+Exit codes: 0 done, 2 bad request, 3 the environment failed, 4 a run or checkpoint cannot be read or written,
+5 training diverged, 130 interrupted (and saved)."""
 
 _PIPED = 200  # columns of a table that goes to a file or another program
 _DEMO_AGENT = {"sac.hidden": (128, 128), "fit.max_epochs": 60}
@@ -45,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(__version__)
             return 0
         leave_run_folder()
+        if args[0] == "--completion":
+            from forethought.completion import script
+
+            print(script(args[1] if len(args) > 1 else ""))
+            return 0
         if args[0] not in COMMANDS:
             raise UsageError(f"there is no command {args[0]!r}; {nearest(args[0], COMMANDS)}")
         return COMMANDS[args[0]](args[1:])
