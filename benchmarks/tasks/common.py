@@ -17,7 +17,7 @@ from forethought.api import configure
 from forethought.errors import UsageError
 from forethought.report import series
 from forethought.report.read import Run, read_run
-from forethought.training.config import RunConfig, flatten
+from forethought.training.config import RUN_FIELDS, RunConfig, flatten
 from forethought.training.progress import Plain
 from forethought.training.rundir import RunDir
 from forethought.types import Transition
@@ -96,7 +96,7 @@ def described(run: Run, training: Training) -> Summary:
     plain_run = RunConfig("", "", 0)
     settings = {
         name: config[name]
-        for name in RunConfig.__dataclass_fields__
+        for name in RUN_FIELDS
         if name not in ("algorithm", "env", "steps", "agent") and config[name] != getattr(plain_run, name)
     }
     defaults = flatten(config["agent_defaults"])

@@ -14,16 +14,20 @@ import jax
 import numpy as np
 
 from forethought.agents import catalog, defaults
+from forethought.agents.ensemble import EnsembleConfig
+from forethought.envs import Source, source_of
 from forethought.errors import EnvironmentFault, UsageError, require_within
-from forethought.policy import build_agent, film, load_learner
+from forethought.models.taught import Function
+from forethought.policy import build_agent, film, load_learner, require_functions
 from forethought.report import outputs
 from forethought.report.html import write_report
 from forethought.report.read import read_run
 from forethought.training import checkpoint, memory
 from forethought.training.baselines import Baseline, below, described
-from forethought.training.config import RunConfig, flatten, from_dict, to_dict
+from forethought.training.config import RUN_FIELDS, Given, RunConfig, flatten, from_dict, to_dict
 from forethought.training.evaluate import Evaluation, make_world
 from forethought.training.evaluate import evaluate as play
+from forethought.training.given import named
 from forethought.training.learner import check_warm_up
 from forethought.training.mirror import require_mirrors
 from forethought.training.program import Program
@@ -47,7 +51,7 @@ class Run:
 
 def train(
     algorithm: str,
-    env: str,
+    env: Any,
     *,
     steps: int,
     seed: int = 0,
@@ -56,6 +60,8 @@ def train(
     run: str | Path | None = None,
     preset: str | None = None,
     agent: Mapping[str, Any] | None = None,
+    reward: Function = None,
+    termination: Function = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Run:
@@ -63,7 +69,8 @@ def train(
 
     Args:
         algorithm: a name of `forethought list`.
-        env: a Gymnasium id, ``package.module:Name-v0``, or one of ours.
+        env: a Gymnasium id, ``package.module:Name-v0``, or one of ours; a class or function that makes environments,
+            or ``package.module:Name`` of it; or an environment, which is copied and left as it is.
         steps: environment steps per seed.
         seeds: how many seeds to train side by side: ``seed, seed + 1, ...``.
         num_envs: environments per seed.
@@ -71,6 +78,11 @@ def train(
         preset: settings by name; "none": the plain defaults, those of the papers. None takes the preset made for this
             environment; where there is none, the defaults that count steps are fitted to ``steps``.
         agent: settings of the agent, nested or by dotted name (``{"fit.max_epochs": 50}``).
+        reward: the reward as a function of ``(obs, action, next_obs)``, or ``package.module:function``, so that the
+            model need not learn it. It takes batches with a leading axis n and gives n numbers. Observations are the
+            flat float32 vectors that agents see, actions are flat too, both in the environment's own units. It is
+            written with jax.numpy or NumPy.
+        termination: the same for the end of the world; it gives n truths.
         progress: where to report to; default: nowhere. ``forethought.training.progress.terminal()`` is the display
             of the command line.
         options: further fields of `forethought.training.config.RunConfig`, such as ``eval_every``.
@@ -79,34 +91,72 @@ def train(
         ForethoughtError: with one line that says what is wrong and the way out.
     """
     config = configure(
-        algorithm, env, steps=steps, seed=seed, seeds=seeds, num_envs=num_envs, preset=preset, agent=agent, **options
+        algorithm,
+        env,
+        steps=steps,
+        seed=seed,
+        seeds=seeds,
+        num_envs=num_envs,
+        preset=preset,
+        agent=agent,
+        reward=reward,
+        termination=termination,
+        **options,
     )
     return start_run(config, run, progress or Silent())
 
 
 def configure(
-    algorithm: str, env: str, *, preset: str | None = None, agent: Mapping[str, Any] | None = None, **options: Any
+    algorithm: str,
+    env: Any,
+    *,
+    preset: str | None = None,
+    agent: Mapping[str, Any] | None = None,
+    reward: Function = None,
+    termination: Function = None,
+    **options: Any,
 ) -> RunConfig:
     """A complete `RunConfig`: the preset for this environment or else the fitted defaults, over it the settings given.
 
     Raises `UsageError` for unknown names and impossible values.
     """
-    unknown = [name for name in options if name not in RunConfig.__dataclass_fields__]
+    unknown = [name for name in options if name not in RUN_FIELDS]
     if unknown:
         raise UsageError(f"train takes no option {unknown[0]!r}")
     entry = catalog.find(algorithm)
     _, config_class = entry.load()
+    source = source_of(env)
+    functions = {"reward": named("reward", reward), "termination": named("termination", termination)}
+    for what, (name, _) in functions.items():
+        if name is not None and not issubclass(config_class, EnsembleConfig):
+            raise UsageError(f"{algorithm} takes no {what} function: it has no model of vectors that could use one")
     given = flatten(agent or {})
-    _, _, env_kwargs = catalog.find_preset(algorithm, preset, env)
-    preset, settings = settings_for(algorithm, preset, env, options["steps"], given)
+    _, _, env_kwargs = catalog.find_preset(algorithm, preset, source.id)
+    preset, settings = settings_for(algorithm, preset, source.id, options["steps"], given)
     chosen: Any = from_dict(config_class, {**settings, **given})
-    options["env_kwargs"] = {**env_kwargs, **options.get("env_kwargs", {})}
+    options["env_kwargs"] = _env_kwargs(source, env_kwargs, options.get("env_kwargs", {}))
+    options.update({what: name for what, (name, _) in functions.items()})
+    objects = Given(source.maker, *(function for _, function in functions.values()))
     options.setdefault("eval_every", max(1, options["steps"] // entry.evaluations))
     options.setdefault("eval_episodes", entry.eval_episodes)
     options.setdefault("log_every", max(1, min(1000, options["steps"] // 100)))
-    config = RunConfig(algorithm=algorithm, env=env, preset=preset, agent=to_dict(chosen), **options)
+    config = RunConfig(
+        algorithm=algorithm, env=source.id, preset=preset, agent=to_dict(chosen), given=objects, **options
+    )
     config.validate()
     return config
+
+
+def _env_kwargs(source: Source, of_preset: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    if source.env_kwargs is None:
+        return {**of_preset, **own}
+    other = own.keys() - {"max_episode_steps"}
+    if other:
+        raise UsageError(
+            f"env_kwargs {sorted(other)} go to a class or a function that makes the environment; {source.id} is made "
+            "already"
+        )
+    return {**source.env_kwargs, **own}
 
 
 def settings_for(
@@ -127,13 +177,14 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
     world = make_world(config, config.seed_list, config.num_envs)
     try:
         agent = build_agent(config, world.spec)
+        require_functions(agent)
         check_warm_up(agent, config.steps)
         require_mirrors(config.mirror)
         plan = memory.plan(Program(agent, config.seed_list, config.num_envs, config.steps))
         plan.refuse_if_too_large()
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name = re.sub(r"[^\w.-]+", "-", config.env.split("/")[-1])  # no colon: scp takes what is before it for a host
-        folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{name}-{stamp}"
+        folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{name.strip('-')}-{stamp}"
         run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.spec, world.codec)
     except BaseException:
         world.close()
@@ -149,14 +200,25 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
         return Run(run.path, Trainer(config, run, agent, world, progress).run())
 
 
-def resume(path: str | Path, *, steps: int | None = None, progress: Progress | None = None, trust: bool = False) -> Run:
+def resume(
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    env: Any = None,
+    reward: Function = None,
+    termination: Function = None,
+    progress: Progress | None = None,
+    trust: bool = False,
+) -> Run:
     """Go on with a run that was stopped, killed or finished; ``steps`` extends it.
 
-    ``trust``: import the modules that the run names, though it was not made here. Raises `CheckpointError` where there
-    is nothing to go on with, `UsageError` where nothing is left to do.
+    ``env``, ``reward`` and ``termination`` are to be given again where no import leads to them: what was an object, or
+    was made in a notebook or a script. ``trust``: import the modules that the run names, though it was not made here.
+
+    Raises `CheckpointError` where there is nothing to go on with, `UsageError` where nothing is left to do.
     """
     run, progress = RunDir.open(Path(path)), progress or Silent()
-    held = run.require_world(trust=trust)
+    held = run.require_world(trust=trust, env=env, reward=reward, termination=termination)
     config = held.config
     if steps is not None:
         if steps < config.steps:
@@ -169,6 +231,8 @@ def resume(path: str | Path, *, steps: int | None = None, progress: Progress | N
         world = make_world(config, config.seed_list, config.num_envs, made_for=held.spec)
         with run.blamed():
             agent = build_agent(config, world.spec)
+        require_functions(agent)
+        with run.blamed():
             trainer = Trainer(config, run, agent, world, progress)
         if checkpoint.found(run.checkpoints):
             trainer.resume()
@@ -187,16 +251,27 @@ def resume(path: str | Path, *, steps: int | None = None, progress: Progress | N
         return Run(run.path, trainer.run())
 
 
-def evaluate(path: str | Path, *, episodes: int | None = None, seed: int = 0, trust: bool = False) -> Evaluation:
+def evaluate(
+    path: str | Path,
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+    env: Any = None,
+    reward: Function = None,
+    termination: Function = None,
+    trust: bool = False,
+) -> Evaluation:
     """Play episodes with every seed of a run's newest checkpoint; ``seed`` chooses the episodes.
 
-    ``episodes`` per seed are 100 unless told otherwise, 2 for planners, whose actions are dear. ``trust``: import the
-    modules that the run names, though it was not made here.
+    ``episodes`` per seed are 100 unless told otherwise, 2 for planners, whose actions are dear. ``env``, and ``reward``
+    and ``termination`` for planners, are to be given again where no import leads to them. ``trust``: import the modules
+    that the run names, though it was not made here.
     """
     if episodes is not None:
         require_within("episodes", episodes, 1)
-    RunDir.open(Path(path)).require_world(trust=trust)
-    held, learner = load_learner(path)
+    again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
+    RunDir.open(Path(path)).require_world(trust=trust, **again)
+    held, learner = load_learner(path, trust=trust, **again)
     config = held.config
     episodes = episodes or catalog.find(config.algorithm).judged_episodes
 

@@ -84,9 +84,11 @@ def _train(args: list[str]) -> int:
     _, config_class = catalog.find(algorithm).load()
     prepare_jax()
     from forethought.api import configure, settings_for, start_run
+    from forethought.envs import source_of
     from forethought.training.config import flatten, from_dict, to_dict
     from forethought.training.progress import terminal
 
+    env = source_of(env).id
     asked_preset, steps = option(args, "--preset"), option(args, "--steps") or ""
     preset, settings = settings_for(algorithm, asked_preset, env, int(steps) if steps.isdecimal() else Train.steps)
     default: Any = Train(agent=from_dict(config_class, settings))

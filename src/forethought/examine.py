@@ -17,6 +17,7 @@ from forethought.envs import VectorEnv
 from forethought.errors import UsageError, require_within
 from forethought.imagine import Policy
 from forethought.models.base import WorldModel
+from forethought.models.taught import Function
 from forethought.policy import load_learner
 from forethought.report.trust import ERRORS_HEAD, answers, errors
 from forethought.training.config import RunConfig
@@ -51,6 +52,9 @@ def diagnose(
     trust: bool = False,
     settings: Settings | None = None,
     tell: Callable[[str], None] = lambda text: None,
+    env: Any = None,
+    reward: Function = None,
+    termination: Function = None,
 ) -> Examination:
     """Find out how far the model of a run's newest checkpoint can be trusted.
 
@@ -67,6 +71,8 @@ def diagnose(
         trust: import the modules that the run names, though it was not made here.
         settings: how much is imagined.
         tell: called with a line of text before each part that takes time.
+        env: the environment, where no import leads to it: what was an object, or was made in a notebook or a script.
+        reward, termination: the functions that the run was given, where no import leads to them.
 
     Raises:
         UsageError: the run has no model or no environment to play in, or the episodes are too few or too short.
@@ -76,8 +82,9 @@ def diagnose(
         require_within("horizon", horizon, 1)
     if episodes is not None:
         require_within("episodes", episodes, 2)
-    RunDir.open(Path(path)).require_world(trust=trust)
-    held, learner = load_learner(path)
+    again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
+    RunDir.open(Path(path)).require_world(trust=trust, **again)
+    held, learner = load_learner(path, needs_model=True, trust=trust, **again)
     config, agent = held.config, learner.agent
     state = jax.tree.map(lambda x: x[config.index_of(of_seed)], learner.state)
     model = agent.world_model(state)

@@ -8,9 +8,10 @@ import numpy as np
 
 from forethought.agents import catalog
 from forethought.api import configure
-from forethought.envs import SpaceCodec, Step
+from forethought.envs import Source, SpaceCodec, Step
 from forethought.errors import UsageError
-from forethought.policy import build_agent, print_warning
+from forethought.models.taught import Function
+from forethought.policy import build_agent, print_warning, require_functions
 from forethought.training import checkpoint
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
@@ -116,21 +117,39 @@ def start(
     name: str = "my environment",
     seed: int = 0,
     agent: Mapping[str, Any] | None = None,
+    reward: Function = None,
+    termination: Function = None,
 ) -> Live:
-    """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold."""
+    """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold.
+
+    Defaults that count steps are fitted to ``steps``; ``reward`` and ``termination`` are what is known of the world, as
+    in `forethought.train`.
+    """
     codec = SpaceCodec.from_spaces(observation_space, action_space)
     spec = codec.spec(name)
-    config = configure(algorithm, name, steps=steps, seed=seed, agent=agent)
-    check_warm_up(build_agent(config, spec), steps)  # before anything is written
+    config = configure(
+        algorithm, Source(name), steps=steps, seed=seed, agent=agent, reward=reward, termination=termination
+    )
+    built = build_agent(config, spec)
+    require_functions(built)
+    check_warm_up(built, steps)  # before anything is written
     defaults = to_dict(catalog.find(algorithm).load()[1]())
     return Live(config, codec, RunDir.create(Path(run), config, defaults, spec, codec, live=True))
 
 
-def resume_live(path: str | Path) -> Live:
-    """Go on with an ask/tell agent from its newest checkpoint, exactly where `Live.save` left it."""
+def resume_live(
+    path: str | Path, *, reward: Function = None, termination: Function = None, trust: bool = False
+) -> Live:
+    """Go on with an ask/tell agent from its newest checkpoint, exactly where `Live.save` left it.
+
+    ``reward`` and ``termination`` are to be given again where no import leads to them. ``trust``: import the modules of
+    those functions, though the run was not made here.
+    """
     run = RunDir.open(Path(path))
-    held = run.read()
+    held = run.read(reward=reward, termination=termination)
+    run.require_trust(held, ("reward", "termination"), trust)
     live = Live(held.config, held.codec, run)
+    require_functions(live.agent)
 
     def take(tree: PyTree, host: dict[str, Any]) -> None:
         live.learner.restore(tree, host.get("counters"))

@@ -47,6 +47,10 @@ class Train(Generic[C]):
     """Whether random actions and the best constant action are played before the first step, as baselines."""
     mirror: tuple[str, ...] = ()
     """Send the metrics elsewhere too: tensorboard, wandb (extras of the same names)."""
+    reward: str | None = None
+    """module:function of the reward, where you know it: (obs, action, next_obs), in your units, all batches."""
+    termination: str | None = None
+    """module:function of the end of the world, where you know it: as the reward, with truths for numbers."""
 
 
 @dataclass(frozen=True)

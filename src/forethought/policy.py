@@ -13,10 +13,12 @@ from forethought.agents.base import Agent
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
 from forethought.errors import UsageError
+from forethought.models.taught import Function
 from forethought.report.video import require_suffix, write_video
 from forethought.training import checkpoint
 from forethought.training.config import RunConfig, from_dict
 from forethought.training.evaluate import STEP_LIMIT, make_world
+from forethought.training.given import known
 from forethought.training.learner import Learner
 from forethought.training.rundir import Description, RunDir
 from forethought.types import EnvSpec
@@ -59,25 +61,47 @@ class Policy:
         return np.asarray(action)
 
 
-def load(path: str | Path, *, seed: int | None = None) -> Policy:
+def load(
+    path: str | Path,
+    *,
+    seed: int | None = None,
+    reward: Function = None,
+    termination: Function = None,
+    trust: bool = False,
+) -> Policy:
     """The policy of a run's newest checkpoint; of its first seed unless another is named.
 
-    The environment is not needed. Raises `CheckpointError` where the directory holds no run or checkpoint.
+    The environment is not needed, but planners need the ``reward`` and ``termination`` that they were trained with:
+    these functions are to be given again where no import leads to them (from a notebook, a lambda). ``trust``: import
+    the modules of those functions, though the run was not made here.
+
+    Raises `CheckpointError` where the directory holds no run or checkpoint.
     """
-    held, learner = load_learner(path)
+    held, learner = load_learner(path, trust=trust, reward=reward, termination=termination)
     index = held.config.index_of(seed)
     return _policy(held, learner, index)
 
 
-def film(path: str | Path, output: str | Path, *, seed: int = 0, trust: bool = False) -> Path:
+def film(
+    path: str | Path,
+    output: str | Path,
+    *,
+    seed: int = 0,
+    env: Any = None,
+    reward: Function = None,
+    termination: Function = None,
+    trust: bool = False,
+) -> Path:
     """Write a video (.mp4 or .gif) of one episode of a run's policy.
 
+    ``env``, and ``reward`` and ``termination`` for planners, are to be given again where no import leads to them.
     ``trust``: import the modules that the run names, though it was not made here. Raises `UsageError` or
     `EnvironmentFault` where the environment gives no pictures.
     """
     require_suffix(Path(output))
-    RunDir.open(Path(path)).require_world(trust=trust)
-    held, learner = load_learner(path)
+    again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
+    RunDir.open(Path(path)).require_world(trust=trust, **again)
+    held, learner = load_learner(path, trust=trust, **again)
     policy = _policy(held, learner, 0)
     world = make_world(held.config, [seed], stream="film", render=True, made_for=held.spec)
     try:
@@ -104,12 +128,21 @@ def _policy(held: Description, learner: Learner, index: int) -> Policy:
     return Policy(learner.agent, held.codec, state, held.config.seed_list[index])
 
 
-def load_learner(path: str | Path) -> tuple[Description, Learner]:
-    """A run, and everything that its newest checkpoint holds. Raises `CheckpointError` where there is none."""
+def load_learner(
+    path: str | Path, *, needs_model: bool = False, trust: bool = False, **again: Any
+) -> tuple[Description, Learner]:
+    """A run, and everything that its newest checkpoint holds; ``again`` is what `RunDir.read` takes.
+
+    Raises `CheckpointError` where there is none, `UsageError` where a function that is needed is missing or wrong.
+    """
     run = RunDir.open(Path(path))
-    held = run.read()
+    held = run.read(**again)
     with run.blamed():
         agent = build_agent(held.config, held.spec)
+    if needs_model or catalog.find(held.config.algorithm).plans:
+        run.require_trust(held, ("reward", "termination"), trust)
+        require_functions(agent)
+    with run.blamed():
         learner = Learner(agent, held.config.seed_list, held.config.num_envs, held.config.steps)
     checkpoint.load_latest(
         run.checkpoints, learner.tree, lambda tree, host: learner.restore(tree, host.get("counters")), print_warning
@@ -121,7 +154,17 @@ def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:
     """The agent that a config describes. Raises `UsageError` where it cannot take the environment."""
     catalog.require_fit(config.algorithm, spec)
     agent_class, config_class = catalog.find(config.algorithm).load()
-    return agent_class(from_dict(config_class, config.agent), spec)
+    settings: Any = from_dict(config_class, config.agent)
+    functions = [] if config.reward is None and config.termination is None else [known(config, spec)]
+    return agent_class(settings, spec, *functions)
+
+
+def require_functions(agent: Agent) -> None:
+    """Raise `UsageError` where a function that the agent's model is given is missing or wrong."""
+    given = agent.learner.known if hasattr(agent, "learner") else ()
+    for function in given:
+        if function is not None:
+            function.require()
 
 
 def print_warning(text: str) -> None:

@@ -18,6 +18,8 @@ from forethought.agents.presets import (
 from forethought.errors import UsageError, nearest
 from forethought.types import Box, Discrete, EnvSpec, Space
 
+_PLANNING = "planning at decision time"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -45,6 +47,11 @@ class Entry:
         module = importlib.import_module(self.module)
         return getattr(module, self.agent), getattr(module, self.config)
 
+    @property
+    def plans(self) -> bool:
+        """Whether its policy needs the model to act."""
+        return self.use == _PLANNING
+
     def misfit(self, spec: EnvSpec) -> str | None:
         """Why the algorithm cannot take this environment; None where it can."""
         if not isinstance(spec.obs, self.obs) or not isinstance(spec.action, self.action):
@@ -70,7 +77,7 @@ def _planning(
         module=f"forethought.agents.control.{module}",
         agent=agent,
         config=agent_config,
-        use="planning at decision time",
+        use=_PLANNING,
         summary=summary,
         paper=paper,
         obs=Box,

@@ -1,7 +1,7 @@
 """The part of an agent that learns an ensemble: settings, fits on a schedule, and what to warn of."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +13,23 @@ from forethought.models import fit
 from forethought.models.ensemble import Ensemble, Precision, Propagation
 from forethought.models.fit import FitConfig, FitState, Fitting
 from forethought.models.rewards import Reward
+from forethought.models.taught import Taught
 from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
 from forethought.replay import ring
 from forethought.types import Box, EnvSpec, Info, Key
 
 # Shares of the variance that a model leaves open: the reward is what all else follows, observations may be random.
 NOT_LEARNED, HARDLY_LEARNED = 0.5, 0.9
+
+
+class Known(NamedTuple):
+    """What the user knows of the environment, so that it need not be learned."""
+
+    reward: Taught | None = None
+    termination: Taught | None = None
+
+
+NOTHING = Known()
 
 
 @dataclass(frozen=True)
@@ -59,13 +70,20 @@ class EnsembleLearner:
     """Fits an ensemble to the replay; an agent keeps its `FitState` as ``model`` in its own state."""
 
     def __init__(
-        self, config: EnsembleConfig, spec: EnvSpec, *, reward: Reward | None = None, propagation: Propagation = "ts1"
+        self,
+        config: EnsembleConfig,
+        spec: EnvSpec,
+        *,
+        known: Known = NOTHING,
+        reward: Reward | None = None,
+        propagation: Propagation = "ts1",
     ):
         assert isinstance(spec.obs, Box)
         assert isinstance(spec.action, Box)
-        self.config, self.spec, self.reward, self.propagation = config, spec, reward, propagation
+        self.config, self.spec, self.known, self.propagation = config, spec, known, propagation
         self.n_obs, self.n_action = spec.obs.shape[0], spec.action.shape[0]
-        self.termination = known_termination(spec.id)
+        self.reward = known.reward or reward
+        self.termination = known.termination or known_termination(spec.id)
 
     def init(self, *, key: Key) -> FitState:
         """Before the first fit."""
@@ -120,11 +138,7 @@ class EnsembleLearner:
         for what in ("termination", "reward"):
             share = max(metrics.get(f"{what}_disagreement", [0.0]))
             if share > TOLERATED_DISAGREEMENT:
-                found.append(
-                    f"the {what} function known for {self.spec.id} contradicts {100 * share:.1f} % of the real "
-                    "transitions; if the environment was changed, register it under a name of its own, and "
-                    f"{what} will be learned"
-                )
+                found.append(self._contradiction(what, share))
         return found
 
     def _not_learned(self, metrics: dict[str, list[Any]]) -> list[str]:
@@ -153,6 +167,18 @@ class EnsembleLearner:
                 f"dimension {', '.join(rest)}; that is right for what is random, and a fault for what is not"
             )
         return found
+
+    def _contradiction(self, what: str, share: float) -> str:
+        taught = getattr(self.known, what)
+        if taught is not None:
+            return (
+                f"the {what} function {taught.name} contradicts {100 * share:.1f} % of the real transitions; mend it, "
+                f"or leave out --{what}, and {what} will be learned"
+            )
+        return (
+            f"the {what} function known for {self.spec.id} contradicts {100 * share:.1f} % of the real transitions; if "
+            f"the environment was changed, register it under a name of its own, and {what} will be learned"
+        )
 
 
 def reward_disagreement(reward: Reward, replay: ring.Ring) -> Array:

@@ -7,6 +7,7 @@ from forethought.envs.catalog import register
 from forethought.envs.codec import SpaceCodec
 from forethought.envs.contract import EnvState, Step, VectorEnv
 from forethought.envs.functional import FunctionalEnv, FunctionalGym, JaxVector
+from forethought.envs.given import Source, source_of
 from forethought.envs.gym import GymVector
 from forethought.envs.vector import env_spec, make
 
@@ -16,12 +17,14 @@ __all__ = [
     "FunctionalGym",
     "GymVector",
     "JaxVector",
+    "Source",
     "SpaceCodec",
     "Step",
     "VectorEnv",
     "env_spec",
     "make",
     "register",
+    "source_of",
 ]
 
 register()

@@ -157,12 +157,13 @@ class JaxVector:
         stream: str = "train",
         action_repeat: int = 1,
         render: bool = False,
+        name: str | None = None,
     ):
         origins = slot_seeds(seeds, envs_per_seed)
         self.num_slots = len(origins)
         own = env.spec
         limit = agent_steps(own.max_episode_steps, action_repeat)
-        self.spec = replace(own, max_episode_steps=limit, action_repeat=action_repeat)
+        self.spec = replace(own, id=name or own.id, max_episode_steps=limit, action_repeat=action_repeat)
         self.codec = SpaceCodec.identity(own)
         self._env, self._repeat, self._render = env, action_repeat, render
         self._keys = np.stack([derived_entropy(seed, stream, j).generate_state(2) for seed, j in origins])

@@ -24,7 +24,7 @@ from forethought.envs.contract import (
     first_nonfinite,
     slot_seeds,
 )
-from forethought.envs.gym_make import make_gym_env, missing_dependency, one_line
+from forethought.envs.gym_make import Maker, make_gym_env, missing_dependency, one_line, time_limit
 from forethought.errors import CheckpointError, EnvironmentFault, UsageError
 from forethought.stored import array, require
 from forethought.types import EnvSpec
@@ -125,21 +125,23 @@ class GymVector:
         action_repeat: int = 1,
         env_kwargs: Mapping[str, Any] | None = None,
         render: bool = False,
+        maker: Maker | None = None,
     ):
         origins = [(seed, stream, j) for seed, j in slot_seeds(seeds, envs_per_seed)]
         self.num_slots = len(origins)
-        self._envs = [make_gym_env(env_id, env_kwargs, render=render and i == 0) for i in range(self.num_slots)]
+        self._envs = [
+            make_gym_env(env_id, env_kwargs, render=render and i == 0, maker=maker) for i in range(self.num_slots)
+        ]
         first = self._envs[0]
         for name in ("observation_space", "action_space"):
             if getattr(first, name, None) is None:
                 raise UsageError(f"{env_id} has no {name}; declare it as an attribute of the class")
         self.codec = SpaceCodec.from_spaces(first.observation_space, first.action_space)
-        limit = first.spec.max_episode_steps if first.spec is not None else None
         self.spec = EnvSpec(
             id=env_id,
             obs=self.codec.obs,
             action=self.codec.action,
-            max_episode_steps=agent_steps(limit, action_repeat),
+            max_episode_steps=agent_steps(time_limit(first), action_repeat),
             action_repeat=action_repeat,
             action_low=self.codec.action_low,
             action_high=self.codec.action_high,

@@ -4,19 +4,23 @@ import ctypes.util
 import difflib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 from gymnasium.error import DependencyNotInstalled, DeprecatedEnv, UnregisteredEnv
+from gymnasium.wrappers import TimeLimit
 
 from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra, UsageError, nearest
 from forethought.imports import import_named
+
+Maker: TypeAlias = Callable[..., Any]  # makes one environment
 
 # Module that is missing -> the word by which messages name it, and the extra that brings it.
 _EXTRAS = {
@@ -30,15 +34,18 @@ _EXTRAS = {
 _PLUGINS = {"ALE": ("ale_py",), "dm_control": ("shimmy", "dm_control")}
 
 
-def make_gym_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, render: bool = False) -> gymnasium.Env:
+def make_gym_env(
+    env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, render: bool = False, maker: Maker | None = None
+) -> gymnasium.Env:
     """Make one Gymnasium environment, without Gymnasium's own checker and its warnings.
 
-    ``env_kwargs`` go to ``gymnasium.make``, so that ``max_episode_steps`` is one of them. Raises `UsageError` for an
+    ``env_kwargs`` go to ``gymnasium.make``, or to the ``maker`` that the user has given in its place;
+    ``max_episode_steps`` may be one of them. Raises `UsageError` for an
     unknown id or unsuitable arguments, `MissingExtra` for a dependency that an extra brings, and `EnvironmentFault`
     where the environment's own constructor fails.
     """
-    _require_module(env_id)
-    _import_plugins(env_id)
+    require_module(env_id)
+    import_plugins(env_id)
     kwargs = dict(env_kwargs or {})
     if render:  # only then: a simple environment need not know the argument
         _draw_without_display()
@@ -46,6 +53,8 @@ def make_gym_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, re
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"gymnasium\.")
+            if maker is not None:
+                return _called(maker, env_id, **kwargs)
             if ":" in env_id:
                 import_named(env_id.partition(":")[0])
             return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
@@ -60,12 +69,47 @@ def make_gym_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, re
     except (Exception, SystemExit) as error:
         if isinstance(error, TypeError) and "render_mode" in str(error):
             raise UsageError(f"{env_id} cannot be filmed: its constructor takes no render_mode") from error
+        if isinstance(error, TypeError) and "required" in str(error):
+            raise UsageError(
+                f"{env_id} needs arguments ({one_line(error)}); pass them as env_kwargs, or a function that needs none"
+            ) from error
         if isinstance(error, TypeError) and kwargs:
             raise UsageError(f"{env_id} does not take env_kwargs {kwargs}: {one_line(error)}") from error
         raise EnvironmentFault(
             f"{env_id} raised {type(error).__name__} while it was made: {one_line(error)}; "
-            "the same happens in gymnasium.make"
+            f"the same happens {'in gymnasium.make' if maker is None else 'without forethought'}"
         ) from error
+
+
+def time_limit(env: gymnasium.Env) -> int | None:
+    """Steps until an environment truncates its episodes; None where it has no time limit."""
+    wrapped = env
+    while isinstance(wrapped, gymnasium.Wrapper):
+        if isinstance(wrapped, TimeLimit):
+            return wrapped._max_episode_steps
+        wrapped = wrapped.env
+    return env.spec.max_episode_steps if env.spec is not None else None
+
+
+def _called(maker: Maker, env_id: str, *, max_episode_steps: int | None = None, **kwargs: Any) -> gymnasium.Env:
+    """What the maker makes, with the time limit that `gymnasium.make` would have set."""
+    filmed = "render_mode" in kwargs
+    if filmed and not _takes(maker, "render_mode"):
+        del kwargs["render_mode"]
+    env = maker(**kwargs)
+    if not isinstance(env, gymnasium.Env):
+        raise UsageError(f"{env_id} made a {type(env).__name__}, which is no gymnasium.Env; derive its class from that")
+    if filmed and env.render_mode != "rgb_array":
+        raise UsageError(f"{env_id} cannot be filmed: it was not made with render_mode='rgb_array'")
+    return env if max_episode_steps is None else TimeLimit(env, max_episode_steps)
+
+
+def _takes(maker: Maker, argument: str) -> bool:
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except (TypeError, ValueError):  # some of those written in C
+        return True
+    return any(p.name == argument or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
 def missing_dependency(env_id: str, error: Exception) -> ForethoughtError:
@@ -91,7 +135,7 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _require_module(env_id: str) -> None:
+def require_module(env_id: str) -> None:
     """Refuse a file where a module is to be named."""
     module, colon, name = env_id.partition(":")
     if colon and ("/" in module or module.endswith(".py")):
@@ -99,7 +143,7 @@ def _require_module(env_id: str) -> None:
         raise UsageError(f"{module!r} is a file, not a module; write {dotted}:{name}")
 
 
-def _import_plugins(env_id: str) -> None:
+def import_plugins(env_id: str) -> None:
     """Import the packages that register ids of this namespace; Gymnasium itself does not look for them."""
     namespace = env_id.partition("/")[0]
     for module in _PLUGINS.get(namespace, ()):
@@ -116,7 +160,9 @@ def _import_plugins(env_id: str) -> None:
 def _known(env_id: str) -> str:
     """Words on which ids come near; the whole registry would not fit on a line."""
     module, colon, name = env_id.rpartition(":")
-    close = difflib.get_close_matches(name, list(gymnasium.registry), n=3, cutoff=0.5)
+    here = vars(sys.modules[module]).items() if module in sys.modules else ()
+    classes = [known for known, value in here if isinstance(value, type) and issubclass(value, gymnasium.Env)]
+    close = difflib.get_close_matches(name, [*gymnasium.registry, *classes], n=3, cutoff=0.5)
     if close:
         return nearest(env_id, [f"{module}{colon}{known}" if colon else known for known in close])
     return "gymnasium.pprint_registry() lists the known ones, and 'package.module:Name-v0' imports your own"

@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gymnasium
+
 from forethought.envs.catalog import NAMESPACES, functional_env
 from forethought.envs.contract import EnvState, Step, VectorEnv
-from forethought.envs.functional import JaxVector
+from forethought.envs.functional import FunctionalEnv, JaxVector
+from forethought.envs.given import Copies, maker_of, source_of
 from forethought.envs.gym import GymVector
+from forethought.envs.gym_make import Maker, one_line
 from forethought.errors import UsageError
 from forethought.types import EnvSpec
 
@@ -22,36 +26,59 @@ def make(
     action_repeat: int = 1,
     env_kwargs: Mapping[str, Any] | None = None,
     render: bool = False,
+    maker: Maker | None = None,
 ) -> VectorEnv:
     """Make ``len(seeds) * envs_per_seed`` environments of one kind; `reset` them before the first step.
 
     ``env_id`` is an id of forethought (``forethought/DynaMaze-v0``), of gymnax (``gymnax/CartPole-v1``) or of
-    Gymnasium, also ``package.module:Name-v0``. ``stream`` keeps the random numbers of several uses of one seed apart
-    ("train", "eval"). ``env_kwargs`` go to the environment's constructor. With ``render=True`` slot 0 can be drawn.
+    Gymnasium, also ``package.module:Name-v0``, or ``package.module:Name`` of a class or function that makes one. A
+    ``maker`` makes them in its place, and ``env_id`` only names them. ``stream`` keeps the random numbers of several
+    uses of one seed apart ("train", "eval"). ``env_kwargs`` go to the environment's constructor. With ``render=True``
+    slot 0 can be drawn.
 
     Raises `UsageError` for an unknown id, unsuitable arguments or unsupported spaces, `MissingExtra` where an optional
     dependency is missing, and `EnvironmentFault` where the environment's own constructor fails.
     """
     if action_repeat < 1:
         raise UsageError(f"action_repeat is {action_repeat}; use 1 (no repeat) or more")
-    if env_id.startswith(NAMESPACES):
-        env = functional_env(env_id, env_kwargs)
-        return JaxVector(
-            env, seeds=seeds, envs_per_seed=envs_per_seed, stream=stream, action_repeat=action_repeat, render=render
-        )
-    return GymVector(
-        env_id,
-        seeds=seeds,
-        envs_per_seed=envs_per_seed,
-        stream=stream,
-        action_repeat=action_repeat,
-        env_kwargs=env_kwargs,
-        render=render,
-    )
+    maker = maker or maker_of(env_id)
+    env = _functional(env_id, env_kwargs or {}, maker)
+    slots: dict[str, Any] = {
+        "seeds": seeds,
+        "envs_per_seed": envs_per_seed,
+        "stream": stream,
+        "action_repeat": action_repeat,
+        "render": render,
+    }
+    if env is not None:
+        return JaxVector(env, name=env_id, **slots)
+    return GymVector(env_id, env_kwargs=env_kwargs, maker=maker, **slots)
 
 
-def env_spec(env_id: str, *, action_repeat: int = 1, env_kwargs: Mapping[str, Any] | None = None) -> EnvSpec:
-    """What an agent may know of an environment, without stepping it; raises what `make` raises."""
-    env = make(env_id, seeds=[0], action_repeat=action_repeat, env_kwargs=env_kwargs)
-    env.close()
-    return env.spec
+def _functional(env_id: str, env_kwargs: Mapping[str, Any], maker: Maker | None) -> FunctionalEnv | None:
+    """The environment written in JAX that is meant; None where it is one of Gymnasium's."""
+    if maker is None:
+        return functional_env(env_id, env_kwargs) if env_id.startswith(NAMESPACES) else None
+    if isinstance(maker, Copies):
+        return maker.original if isinstance(maker.original, FunctionalEnv) else None
+    if not isinstance(maker, type) or not all(hasattr(maker, name) for name in ("spec", "init", "reset", "step")):
+        return None
+    if issubclass(maker, gymnasium.Env):
+        return None
+    try:
+        made: Any = maker(**env_kwargs)
+        return made
+    except TypeError as error:
+        raise UsageError(f"{env_id} does not take env_kwargs {dict(env_kwargs)}: {one_line(error)}") from error
+
+
+def env_spec(env: Any, *, action_repeat: int = 1, env_kwargs: Mapping[str, Any] | None = None) -> EnvSpec:
+    """What an agent may know of an environment (an id, a class, a function, an object), without stepping it.
+
+    Raises what `source_of` and `make` raise.
+    """
+    source = source_of(env)
+    kwargs = {**(source.env_kwargs or {}), **(env_kwargs or {})}
+    world = make(source.id, seeds=[0], action_repeat=action_repeat, env_kwargs=kwargs, maker=source.maker)
+    world.close()
+    return world.spec

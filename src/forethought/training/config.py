@@ -3,9 +3,9 @@
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from forethought.errors import UsageError, nearest
 
@@ -14,9 +14,21 @@ T = TypeVar("T")
 MIRRORS = ("tensorboard", "wandb")  # where metrics can be sent besides the run directory
 
 
+class Given(NamedTuple):
+    """Code that the user has handed over from Python: what makes the environment, its reward and its termination."""
+
+    env: Callable[..., Any] | None = None
+    reward: Callable[..., Any] | None = None
+    termination: Callable[..., Any] | None = None
+
+
 @dataclass(frozen=True)
 class RunConfig:
-    """One run. ``agent`` holds every setting of the agent, also those that were left at their defaults."""
+    """One run. ``agent`` holds every setting of the agent, also those that were left at their defaults.
+
+    ``env``, ``reward`` and ``termination`` are names. What was ``given`` as an object is used in place of what its name
+    leads to, and is no part of the data.
+    """
 
     algorithm: str
     env: str
@@ -34,7 +46,10 @@ class RunConfig:
     keep: int = 2
     baselines: bool = True
     mirror: tuple[str, ...] = ()
+    reward: str | None = None
+    termination: str | None = None
     agent: dict[str, Any] = field(default_factory=dict)
+    given: Given = field(default=Given(), compare=False, metadata={"kept": False})
 
     @property
     def seed_list(self) -> tuple[int, ...]:
@@ -65,11 +80,15 @@ class RunConfig:
             raise UsageError(f"checkpoint_every is {self.checkpoint_every}; it must be at least 1")
 
 
+RUN_FIELDS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.metadata.get("kept", True))  # of config.json
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """A (nested) config dataclass as JSON values."""
     return {
         f.name: to_dict(v) if dataclasses.is_dataclass(v) else (list(v) if isinstance(v, tuple) else v)
         for f in dataclasses.fields(config)
+        if f.metadata.get("kept", True)
         for v in [getattr(config, f.name)]
     }
 

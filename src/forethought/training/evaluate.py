@@ -59,6 +59,7 @@ def make_world(
         action_repeat=config.action_repeat,
         env_kwargs=config.env_kwargs,
         render=render,
+        maker=config.given.env,
     )
     if made_for is not None:
         try:

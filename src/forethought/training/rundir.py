@@ -23,7 +23,8 @@ from forethought.errors import CheckpointError, UsageError, nearest
 from forethought.files import disk_problem, read_object, write_atomically
 from forethought.stored import require
 from forethought.training import checkpoint
-from forethought.training.config import RunConfig, from_dict, to_dict
+from forethought.training.config import RUN_FIELDS, RunConfig, from_dict, to_dict
+from forethought.training.given import with_given
 from forethought.training.origin import code_named, made_here, sealed
 from forethought.types import EnvSpec, PyTree
 
@@ -40,6 +41,7 @@ class Description(NamedTuple):
         codec: how its spaces translate.
         live: the user owns the loop, and forethought cannot make the environment.
         made_here: this user made the run on this machine, and nobody edited the file since.
+        named: the settings of the file, but for those in whose place the user has given something else.
     """
 
     config: RunConfig
@@ -47,6 +49,7 @@ class Description(NamedTuple):
     codec: SpaceCodec
     live: bool
     made_here: bool
+    named: dict[str, Any]
 
 
 class RunDir:
@@ -122,13 +125,16 @@ class RunDir:
                 pass  # a file system without locks
             yield
 
-    def read(self) -> Description:
-        """What the run was asked to do and where. Raises `CheckpointError`, naming the field, where it cannot be so."""
+    def read(self, **again: Any) -> Description:
+        """What the run was asked to do and where, with what is given ``again`` (see `with_given`) in place of names.
+
+        Raises `CheckpointError`, naming the field, where it cannot be so.
+        """
         described = self._described()
         with self.blamed():
-            names = ("env_spec", "spaces", *RunConfig.__dataclass_fields__)
+            names = ("env_spec", "spaces", *RUN_FIELDS)
             require(described, dict.fromkeys(names, lambda value: True), "it")
-            config = from_dict(RunConfig, {name: described[name] for name in RunConfig.__dataclass_fields__})
+            config = from_dict(RunConfig, {name: described[name] for name in RUN_FIELDS})
             config.validate()
             from_dict(catalog.find(config.algorithm).load()[1], config.agent, "agent.")
             spec, codec = spec_from_json(described["env_spec"]), SpaceCodec.from_json(described["spaces"])
@@ -139,27 +145,33 @@ class RunDir:
             ):
                 if said != made:
                     raise CheckpointError(f"{name} is {said!r}, the run was made with {made!r} (env_spec)")
-        return Description(config, spec, codec, bool(described.get("live")), made_here(described))
+        named = {name: value for name, value in to_dict(config).items() if again.get(name) is None}
+        config = with_given(config, **again)
+        return Description(config, spec, codec, bool(described.get("live")), made_here(described), named)
 
-    def require_world(self, *, trust: bool = False) -> Description:
+    def require_world(self, *, trust: bool = False, **again: Any) -> Description:
         """What `read` gives, where the environment may be made.
 
         Raises `UsageError` where the user owns the loop of the run, so that there is none to make, and where making it
         would import what a run names that was not made here, unless the user says that it is to be trusted.
         """
-        held = self.read()
+        held = self.read(**again)
         if held.live:
             raise UsageError(
                 f"{self.path} was driven from Python by forethought.start, its environment is not known here; "
                 f"go on with {_resume_live(self.path)}, use it with forethought.load"
             )
-        code = code_named(to_dict(held.config))
+        self.require_trust(held, tuple(held.named), trust)
+        return held
+
+    def require_trust(self, held: Description, fields: tuple[str, ...], trust: bool) -> None:
+        """Raise `UsageError` where these fields of a run that was not made here name code, unless it is trusted."""
+        code = code_named({name: value for name, value in held.named.items() if name in fields})
         if code and not held.made_here and not trust:
             raise UsageError(
                 f"{self.path} names code ({', '.join(code)}) and was not made here as it is, or its config.json was "
                 "edited; look at that code, and pass --trust (trust=True in Python) to import it"
             )
-        return held
 
     @contextmanager
     def blamed(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from forethought.agents.base import Phase
-from forethought.agents.ensemble import EnsembleConfig, EnsembleLearner
+from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
 from forethought.errors import UsageError, require_within
 from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
 from forethought.models.fit import FitState
@@ -37,7 +37,8 @@ class PlanningConfig(EnsembleConfig):
     propagation: Propagation = "ts1"
     """How particles meet members: ts1 a new one each step, ts_inf one for good, expectation the mean of all."""
     reward: Literal["learned", "known"] = "learned"
-    """Whose reward counts: the ensemble's, or a known function of the environment where there is one."""
+    """Whose reward counts: the ensemble's, or a known function of the environment where there is one. A function that
+    the user gives (``--reward``) always does."""
     model_every: int = 50
     """Environment steps between two fits of the model (mbrl-lib's PETS on cartpole)."""
     random_steps: int = 200
@@ -98,11 +99,11 @@ class PlanningState(NamedTuple):
 class PlanningAgent:
     """The agent; see `PlanningConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
 
-    def __init__(self, config: Any, spec: EnvSpec):
+    def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
         self.config, self.spec = config, spec
-        known = known_reward(spec.id) if config.reward == "known" else None
-        reward = known if spec.action_repeat == 1 else None  # what is known are the rewards of single steps
-        self.learner = EnsembleLearner(config, spec, reward=reward, propagation=config.propagation)
+        of_task = known_reward(spec.id) if config.reward == "known" and known.reward is None else None
+        reward = of_task if spec.action_repeat == 1 else None  # what is known are the rewards of single steps
+        self.learner = EnsembleLearner(config, spec, known=known, reward=reward, propagation=config.propagation)
         self.planner: Planner = Planner(config.search, config.horizon, config.particles, config.discount)
         self.guide = free(spec.action)
         self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps

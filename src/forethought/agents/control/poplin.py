@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from forethought.agents.base import Phase
 from forethought.agents.control.planning import PlanningAgent, PlanningConfig
+from forethought.agents.ensemble import NOTHING, Known
 from forethought.errors import UsageError, require_within
 from forethought.models.ensemble import EnsembleBelief, Propagation
 from forethought.models.fit import FitState
@@ -129,8 +130,8 @@ class POPLINCarry(NamedTuple):
 class POPLIN(PlanningAgent):
     """The agent; see `POPLINAConfig` and `POPLINPConfig`, and `forethought.agents.base.Agent` for its methods."""
 
-    def __init__(self, config: Any, spec: EnvSpec):
-        super().__init__(config, spec)
+    def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
+        super().__init__(config, spec, known)
         self.optimizer = optax.adam(config.policy_learning_rate)
 
     def init(self, *, key: Key) -> POPLINState:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from forethought.agents.base import Phase
-from forethought.agents.ensemble import EnsembleConfig, EnsembleLearner
+from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
 from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, SACState
 from forethought.errors import UsageError, require_within
 from forethought.imagine import branched_rollouts
@@ -103,10 +103,10 @@ class MBPOState(NamedTuple):
 class MBPO:
     """The agent; see `MBPOConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
 
-    def __init__(self, config: MBPOConfig, spec: EnvSpec):
+    def __init__(self, config: MBPOConfig, spec: EnvSpec, known: Known = NOTHING):
         self.config, self.spec = config, spec
         self.sac = ActorCritic(config.sac, spec)
-        self.learner = EnsembleLearner(config, spec)
+        self.learner = EnsembleLearner(config, spec, known=known)
         self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
         self.n_real = int(config.sac.batch_size * config.real_ratio)
 
@@ -139,7 +139,7 @@ class MBPO:
         )
 
     def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
-        """A known termination function that the data contradict."""
+        """Known functions that the data contradict."""
         return self.learner.concerns(metrics)
 
     def world_model(self, state: MBPOState) -> Ensemble:

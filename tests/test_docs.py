@@ -1,0 +1,58 @@
+"""The code of the pages does what it says."""
+
+import re
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import forethought
+from forethought.api import configure
+from forethought.envs import make
+
+PAGE = Path(__file__).parents[1] / "docs" / "your-environment.md"
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    """The Python of the page up to the loop that the user owns; `train` only says what it would do."""
+    module, *blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text().partition("## It is not a Gym")[0], re.S)
+    (tmp_path / "my_robot.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = []
+    monkeypatch.setattr(forethought, "train", lambda *args, **options: asked.append(configure(*args, **options)))
+    names = {"np": np, "gymnasium": sys.modules["gymnasium"]}
+    for block in blocks:
+        exec(block, names)
+    yield asked, names
+    sys.modules.pop("my_robot")
+    sys.modules["gymnasium"].registry.pop("Cart-v0")
+
+
+def test_the_three_ways_to_name_an_environment_are_the_same(page):
+    asked, _ = page
+    worlds = [
+        make(c.env, seeds=[0], env_kwargs=c.env_kwargs, maker=c.given.env) for c in (*asked[:3], configure_named(asked))
+    ]
+    assert [world.spec.max_episode_steps for world in worlds] == [100] * 4
+    assert [c.env for c in asked[:3]] == ["my_robot:Cart", "my_robot:Cart", "my_robot:Cart-v0"]
+    assert len({world.reset().tobytes() for world in worlds}) == 1
+    assert asked[0].agent["random_steps"] == 300  # a sixth of 2,000, rounded
+
+
+def configure_named(asked):
+    """What the shell makes of the name that the first of them keeps."""
+    return configure("mbpo", asked[0].env, steps=2000, env_kwargs=asked[0].env_kwargs)
+
+
+def test_the_reward_of_the_page_is_that_of_its_cart(page):
+    asked, names = page
+    world = make("my_robot:Cart-v0", seeds=[0])
+    obs = world.reset()
+    step = world.step(np.float32([[0.5]]))
+    said = names["reward"](jnp.asarray(obs), jnp.array([[1.5]]), jnp.asarray(step.next_obs))
+    np.testing.assert_allclose(said, step.reward, rtol=1e-5)
+    assert asked[3].given.reward is names["reward"]
+    assert names["termination"](obs, obs[:, :1], np.float32([[5.5, 0.0]])).tolist() == [True]
