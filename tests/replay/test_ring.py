@@ -125,6 +125,14 @@ def test_rows_are_found_by_their_number():
             assert int(ring.row(r, jnp.array(number))["id"]) == number
 
 
+def test_rows_are_found_by_how_new_they_are():
+    r = empty(6)
+    for i in range(0, 16, 2):
+        r = add(r, numbered(i, 2))
+        for back in range(min(6, i + 2)):
+            assert int(ring.newest(r, jnp.array(back))["id"]) == i + 1 - back
+
+
 @pytest.mark.parametrize("num_envs", [1, 2, 3])
 @pytest.mark.parametrize("times", [4, 6, 15])
 def test_sequences_follow_one_environment_and_never_join_new_to_old(num_envs, times):

@@ -44,6 +44,8 @@ class _CartPole:
     env_id: ClassVar[str]
     limit: ClassVar[int]
 
+    observation_names = "position", "speed", "angle", "angular speed"
+
     @property
     def spec(self) -> EnvSpec:
         """Four numbers to see, one to do."""

@@ -5,7 +5,9 @@ The agent sees float32 vectors, uint8 images or integers from 0, and acts in [-1
 """
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ class SpaceCodec:
 
     ``obs_parts`` holds the own shape of each part of the observation: of the whole (``obs_keys`` empty), or of each
     entry of a Dict in the order of ``obs_keys``. Bounds are those of the flattened action, in the environment's units.
+    ``obs_names`` and ``action_names`` are for people: one for each number of the flattened vectors (of a Discrete
+    space, for each choice), or none.
     """
 
     obs: Space
@@ -36,6 +40,8 @@ class SpaceCodec:
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
     action_start: int = 0
+    obs_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
 
     @classmethod
     def from_spaces(cls, observation_space: spaces.Space, action_space: spaces.Space) -> "SpaceCodec":
@@ -52,6 +58,27 @@ class SpaceCodec:
         low, high = (-1.0,) * size, (1.0,) * size
         return cls(spec.obs, spec.action, obs_parts=obs_parts, action_shape=shape, action_low=low, action_high=high)
 
+    def named(self, obs_names: Sequence[str] = (), action_names: Sequence[str] = ()) -> "SpaceCodec":
+        """With other names where some are given. Raises `UsageError` where these are not one for each number."""
+        for what, names, space in (("obs", obs_names, self.obs), ("action", action_names, self.action)):
+            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+                raise UsageError(f"{what}_names takes a list of words, not {_brief(names)}")
+            count = _count(space)
+            if names and len(names) != count:
+                raise UsageError(f"{what}_names has {len(names)} names; {count} are needed, one for each number")
+        return replace(
+            self,
+            obs_names=tuple(obs_names) or self.obs_names,
+            action_names=tuple(action_names) or self.action_names,
+        )
+
+    def named_by(self, env: Any) -> "SpaceCodec":
+        """With the names that an environment declares as ``observation_names`` and ``action_names``, if they fit."""
+        found = [getattr(env, name, None) or () for name in ("observation_names", "action_names")]
+        with suppress(UsageError, TypeError):
+            return self.named(*found)
+        return self
+
     def obs_to_agent(self, obs: Any) -> np.ndarray:
         """Copy the environment's observation [..., own shape] into the agent's view [..., ``self.obs.shape``].
 
@@ -67,6 +94,17 @@ class SpaceCodec:
         parts = zip(self.obs_keys, self.obs_parts, sizes, strict=True)
         flat = [self._part(obs[key], own, size, f"observation[{key!r}]") for key, own, size in parts]
         return np.concatenate(flat, axis=-1)
+
+    def obs_to_env(self, seen: np.ndarray) -> Any:
+        """The inverse of `obs_to_agent`: the agent's view [...] to the own shape, or to a dict where that was one."""
+        if isinstance(self.obs, Discrete):
+            return np.asarray(seen.astype(np.int64) + self.obs_start)
+        leading = seen.shape[: seen.ndim - len(self.obs.shape)]
+        if not self.obs_keys:
+            return seen.reshape(leading + self.obs_parts[0])
+        ends = np.cumsum([math.prod(shape) for shape in self.obs_parts])
+        parts = zip(self.obs_keys, self.obs_parts, np.split(seen, ends[:-1], axis=-1), strict=True)
+        return {key: part.reshape(leading + own) for key, own, part in parts}
 
     def action_to_env(self, action: Any) -> np.ndarray:
         """Turn the agent's action [..., ``self.action.shape``] into the environment's own [..., own shape].
@@ -184,7 +222,13 @@ def _describe_obs(space: spaces.Space) -> dict[str, Any]:
     ):
         keys = tuple(sorted(space.spaces))
         shapes = tuple(tuple(space[key].shape or ()) for key in keys)
-        return {"obs": Box((sum(map(math.prod, shapes)),)), "obs_keys": keys, "obs_parts": shapes}
+        names = [
+            key if math.prod(shape) == 1 else f"{key}[{i}]"
+            for key, shape in zip(keys, shapes, strict=True)
+            for i in range(math.prod(shape))
+        ]
+        size = sum(map(math.prod, shapes))
+        return {"obs": Box((size,)), "obs_keys": keys, "obs_parts": shapes, "obs_names": tuple(names)}
     raise UsageError(
         f"the observation space {space} is not supported; supported are Box, Discrete and Dict of Box vectors, "
         "and gymnasium.wrappers (FlattenObservation, FilterObservation) turn many others into one of these"
@@ -261,12 +305,16 @@ def _list_of(check: Check) -> Check:
     return lambda value: isinstance(value, list | tuple) and all(map(check, value))
 
 
+def _is_words(value: Any) -> bool:
+    return _list_of(lambda word: isinstance(word, str))(value)
+
+
 _ACTION_DTYPES = {np.dtype(kind).name for kind in "efdgbhilqBHILQ"}
 # What `to_json` writes, and what each entry must be.
 _CODEC: dict[str, Check] = {
     "obs": _is_space,
     "action": _is_space,
-    "obs_keys": _list_of(lambda key: isinstance(key, str)),
+    "obs_keys": _is_words,
     "obs_parts": _list_of(_is_shape),
     "obs_start": lambda value: number(value) and isinstance(value, int),
     "action_shape": _is_shape,
@@ -274,6 +322,8 @@ _CODEC: dict[str, Check] = {
     "action_low": numbers,
     "action_high": numbers,
     "action_start": lambda value: number(value) and isinstance(value, int),
+    "obs_names": _is_words,
+    "action_names": _is_words,
 }
 _SPEC: dict[str, Check] = {
     "id": lambda value: isinstance(value, str),
@@ -284,6 +334,10 @@ _SPEC: dict[str, Check] = {
     "action_low": numbers,
     "action_high": numbers,
 }
+
+
+def _count(space: Space) -> int:
+    return math.prod(space.shape) if isinstance(space, Box) else space.n
 
 
 def _space_to_json(space: Space) -> dict[str, Any]:

@@ -53,6 +53,9 @@ class Pendulum:
     Observed are cos θ, sin θ and θ'. An episode begins anywhere in ±(π, 1), never terminates and has 200 steps.
     """
 
+    observation_names = "cos angle", "sin angle", "speed"
+    action_names = ("torque",)
+
     @property
     def spec(self) -> EnvSpec:
         """Three numbers to see, one to do, 200 steps."""
@@ -122,6 +125,9 @@ class DoubleIntegrator:
     """
 
     start: tuple[float, float] | None = None
+
+    observation_names = "position", "speed"
+    action_names = ("force",)
 
     @property
     def spec(self) -> EnvSpec:

@@ -164,7 +164,7 @@ class JaxVector:
         own = env.spec
         limit = agent_steps(own.max_episode_steps, action_repeat)
         self.spec = replace(own, id=name or own.id, max_episode_steps=limit, action_repeat=action_repeat)
-        self.codec = SpaceCodec.identity(own)
+        self.codec = SpaceCodec.identity(own).named_by(env)
         self._env, self._repeat, self._render = env, action_repeat, render
         self._keys = np.stack([derived_entropy(seed, stream, j).generate_state(2) for seed, j in origins])
         self._device = _processor()

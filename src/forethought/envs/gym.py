@@ -136,7 +136,7 @@ class GymVector:
         for name in ("observation_space", "action_space"):
             if getattr(first, name, None) is None:
                 raise UsageError(f"{env_id} has no {name}; declare it as an attribute of the class")
-        self.codec = SpaceCodec.from_spaces(first.observation_space, first.action_space)
+        self.codec = SpaceCodec.from_spaces(first.observation_space, first.action_space).named_by(first.unwrapped)
         self.spec = EnvSpec(
             id=env_id,
             obs=self.codec.obs,

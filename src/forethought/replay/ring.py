@@ -101,6 +101,11 @@ def row(ring: Ring, number: Int[Array, ""]) -> PyTree:
     return jax.tree.map(lambda d: d[number % ring.limit], ring.data)
 
 
+def newest(ring: Ring, back: Int[Array, ""]) -> PyTree:
+    """The row that was added ``back`` rows before the newest one; fewer than ``size``, see `sample_newest`."""
+    return jax.tree.map(lambda d: d[(ring.cursor - 1 - back) % ring.limit], ring.data)
+
+
 def sample_sequences(ring: Ring, n: int, length: int, *, num_envs: int = 1, key: Key) -> PyTree:
     """Draw n stretches of ``length`` successive rows of one environment each; leaves get axes [n, length].
 
