@@ -43,6 +43,10 @@ class Interrupted(ForethoughtError):
     exit_code = 130
 
 
+class StopTraining(Exception):
+    """Raised by a ``callback=`` to end the run there: it is saved, and can go on later."""
+
+
 class MissingExtra(UsageError):
     """An optional dependency is not installed; the message carries the ``pip`` line that brings it."""
 

@@ -6,7 +6,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array
 
+from forethought.errors import UsageError
 from forethought.models.base import WorldModel
+from forethought.models.normalizer import Normalizer, identity
+from forethought.nets.mlp import MLP
 from forethought.types import EnvSpec, Info, Key, PyTree
 
 MOST_UNITS = 2**31 - 1  # they are counted in int32
@@ -65,6 +68,31 @@ class Phase:
     kind: Literal["train", "model"] = "train"
 
 
+@dataclass(frozen=True)
+class Portable:
+    """A policy as plain arrays, for `forethought.export`; see ``numpy_policy.py`` for how they are used.
+
+    ``kind`` "mlp" has ``mean``, ``std``, ``weight0``, ``bias0``, ...: ``tanh`` of a network of normalised
+    observations, with the activation of that name. "table" has ``q``, whose greatest entry says the action.
+    """
+
+    kind: Literal["mlp", "table"]
+    arrays: dict[str, Array]
+    activation: str = ""
+
+    @classmethod
+    def network(cls, net: MLP, n_action: int, seen: Normalizer | None = None) -> "Portable":
+        """The first ``n_action`` outputs of a network, squashed."""
+        if net.activation.__name__ not in ("relu", "tanh"):
+            raise UsageError(f"numpy_policy.py knows relu and tanh, not {net.activation.__name__}; add it there")
+        seen = identity(net.layers[0].weight.shape[0]) if seen is None else seen
+        arrays = {"mean": seen.mean, "std": seen.std}
+        for i, layer in enumerate(net.layers):
+            n = n_action if i == len(net.layers) - 1 else None
+            arrays |= {f"weight{i}": layer.weight[:, :n], f"bias{i}": layer.bias[:n]}
+        return cls("mlp", arrays, net.activation.__name__)
+
+
 @runtime_checkable  # for the type checks of the tests
 class Agent(Protocol):
     """An agent is static configuration; ``State`` is everything that changes while it learns.
@@ -100,6 +128,14 @@ class Agent(Protocol):
 
         ``explore`` is static: True while learning, False when the policy is judged or used.
         """
+        ...
+
+    def acts_with(self, state: PyTree) -> PyTree:
+        """The parts of the state (the very arrays) that `act` reads; what is kept of the best policy so far."""
+        ...
+
+    def portable(self, state: PyTree) -> Portable:
+        """The policy as plain arrays, of one seed. Raises `UsageError` in agents without one, such as planners."""
         ...
 
     def note(self, carry: PyTree) -> PyTree:

@@ -42,6 +42,15 @@ class Entry:
     eval_episodes: int = 10
     judged_episodes: int = 100
 
+    def with_data(self) -> dict[str, Any]:
+        """Settings for a run that begins with transitions given. Raises `UsageError` where there is no use for them."""
+        if self.obs is Discrete:
+            raise UsageError(
+                f"{self.agent} learns from each step as it comes and keeps no replay; transitions that were logged "
+                "suit sac, mbpo, pets and the other planners"
+            )
+        return {"random_steps": 0}
+
     def load(self) -> tuple[type, type]:
         """The classes of agent and config; this imports JAX."""
         module = importlib.import_module(self.module)

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from forethought.agents.base import Phase
+from forethought.agents.base import Phase, Portable
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
 from forethought.errors import UsageError, require_within
 from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
@@ -121,6 +121,16 @@ class PlanningAgent:
         model = state.model.model.predictor()
         plan, carry = self.planner.plan(model, self.guide, EnsembleBelief(obs), carry, jnp.asarray(first), key=key)
         return plan.action, carry
+
+    def acts_with(self, state: Any) -> Any:
+        """The ensemble."""
+        return state.model.model
+
+    def portable(self, state: Any) -> Portable:
+        """Raises `UsageError`: every action is searched for."""
+        raise UsageError(
+            "a planner has no policy to export as arrays; write it as .stablehlo, which takes the search along"
+        )
 
     def note(self, carry: Any) -> Any:
         """Nothing."""

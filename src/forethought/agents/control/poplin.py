@@ -15,7 +15,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
-from forethought.agents.base import Phase
+from forethought.agents.base import Phase, Portable
 from forethought.agents.control.planning import PlanningAgent, PlanningConfig
 from forethought.agents.ensemble import NOTHING, Known
 from forethought.errors import UsageError, require_within
@@ -162,6 +162,14 @@ class POPLIN(PlanningAgent):
         lessons = jnp.full_like(carry.lessons, state.lessons)
         return plan.action, POPLINCarry(search, plan.decisions[:, 0], jnp.ones_like(carry.planned), lessons)
 
+    def acts_with(self, state: POPLINState) -> Any:
+        """The ensemble, the policy and what it is shown; the number of lessons, by which plans are gone on from."""
+        return state.model.model, state.policy, state.seen, state.lessons
+
+    def portable(self, state: POPLINState) -> Portable:
+        """The policy, without the plans that go out from it: what acts with ``judge="policy"``."""
+        return Portable.network(state.policy.net, self.learner.n_action, state.seen)
+
     def note(self, carry: Any) -> Thought:
         """The decision that was carried out."""
         return Thought(carry.decision, carry.planned, carry.lessons)
@@ -179,10 +187,10 @@ class POPLIN(PlanningAgent):
         inputs, n = state.model.model.inputs, self.learner.n_obs  # just set by the fit
         seen = Normalizer(inputs.mean[:n], jnp.maximum(inputs.std[:n], _LEAST_STD))
         learn = self._average if self.config.distil == "average" else self._clone
-        state, info = learn(state._replace(seen=seen), replay, step, key)
+        state, info = learn(state._replace(seen=seen), replay, key)
         return state._replace(lessons=state.lessons + 1), info
 
-    def _clone(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:
+    def _clone(self, state: POPLINState, replay: ring.Ring, key: Key) -> tuple[POPLINState, Info]:
         """Behaviour cloning: ``min E |policy(s) - a|^2`` over the newest planned transitions."""
 
         def loss(policy: Policy, batch: Any) -> Array:
@@ -202,12 +210,11 @@ class POPLIN(PlanningAgent):
         (policy, opt), values = jax.lax.scan(update, start, jax.random.split(key, self.config.policy_updates))
         return state._replace(policy=policy, policy_opt=opt), {"policy_loss": values[-1]}
 
-    def _average(self, state: POPLINState, replay: ring.Ring, step: Array, key: Key) -> tuple[POPLINState, Info]:
+    def _average(self, state: POPLINState, replay: ring.Ring, key: Key) -> tuple[POPLINState, Info]:
         """``theta += mean of the changes`` of this theta that were carried out, among the newest ``model_every``."""
-        numbers = step - 1 - jnp.arange(self.config.model_every)  # the newest transitions
-        thought = jax.vmap(lambda number: ring.row(replay, number))(numbers).thought
-        held = numbers >= jnp.maximum(0, step - replay.limit)
-        weight = thought.planned & (thought.lessons == state.lessons) & held
+        back = jnp.arange(self.config.model_every)
+        thought = jax.vmap(lambda i: ring.newest(replay, i))(back).thought
+        weight = thought.planned & (thought.lessons == state.lessons) & (back < replay.size)
         mean = jnp.sum(thought.decision * weight[:, None], axis=0) / jnp.maximum(jnp.sum(weight), 1)
         flat, unravel = ravel_pytree(state.policy)
         return state._replace(policy=unravel(flat + mean)), {"policy_change": jnp.linalg.norm(mean)}

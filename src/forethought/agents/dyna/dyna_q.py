@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from forethought.agents.base import Phase
+from forethought.agents.base import Phase, Portable
 from forethought.agents.dyna.tables import epsilon_greedy, q_learning
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
@@ -89,6 +89,14 @@ class DynaQ:
     def act(self, state: DynaQState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
         """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
         return epsilon_greedy(state.q, obs, self.config.epsilon if explore else 0.0, key=key), carry
+
+    def acts_with(self, state: DynaQState) -> Array:
+        """The table."""
+        return state.q
+
+    def portable(self, state: DynaQState) -> Portable:
+        """The table."""
+        return Portable("table", {"q": state.q})
 
     def note(self, carry: tuple[()]) -> tuple[()]:
         """Nothing."""

@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from forethought.agents.base import Phase
+from forethought.agents.base import Phase, Portable
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
-from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, SACState
+from forethought.agents.free.sac import Actor, ActorCritic, ActorCriticConfig, SACState
 from forethought.errors import UsageError, require_within
 from forethought.imagine import branched_rollouts
 from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import FitState
+from forethought.models.normalizer import Normalizer
 from forethought.replay import ring
 from forethought.types import EnvSpec, Info, Key, Transition
 
@@ -124,6 +125,14 @@ class MBPO:
     def act(self, state: MBPOState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
         """Sampled while exploring; else the squashed mean."""
         return (self.sac.policy(state.sac, obs, key=key) if explore else self.sac.best(state.sac, obs)), carry
+
+    def acts_with(self, state: MBPOState) -> tuple[Actor, Normalizer]:
+        """The actor, and the scale at which it sees."""
+        return state.sac.actor, state.sac.scales.obs
+
+    def portable(self, state: MBPOState) -> Portable:
+        """The squashed mean."""
+        return Portable.network(state.sac.actor.net, self.sac.n_action, state.sac.scales.obs)
 
     def note(self, carry: tuple[()]) -> tuple[()]:
         """Nothing."""

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.agents.base import Phase
+from forethought.agents.base import Phase, Portable
 from forethought.agents.dyna.tables import epsilon_greedy
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
@@ -86,6 +86,14 @@ class PrioritizedSweeping:
     def act(self, state: SweepingState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
         """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
         return epsilon_greedy(state.q, obs, self.config.epsilon if explore else 0.0, key=key), carry
+
+    def acts_with(self, state: SweepingState) -> Array:
+        """The table."""
+        return state.q
+
+    def portable(self, state: SweepingState) -> Portable:
+        """The table."""
+        return Portable("table", {"q": state.q})
 
     def note(self, carry: tuple[()]) -> tuple[()]:
         """Nothing."""

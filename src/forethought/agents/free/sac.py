@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from forethought.agents.base import Phase
+from forethought.agents.base import Phase, Portable
 from forethought.errors import UsageError, require_within
 from forethought.models.normalizer import Normalizer, fit_normalizer, identity
 from forethought.nets.heads import tanh_gaussian_sample
@@ -283,6 +283,14 @@ class SAC:
         """Sampled while exploring; else the squashed mean."""
         learner = self.learner
         return (learner.policy(state, obs, key=key) if explore else learner.best(state, obs)), carry
+
+    def acts_with(self, state: SACState) -> tuple[Actor, Normalizer]:
+        """The actor, and the scale at which it sees."""
+        return state.actor, state.scales.obs
+
+    def portable(self, state: SACState) -> Portable:
+        """The squashed mean."""
+        return Portable.network(state.actor.net, self.learner.n_action, state.scales.obs)
 
     def note(self, carry: tuple[()]) -> tuple[()]:
         """Nothing."""
