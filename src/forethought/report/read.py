@@ -50,6 +50,12 @@ class Run:
         """Return the records of one kind; none is fine."""
         return self.records.get(kind, ())
 
+    def obs_name(self, dimension: int) -> str:
+        """Return what a number of the observation is called: its name where the run has names, else by its place."""
+        spaces = self.config.get("spaces")
+        names = spaces.get("obs_names") if isinstance(spaces, Mapping) else None
+        return str(names[dimension]) if names and dimension < len(names) else f"observation {dimension}"
+
 
 def read_run(path: Path) -> Run:
     """Read one run directory.

@@ -29,8 +29,8 @@ def chapter(page: Page, run: Run, *, alone: bool) -> str:
         tables.table((), [_row(*answer) for answer in answers(d)]),
         *_drift(page, d),
         *_confidence(page, d),
-        *_traces(page, d),
-        *_long_run(d),
+        *_traces(page, run, d),
+        *_long_run(run, d),
     ]
     return page.chapter("trust", title, "\n".join(part for part in parts if part))
 
@@ -136,8 +136,8 @@ def _confidence(page: Page, d: Diagnosis) -> list[str]:
     return ["<h3>What it expects, and what happens</h3>", f'<div class="pair">{"".join(drawn)}</div>']
 
 
-def _traces(page: Page, d: Diagnosis) -> list[str]:
-    drawn = [page.figure(figure, label) for label, figure in trust_figures.traces(d)]
+def _traces(page: Page, run: Run, d: Diagnosis) -> list[str]:
+    drawn = [page.figure(figure, label) for label, figure in trust_figures.traces(d, run.obs_name)]
     if not drawn:
         return []
     note = (
@@ -146,28 +146,27 @@ def _traces(page: Page, d: Diagnosis) -> list[str]:
     )
     still = trust_figures.unmoving(d)
     if still:
-        note += f" Constant, and left out: observation {', '.join(map(str, still))}."
+        note += escape(f" Constant, and left out: {', '.join(map(run.obs_name, still))}.")
     return [_folded("Dreams beside reality", f'<p class="note">{note}</p><div class="panels">{"".join(drawn)}</div>')]
 
 
-def _long_run(d: Diagnosis) -> list[str]:
-    run = d.long_run
-    distance, chance = np.asarray(run.distance), np.asarray(run.chance)
+def _long_run(run: Run, d: Diagnosis) -> list[str]:
+    long = d.long_run
+    distance, chance = np.asarray(long.distance), np.asarray(long.chance)
     if d.wrong_states is not None:
         text = f"Share of visits that lie elsewhere: {100 * distance[0]:.1f} %, by chance {100 * chance[0]:.1f} %."
         return [_folded("Long dreams", f"<p>{escape(text)}</p>")]
     rows = []
     for i in np.argsort(-distance)[:_MOST_DIMENSIONS]:
-        dreamt, real = (_quantiles(np.asarray(x)[:, i]) for x in (run.imagined, run.real))
-        rows.append(
-            _row(str(i), number(round(float(distance[i]), 3)), number(round(float(chance[i]), 3)), dreamt, real)
-        )
-    who = "the policy acting in them" if run.closed_loop else "the real actions carried out in them"
+        dreamt, real = (_quantiles(np.asarray(x)[:, i]) for x in (long.imagined, long.real))
+        far = [number(round(float(x[i]), 3)) for x in (distance, chance)]
+        rows.append(_row(run.obs_name(int(i)), *far, dreamt, real))
+    who = "the policy acting in them" if long.closed_loop else "the real actions carried out in them"
     note = (
-        f"All states of dreams of {plural(run.steps, 'step')}, {who}, beside all real states of as many steps. "
+        f"All states of dreams of {plural(long.steps, 'step')}, {who}, beside all real states of as many steps. "
         "Distance: Wasserstein, in standard deviations; by chance: between two halves of the real episodes."
     )
-    head = ("Dimension", "Distance", "By chance", "Dreamt 5, 50, 95 %", "Real 5, 50, 95 %")
+    head = ("Observation", "Distance", "By chance", "Dreamt 5, 50, 95 %", "Real 5, 50, 95 %")
     return [_folded("Long dreams", f'<p class="note">{escape(note)}</p>{tables.table(head, rows)}')]
 
 

@@ -1,6 +1,7 @@
 """The figures of a diagnosis; each function returns None where there is nothing to draw."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -118,8 +119,11 @@ def exploitation(d: Diagnosis) -> go.Figure | None:
     return drawn.update_xaxes(type="log", tickvals=rounded(np.asarray(e.effort)))
 
 
-def traces(d: Diagnosis) -> list[tuple[str, go.Figure]]:
-    """Draw the dimensions of each trace that move and in which dream and reality differ most, each with a label."""
+def traces(d: Diagnosis, name: Callable[[int], str] = "observation {}".format) -> list[tuple[str, go.Figure]]:
+    """Draw the dimensions of each trace that move and in which dream and reality differ most, each with a label.
+
+    ``name`` says what a dimension is called.
+    """
     panels, lived = [], _lived(d)
     moving = np.setdiff1d(np.arange(lived.shape[1]), unmoving(d))
     for episode, t in enumerate(d.traces):
@@ -127,7 +131,7 @@ def traces(d: Diagnosis) -> list[tuple[str, go.Figure]]:
         apart = np.nan_to_num(np.abs(dreamt[1] - real), nan=np.inf, posinf=np.inf)
         off = np.mean(apart, axis=0) / np.maximum(real.std(axis=0), 1e-9)
         for dimension in sorted(moving[np.argsort(-off[moving])[:_MOST_PANELS]]):
-            label = f"episode {episode + 1}, observation {dimension}"
+            label = f"episode {episode + 1}, {name(int(dimension))}"
             drawn = _trace(label, real[:, dimension], dreamt[:, :, dimension])
             low, high = float(lived[:, dimension].min()), float(lived[:, dimension].max())
             room = 0.5 * (high - low) + 1e-6  # one scale for all episodes, whatever the dreams do
@@ -148,7 +152,7 @@ def _lived(d: Diagnosis) -> np.ndarray:
 def _trace(label: str, real: np.ndarray, dreamt: np.ndarray) -> go.Figure:
     drawn = figure("step", "", 230)
     drawn.update_layout(
-        title={"text": label, "x": 0.01, "xanchor": "left", "y": 0.97, "font": {"size": 13}},
+        title={"text": escape(label), "x": 0.01, "xanchor": "left", "y": 0.97, "font": {"size": 13}},
         showlegend=False,
         margin={"l": 44, "r": 12, "t": 34, "b": 44},
     )
