@@ -16,9 +16,14 @@ from forethought.agents.dyna.mbpo import MBPOConfig
 from forethought.report.read import Run
 from forethought.training.config import flatten, to_dict
 
-# Half the updates and fits, and half as wide policies and critics as usual: twelve runs of five seeds take an hour
-# on two cores.
-_LIGHT = {"updates_per_step": 10, "sac.hidden": (128, 128), "model_every": 150, "epoch_steps": 150}
+# Half the updates and fits, and networks half as wide as usual: twelve runs of five seeds take an hour on two cores.
+_LIGHT = {
+    "updates_per_step": 10,
+    "model_every": 150,
+    "epoch_steps": 150,
+    "model_hidden": (100, 100, 100, 100),
+    "sac.hidden": (128, 128),
+}
 _EPISODES = 50
 _EVALUATIONS = 5
 
