@@ -1,5 +1,6 @@
 """What is said of good models and of models that are broken on purpose."""
 
+import contextlib
 import json
 
 import jax
@@ -140,9 +141,22 @@ def test_the_worst_confidence_is_told_where_other_steps_are_unknown(examine, fit
     assert "nan" not in said
 
 
+def test_no_flipped_bit_of_a_diagnosis_is_believed(tmp_path):
+    d = measure(Walk(pay=3.0), walks(), horizon=4, settings=SMALL, key=KEY)
+    path = write_diagnosis(d, verdict(d), tmp_path / "diagnostics.json")
+    whole, said = path.read_bytes(), json.loads(path.read_text())
+    for at in np.random.default_rng(0).permutation(8 * len(whole))[:300]:
+        damaged = bytearray(whole)
+        damaged[at // 8] ^= 1 << at % 8
+        path.write_bytes(bytes(damaged))
+        with contextlib.suppress(CheckpointError):
+            read_diagnosis(path)
+            assert json.loads(path.read_bytes()) == said  # another way of writing the same number
+
+
 def test_what_is_no_diagnosis_is_refused_in_one_line(tmp_path):
     path = tmp_path / "diagnostics.json"
-    for text in ("{", "[]", '{"format": 1}', '{"format": 2}', '{"format": 1, "horizon": "x"}'):
+    for text in ("{", "[]", '{"format": 1}', '{"format": 2}', '{"format": 2, "horizon": "x"}'):
         path.write_text(text)
         with pytest.raises(CheckpointError) as caught:
             read_diagnosis(path)

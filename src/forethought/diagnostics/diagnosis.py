@@ -1,8 +1,9 @@
 """What is known of how far a world model can be trusted, and the file it is kept in."""
 
+import hashlib
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float
 
@@ -19,7 +20,7 @@ from forethought.diagnostics.value_gap import ValueGap
 from forethought.errors import CheckpointError
 from forethought.files import read_object, write_atomically
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Diagnosis(NamedTuple):
@@ -61,6 +62,7 @@ class Diagnosis(NamedTuple):
 def write_diagnosis(diagnosis: Diagnosis, verdict: list[str], path: Path) -> Path:
     """Write ``diagnostics.json``. Raises `CheckpointError` where that cannot be done."""
     said = {"format": FORMAT, "verdict": verdict, **to_json(diagnosis)}
+    said["sha256"] = _digest(said)
     write_atomically(path, json.dumps(said, allow_nan=False) + "\n", then="diagnose again")
     return path
 
@@ -72,6 +74,13 @@ def read_diagnosis(path: str | Path) -> Diagnosis:
     if said.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {said.get('format')!r}, this version reads {FORMAT}; {way_out}")
     try:
+        if said.pop("sha256") != _digest(said):
+            raise ValueError("the checksum is another")
         return from_json(Diagnosis, said)
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} cannot be read: it is damaged, or of another version; {way_out}") from error
+
+
+def _digest(said: dict[str, Any]) -> str:
+    """Of the content, however it is laid out."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
