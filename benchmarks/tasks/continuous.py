@@ -16,8 +16,9 @@ _AROUND = 2500  # steps to each side over which evaluations are averaged for a p
 
 
 def sac_pendulum(asked: Request) -> Result:
-    """SAC, the baseline without a model."""
-    training = Training("sac", "sac", "Pendulum-v1", asked.steps, asked.seeds, {"eval_every": 1000, "log_every": 250})
+    """SAC with the paper's settings, the baseline without a model."""
+    options = {"eval_every": 1000, "log_every": 250, "preset": "none"}
+    training = Training("sac", "sac", "Pendulum-v1", asked.steps, asked.seeds, options)
     details = _train_and_judge(training, asked)
     check = Check("mean final return", details["final"]["mean"], -160, "")
     title = f"SAC on Pendulum-v1, {asked.steps:,} steps, {asked.seeds} seeds"

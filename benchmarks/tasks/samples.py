@@ -57,7 +57,8 @@ def _check(algorithm: str, sac: float | None, steps: float | None) -> Check:
 def evaluated(algorithm: str, env: str, every: int) -> dict[str, Any]:
     """The options of an algorithm that is judged by its evaluations."""
     options: dict[str, Any] = {"eval_every": every, "log_every": every}
-    return {**options, "agent": shared_settings(env)} if algorithm == "sac" else options
+    # Without a preset SAC would get the defaults for unknown environments, where MBPO has the papers'.
+    return {**options, "preset": "none", "agent": shared_settings(env)} if algorithm == "sac" else options
 
 
 def shared_settings(env: str) -> dict[str, Any]:
