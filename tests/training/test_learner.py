@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import small
-from forethought.agents.base import Phase
+from forethought.agents.base import Phase, Pieces
 from forethought.errors import TrainingDiverged, UsageError
 from forethought.training.learner import check_warm_up, due
 
@@ -74,6 +74,94 @@ def test_phases_run_at_their_own_steps_also_with_several_environments(num_envs, 
     assert learner.updates == 3 * len(expected)
     assert learner.metrics("note") == {"step": [float(expected[-1])]}
     assert learner.fits == len(expected)
+
+
+class InPieces(Recorder):
+    """An agent that counts its ordinary phase, and writes down the steps of one that counts to seven, in pieces."""
+
+    def phases(self):
+        pieces = Pieces(self.begin, self.proceed, self.finish, "counting", "number")
+        return (
+            Phase("count", 2, self.count, kind="model"),
+            Phase("note", 2, pieces, 3, kind="model"),
+        )
+
+    def init(self, *, key):
+        return {**super().init(key=key), "counted": jax.numpy.array(0)}
+
+    def count(self, state, replay, *, step, key):
+        return {**state, "counted": state["counted"] + 1}, {"counted": state["counted"] + 1}
+
+    def begin(self, state, replay, *, step, key):
+        return {"reached": jax.numpy.array(0), "drawn": jax.numpy.array(0.0)}
+
+    def proceed(self, work, replay, *, step, key, units):
+        def one(work):
+            drawn = jax.random.normal(jax.random.fold_in(key, work["reached"]))
+            return {"reached": work["reached"] + 1, "drawn": work["drawn"] + drawn}
+
+        last = jax.numpy.minimum(work["reached"] + units, 7)
+        work = jax.lax.while_loop(lambda work: work["reached"] < last, one, work)
+        return work, work["reached"] < 7
+
+    def finish(self, state, work, replay, *, step, key):
+        written, info = self.write_down(state, replay, step=step, key=key)
+        return {**state, **written}, {**info, **work}
+
+
+class Stop(Exception):
+    pass
+
+
+def stopping_at(wanted, times):
+    """A listener that raises when it is told this for the so manieth time."""
+    said = []
+
+    def listen(text):
+        said.append(text)
+        if text == wanted and said.count(wanted) == times:
+            raise Stop
+
+    return listen
+
+
+@pytest.mark.parametrize(("wanted", "times"), [("note", 1), ("counting, number 1", 2), ("counting, number 1", 3)])
+def test_learning_that_was_stopped_goes_on_where_it_was(wanted, times):
+    """Three environments at a time: both phases are due twice at step 6, and it is stopped within that step."""
+    spec = small.envs.env_spec("forethought/ProbeConstant-v0")
+
+    def live(on_progress):
+        world = small.envs.make("forethought/ProbeConstant-v0", seeds=[0, 1], envs_per_seed=3)
+        learner = small.Learner(InPieces(spec, 2, 0), [0, 1], 3, 12, on_progress=on_progress)
+        return learner, world
+
+    whole, world = live(lambda text: None)
+    small.live(whole, world, 12)
+    stopped, world = live(stopping_at(wanted, times))
+    with pytest.raises(Stop):
+        small.live(stopped, world, 12)
+    assert (stopped.env_steps, stopped.learned) == (6, 3)
+    resumed, _ = live(lambda text: None)
+    resumed.restore(jax.tree.map(jax.numpy.array, stopped.tree()), stopped.counters())
+    for learner in (stopped, resumed):
+        assert [phase.name for phase in learner.learn()] == ["count", "note"]
+        assert learner.state["counted"].tolist() == [3, 3]
+        assert learner.state["at"][:, :3].tolist() == [[2, 4, 6]] * 2
+        assert learner.updates == 3 * 3
+        assert learner.metrics("count") == {"counted": [3.0, 3.0]}
+    world = small.envs.make("forethought/ProbeConstant-v0", seeds=[0, 1], envs_per_seed=3)
+    obs = world.reset()
+    for _ in range(2):
+        actions = [learner.act(obs) for learner in (stopped, resumed)]
+        step = world.step(actions[0])
+        for learner, action in zip((stopped, resumed), actions, strict=True):
+            learner.observe(obs, action, step)
+            learner.learn()
+        obs = step.obs
+    for learner in (stopped, resumed):
+        jax.tree.map(np.testing.assert_array_equal, learner.state, whole.state)
+        assert learner.metrics("note") == whole.metrics("note")
+        assert learner.counters()["runs"] == {}
 
 
 def test_what_is_remembered_is_what_happened():
