@@ -196,8 +196,11 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
             f"warning: {config.env} has no time limit, an episode may never end; "
             "register it with max_episode_steps, or pass it in env_kwargs"
         )
-    with run.claimed():
-        return Run(run.path, Trainer(config, run, agent, world, progress).run())
+    try:
+        with run.claimed():
+            return Run(run.path, Trainer(config, run, agent, world, progress).run())
+    finally:
+        progress.end()  # also where the run did not begin
 
 
 def resume(

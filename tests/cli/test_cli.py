@@ -1,13 +1,16 @@
 """The command line as a user meets it."""
 
 import json
+import os
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from forethought import cli
 from forethought.agents import catalog
+from forethought.training.rundir import cpu_name
 
 TINY = [
     *["--steps", "60", "--eval-every", "30", "--eval-episodes", "2", "--log-every", "10"],
@@ -142,6 +145,8 @@ def test_piped_output_is_plain_lines(tmp_path):
     assert "\x1b" not in done.stdout
     assert "memory: replay" in done.stdout
     assert "compiling update" in done.stdout
+    if jax.default_backend() == "cpu":
+        assert f"device: CPU ({cpu_name()}, {os.cpu_count()} cores)\n" in done.stdout
     assert "step 60/60" in done.stdout
     assert "return after" in done.stdout
 

@@ -99,6 +99,7 @@ class Learner:
         self._acted = False  # by the policy
         self._runs: dict[str, int] = {}  # of the phases of the step after `learned`, where learning was stopped in it
         self.infos: dict[str, dict[str, Any]] = {}
+        on_compile("the agent")
         with self.clock.measure("init"):
             self.state = self.program.init_state()
             self.replay = self.program.init_replay()

@@ -57,7 +57,7 @@ class Progress(Protocol):
         ...
 
     def end(self) -> None:
-        """The run is over, for whatever reason."""
+        """The run is over, for whatever reason; may be called again."""
         ...
 
 
