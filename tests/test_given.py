@@ -143,19 +143,23 @@ def test_ask_and_tell_takes_them_and_a_planner_needs_them(tmp_path):
         agent.observe(obs, paid, terminated=terminated)
     agent.save()
     for use in (forethought.resume_live, forethought.load):
-        with pytest.raises(UsageError, match="the reward function was .*pass it again"):
+        with pytest.raises(UsageError, match=r"the reward function was .*pass it again"):
             use(tmp_path / "run")
     assert forethought.resume_live(tmp_path / "run", reward=comfort).steps == 3
     policy = forethought.load(tmp_path / "run", reward=comfort)
     assert policy.agent.learner.termination.name == "tests.house:frozen"
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"keep": 2', '"keep": 3'))  # not as it was made
+    with pytest.raises(UsageError, match=r"names code \(tests.house:frozen\) and was not made here.*--trust"):
+        forethought.load(tmp_path / "run", reward=comfort)
+    assert forethought.load(tmp_path / "run", reward=comfort, trust=True)(obs).shape == (1,)
     with pytest.raises(UsageError, match="the run was made without a reward function"):
         forethought.load(started(tmp_path / "other", world), reward=comfort)
 
 
 def started(path, world):
-    forethought.start(
-        "cem", world.observation_space, world.action_space, run=path, steps=40, agent=small.SETTINGS["cem"]
-    )
+    spaces = world.observation_space, world.action_space
+    forethought.start("cem", *spaces, run=path, steps=40, agent=small.SETTINGS["cem"]).save()
     return path
 
 

@@ -39,8 +39,8 @@ def found_by(name: str) -> Any:
     except Exception as error:
         said = " ".join(str(error).split()).split(". ")[0]
         raise UsageError(
-            f"{name}: the module {module!r} cannot be imported ({type(error).__name__}: {said}); mend or install it, or "
-            "go to the folder that it is in, or put that on PYTHONPATH"
+            f"{name}: the module {module!r} cannot be imported ({type(error).__name__}: {said}); mend or install it, "
+            "or go to the folder that it is in, or put that on PYTHONPATH"
         ) from error
     try:
         return functools.reduce(getattr, path.split("."), home)
