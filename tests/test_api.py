@@ -1,11 +1,15 @@
 """The Python interface: plain numpy in the environment's own units, and loops that the user owns."""
 
+import json
+
 import gymnasium
 import jax
 import numpy as np
 import pytest
 
 import forethought
+from forethought.api import endless
+from forethought.envs import env_spec
 from forethought.errors import CheckpointError, UsageError
 from forethought.report.html import write_report
 from forethought.report.read import read_run
@@ -186,3 +190,11 @@ def test_a_run_tells_how_its_spaces_translate_without_the_environment(run, monke
     policy = forethought.load(run.path)
     assert policy.agent.spec.obs == Box((3,))
     assert policy(np.zeros(3, np.float32)).shape == (1,)
+
+
+def test_what_is_advised_where_there_is_no_time_limit_can_be_done():
+    gymnasium.register("Endless-v0", entry_point="gymnasium.envs.classic_control:PendulumEnv")
+    assert env_spec("Endless-v0").max_episode_steps is None
+    advised = json.loads(endless("Endless-v0").split("--env-kwargs '")[1].rstrip("'"))
+    assert env_spec("Endless-v0", env_kwargs=advised).max_episode_steps == 1000
+    assert "env_kwargs" not in endless("forethought/DynaMaze-v0")  # which takes none: it terminates at its goal

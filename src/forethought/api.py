@@ -16,7 +16,8 @@ import numpy as np
 from forethought.agents import catalog, defaults
 from forethought.agents.ensemble import EnsembleConfig
 from forethought.envs import Source, source_of
-from forethought.errors import EnvironmentFault, UsageError, require_within
+from forethought.envs.catalog import NAMESPACES
+from forethought.errors import EnvironmentFault, UsageError, install_command, require_within
 from forethought.models.taught import Function
 from forethought.policy import build_agent, film, load_learner, require_functions
 from forethought.report import outputs
@@ -25,7 +26,7 @@ from forethought.report.read import read_run
 from forethought.training import checkpoint, memory
 from forethought.training.baselines import Baseline, below, described
 from forethought.training.config import RUN_FIELDS, Given, RunConfig, flatten, from_dict, to_dict
-from forethought.training.evaluate import Evaluation, make_world
+from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_world
 from forethought.training.evaluate import evaluate as play
 from forethought.training.given import named
 from forethought.training.learner import check_warm_up
@@ -192,10 +193,7 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
     fitted = [] if config.preset else defaults.words(_plain(config.algorithm), config.steps, flatten(config.agent))
     progress.begin(_title(config), [*fitted, str(plan), device_line(), f"run directory: {run.path}"])
     if world.spec.max_episode_steps is None:
-        progress.note(
-            f"warning: {config.env} has no time limit, an episode may never end; "
-            "register it with max_episode_steps, or pass it in env_kwargs"
-        )
+        progress.note(endless(config.env))
     try:
         with run.claimed():
             return Run(run.path, Trainer(config, run, agent, world, progress).run())
@@ -313,7 +311,7 @@ def device_line() -> str:
         return f"device: {device.device_kind}"
     line = f"device: CPU ({cpu_name()}, {os.cpu_count()} cores)"
     if Path("/proc/driver/nvidia/version").exists():
-        line += "; warning: an NVIDIA GPU is there and unused: pip install 'forethought[cuda]'"
+        line += f"; warning: an NVIDIA GPU is there and unused: {install_command('cuda')}"
     return line
 
 
@@ -326,6 +324,17 @@ def _title(config: RunConfig) -> str:
     seeds = f"seed {config.seed}" if config.seeds == 1 else f"seeds {config.seed} to {config.seed_list[-1]}"
     preset = f", preset {config.preset}" if config.preset else ""
     return f"{config.algorithm} on {config.env}, {config.steps:,} steps, {seeds}{preset}"
+
+
+def endless(env: str) -> str:
+    """What to say of an environment without a time limit: ours are made so, and take none."""
+    cut = f"evaluations stop an episode after {STEP_LIMIT:,} steps"
+    if env.startswith(NAMESPACES):
+        return f"{env} has no time limit; {cut}"
+    return (
+        f"warning: {env} has no time limit, an episode of training may never end ({cut}); set one in register, or by "
+        f"""env_kwargs: --env-kwargs '{{"max_episode_steps": {STEP_LIMIT}}}'"""
+    )
 
 
 def report_run(path: str | Path, *, trust: bool = False) -> tuple[float, float, Path]:

@@ -4,7 +4,13 @@ The command line prints the message without a traceback and ends with ``exit_cod
 """
 
 import difflib
+import json
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+_CLONE = Path(__file__).parents[2]
 
 
 class ForethoughtError(Exception):
@@ -51,7 +57,32 @@ class MissingExtra(UsageError):
     """An optional dependency is not installed; the message carries the ``pip`` line that brings it."""
 
     def __init__(self, what: str, extra: str):
-        super().__init__(f"{what} needs an extra that is not installed: pip install 'forethought[{extra}]'")
+        super().__init__(f"{what} needs an extra that is not installed: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """The line that adds an extra to this installation: from where it came, since an index may not know the package."""
+    origin = _origin()
+    if origin is None:
+        return f"pip install 'forethought[{extra}]'"
+    url = origin["url"]
+    if "dir_info" in origin:
+        editable = "-e " if origin["dir_info"].get("editable") else ""
+        return f"pip install {editable}'{unquote(urlsplit(url).path)}[{extra}]'"
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    return f"pip install 'forethought[{extra}] @ {url}'"
+
+
+def _origin() -> dict[str, Any] | None:
+    """Where pip found the package (``direct_url.json``, PEP 610); None where in an index."""
+    from importlib import metadata  # 30 ms, for an error alone
+
+    try:
+        text = metadata.distribution("forethought").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:  # used from its folder
+        return {"url": _CLONE.as_uri(), "dir_info": {"editable": True}}
+    return json.loads(text) if text else None
 
 
 def require_within(name: str, value: int | float, low: int | float, high: int | float | None = None) -> None:

@@ -8,24 +8,32 @@ import pytest
 from forethought.agents import catalog
 from forethought.diagnostics import words
 from forethought.diagnostics.advice import KINDS, PAGE
+from forethought.training.baselines import WHAT_HELPS
 from forethought.training.config import flatten, to_dict
 
 ROOT = Path(__file__).parents[2]
 
 
-def anchors(page: str) -> dict[str, str]:
-    """The text of each section, in one line, by the anchor that a site makes of its heading."""
+TEXT = (ROOT / "docs/diagnostics.md").read_text(encoding="utf-8")
+
+
+def sections(page: str) -> dict[str, str]:
+    """The text of each section, in one line, by its heading."""
     parts = re.split(r"^#+ (.+)$", page, flags=re.MULTILINE)[1:]
-    slugs = [re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in parts[::2]]
-    assert len(set(slugs)) == len(slugs)
-    return dict(zip(slugs, (" ".join(text.split()) for text in parts[1::2]), strict=True))
+    assert len(set(parts[::2])) == len(parts) / 2
+    return dict(zip(parts[::2], (" ".join(text.split()) for text in parts[1::2]), strict=True))
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.anchor)
-def test_the_page_says_the_same_under_the_anchor(kind):
-    sections = anchors((ROOT / PAGE).read_text(encoding="utf-8"))
-    assert sections[kind.anchor].startswith(kind.advice)
-    assert kind.where == f"docs/diagnostics.md#{kind.anchor}"
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.title)
+def test_the_page_says_the_same_under_the_title(kind):
+    assert TEXT.startswith(f"# {PAGE}\n")
+    assert sections(TEXT)[kind.title].startswith(kind.advice)
+    assert kind.where == f"How to read the diagnostics: {kind.title}"
+
+
+def test_the_warning_of_a_policy_below_its_baselines_names_a_section():
+    assert "A policy below its baselines" in sections(TEXT)
+    assert '"How to read the diagnostics: A policy below its baselines"' in WHAT_HELPS
 
 
 def test_every_kind_that_a_verdict_can_have_is_listed():

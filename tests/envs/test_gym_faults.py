@@ -60,7 +60,7 @@ def test_an_id_in_a_module_of_ones_own_is_imported(tmp_path, monkeypatch):
 )
 def test_namespaces_of_missing_packages(monkeypatch, env_id, module, extra):
     monkeypatch.setitem(sys.modules, module, None)  # importing it now raises ImportError
-    with pytest.raises(MissingExtra, match=rf"{env_id}.*forethought\[{extra}\]") as error:
+    with pytest.raises(MissingExtra, match=rf"{env_id}.*pip install .*\[{extra}\]") as error:
         make(env_id, seeds=[0])
     assert_one_line(error)
 
@@ -80,7 +80,7 @@ def test_missing_dependencies_name_their_extra(pliable, monkeypatch, raised, mod
     def fail(self):
         raise raised
 
-    with pytest.raises(MissingExtra, match=rf"forethought\[{extra}\]"):
+    with pytest.raises(MissingExtra, match=rf"pip install .*\[{extra}\]"):
         make(pliable(__init__=fail), seeds=[0])
 
 

@@ -21,7 +21,7 @@ def test_each_sentence_of_the_verdict_has_its_advice_and_its_place_in_the_docs(t
     for kind, sentence in found:
         told = f'{sentence}</p><p class="advice"><b>What helps.</b> {with_code(kind.advice)}'
         assert told in chapter
-        assert f"<code>docs/diagnostics.md#{kind.anchor}</code>" in chapter
+        assert f"More: “How to read the diagnostics: {kind.title}”" in chapter
     assert "<code>--agent.fit.max-epochs</code>" in chapter
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-PAGE = "docs/diagnostics.md"
+PAGE = "How to read the diagnostics"  # its title: who installed a wheel has no file of it
 
 
 @dataclass(frozen=True)
@@ -13,14 +13,9 @@ class Kind:
     advice: str
 
     @property
-    def anchor(self) -> str:
-        """Of the heading, as GitHub and MkDocs make it; titles are letters, spaces and hyphens."""
-        return self.title.lower().replace(" ", "-")
-
-    @property
     def where(self) -> str:
-        """The place on the `PAGE`."""
-        return f"{PAGE}#{self.anchor}"
+        """The place in the documentation."""
+        return f"{PAGE}: {self.title}"
 
 
 GOOD = Kind(

@@ -39,7 +39,8 @@ class FitConfig:
     weight_decay: tuple[float, ...] = (2.5e-5, 5e-5, 7.5e-5, 7.5e-5, 1e-4)
     """Weight of ``|W|^2 / 2`` for each layer, first to last; the last value serves any further layers."""
     max_gradient: float = 20.0
-    """Norm to which the gradient of each member is cut (ours: the official code cuts nothing; docs/decisions/0004)."""
+    """Norm to which the gradient of each member is cut (ours, the official code cuts nothing: after a long fit on few
+    transitions those that a new policy brings lie hundreds of standard deviations off)."""
     holdout_ratio: float = 0.2
     """Share of the transitions that no member trains on; 0: every fit takes max_epochs and keeps the last weights, and
     all members are elites."""

@@ -39,7 +39,7 @@ def _finding(kind: Kind, sentence: str) -> str:
     """Return a sentence of the verdict, what to do about it, and where more of that stands."""
     return (
         f'<p class="verdict">{escape(sentence)}</p><p class="advice"><b>What helps.</b> {with_code(kind.advice)} '
-        f'<span class="note">More: <code>{escape(kind.where)}</code></span></p>'
+        f'<span class="note">More: “{escape(kind.where)}”</span></p>'
     )
 
 

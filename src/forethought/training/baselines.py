@@ -18,6 +18,11 @@ _CANDIDATES = 9  # constant actions that are tried
 _TRIALS = 2  # episodes of each; the best one is then played anew
 _LEAST_EPISODES = 5
 
+WHAT_HELPS = (
+    "look at its model first, where it has one (forethought diagnose), then at units, updates and budget "
+    '("How to read the diagnostics: A policy below its baselines" says how)'
+)
+
 
 class Baseline(NamedTuple):
     """Mean return of a baseline over its episodes, its standard error, and its action in the environment's units."""

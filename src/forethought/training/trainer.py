@@ -13,7 +13,7 @@ from forethought.envs.contract import VectorEnv
 from forethought.errors import CheckpointError, EnvironmentFault, ForethoughtError, Interrupted, TrainingDiverged
 from forethought.stored import array, flag, named, require
 from forethought.training import checkpoint
-from forethought.training.baselines import below, described, play_baselines
+from forethought.training.baselines import WHAT_HELPS, below, described, play_baselines
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
 from forethought.training.journal import Journal, crossed
@@ -230,7 +230,7 @@ class Trainer:
         """Say so where the policy that comes out earns less than a baseline."""
         shortfall = None if self.evaluation is None else below(self.evaluation.returns, self.journal.baselines)
         if shortfall:
-            self.journal.warn(f'{shortfall}; what helps stands in docs/diagnostics.md, "A policy below its baselines"')
+            self.journal.warn(f"{shortfall}; {WHAT_HELPS}")
 
     def _judge(self, act: Any, carry: Any, stream: str) -> Evaluation:
         try:
