@@ -21,7 +21,7 @@ def warm_start(asked: Request) -> Result:
     """Hold-out error after the second fit, with and without the cut."""
     n_old = round(asked.steps * (1 - _NEW))
     details: dict[str, Summary] = {}
-    for name, norm in (("cut", FitConfig().max_gradient), ("not cut", float("inf"))):
+    for name, norm in (("cut", FitConfig().max_gradient), ("not cut", 1e30)):
         infos = [
             _two_fits(seed, n_old, asked.steps - n_old, FitConfig(max_gradient=norm)) for seed in range(asked.seeds)
         ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import re
 import time
@@ -14,10 +15,19 @@ import jax
 import numpy as np
 
 from forethought.agents import catalog, defaults
+from forethought.agents.base import Agent
 from forethought.agents.ensemble import EnsembleConfig
 from forethought.envs import Source, source_of
 from forethought.envs.catalog import NAMESPACES
-from forethought.errors import EnvironmentFault, UsageError, install_command, require_within
+from forethought.errors import (
+    EnvironmentFault,
+    UsageError,
+    brief,
+    install_command,
+    nearest,
+    require_count,
+    require_seed,
+)
 from forethought.models.taught import Function
 from forethought.policy import build_agent, film, load_learner, require_functions
 from forethought.report import outputs
@@ -25,8 +35,8 @@ from forethought.report.html import write_report
 from forethought.report.read import read_run
 from forethought.training import checkpoint, memory
 from forethought.training.baselines import Baseline, below, described
-from forethought.training.config import RUN_FIELDS, Given, RunConfig, flatten, from_dict, to_dict
-from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_world
+from forethought.training.config import RUN_FIELDS, Given, RunConfig, coerced, flatten, from_dict, to_dict
+from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world
 from forethought.training.evaluate import evaluate as play
 from forethought.training.given import named
 from forethought.training.learner import check_warm_up
@@ -35,6 +45,9 @@ from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
 from forethought.training.rundir import RunDir, cpu_name
 from forethought.training.trainer import Trainer
+
+_OPTIONS = sorted({*RUN_FIELDS, "run", "progress"} - {"algorithm", "env"})
+_MOST_LETTERS = 80  # of an environment's id in the name of a directory
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,9 @@ def configure(
     """
     unknown = [name for name in options if name not in RUN_FIELDS]
     if unknown:
-        raise UsageError(f"train takes no option {unknown[0]!r}")
+        raise UsageError(f"train takes no option {brief(unknown[0])}; {nearest(unknown[0], _OPTIONS)}")
+    options = coerced(RunConfig, options)
+    require_count("steps", options["steps"])
     entry = catalog.find(algorithm)
     _, config_class = entry.load()
     source = source_of(env)
@@ -145,6 +160,7 @@ def configure(
         algorithm=algorithm, env=source.id, preset=preset, agent=to_dict(chosen), given=objects, **options
     )
     config.validate()
+    _require_json(config.env_kwargs)
     return config
 
 
@@ -173,19 +189,27 @@ def settings_for(
     return chosen, settings
 
 
+def _require_json(env_kwargs: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for arguments that ``config.json`` cannot hold."""
+    for name, value in env_kwargs.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"env_kwargs has {name}={brief(value)}, which a run cannot write down as JSON ({brief(error)}); "
+                "register an environment that makes it by itself from numbers and text"
+            ) from error
+
+
 def start_run(config: RunConfig, path: str | Path | None, progress: Progress) -> Run:
     """Begin a run from its config."""
+    agent, plan = _plan(config)
     world = make_world(config, config.seed_list, config.num_envs)
     try:
-        agent = build_agent(config, world.spec)
-        require_functions(agent)
-        check_warm_up(agent, config.steps)
-        require_mirrors(config.mirror)
-        plan = memory.plan(Program(agent, config.seed_list, config.num_envs, config.steps))
-        plan.refuse_if_too_large()
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name = re.sub(r"[^\w.-]+", "-", config.env.split("/")[-1])  # no colon: scp takes what is before it for a host
-        folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{name.strip('-')}-{stamp}"
+        name = name.strip("-")[:_MOST_LETTERS]
+        folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{name}-{stamp}"
         run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.spec, world.codec)
     except BaseException:
         world.close()
@@ -199,6 +223,20 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
             return Run(run.path, Trainer(config, run, agent, world, progress).run())
     finally:
         progress.end()  # also where the run did not begin
+
+
+def _plan(config: RunConfig) -> tuple[Agent, memory.MemoryPlan]:
+    """The agent, and what the run will hold in memory.
+
+    Raises `UsageError` where that is too much: from shapes alone, before anything of the size of ``seeds`` is made.
+    """
+    agent = build_agent(config, make_spec(config))
+    require_functions(agent)
+    check_warm_up(agent, config.steps)
+    require_mirrors(config.mirror)
+    plan = memory.plan(Program(agent, [config.seed], config.num_envs, config.steps), config.seeds)
+    plan.refuse_if_too_large()
+    return agent, plan
 
 
 def resume(
@@ -222,6 +260,7 @@ def resume(
     held = run.require_world(trust=trust, env=env, reward=reward, termination=termination)
     config = held.config
     if steps is not None:
+        steps = require_count("steps", steps)
         if steps < config.steps:
             raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
         config = dataclasses.replace(config, steps=steps)
@@ -269,7 +308,8 @@ def evaluate(
     that the run names, though it was not made here.
     """
     if episodes is not None:
-        require_within("episodes", episodes, 1)
+        episodes = require_count("episodes", episodes)
+    seed = require_seed("seed", seed)
     again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
     RunDir.open(Path(path)).require_world(trust=trust, **again)
     held, learner = load_learner(path, trust=trust, **again)

@@ -14,7 +14,7 @@ from rich.table import Table
 from forethought.agents.base import Agent
 from forethought.diagnostics import Diagnosis, Episode, Settings, collect, findings, measure, verdict, write_diagnosis
 from forethought.envs import VectorEnv
-from forethought.errors import UsageError, require_within
+from forethought.errors import UsageError, require_count, require_seed
 from forethought.imagine import Policy
 from forethought.models.base import WorldModel
 from forethought.models.taught import Function
@@ -79,9 +79,10 @@ def diagnose(
         CheckpointError: there is no run or checkpoint, or the file cannot be written.
     """
     if horizon is not None:
-        require_within("horizon", horizon, 1)
+        horizon = require_count("horizon", horizon)
     if episodes is not None:
-        require_within("episodes", episodes, 2)
+        episodes = require_count("episodes", episodes, 2)
+    seed = require_seed("seed", seed)
     again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
     RunDir.open(Path(path)).require_world(trust=trust, **again)
     held, learner = load_learner(path, needs_model=True, trust=trust, **again)

@@ -9,15 +9,20 @@ import numpy as np
 from forethought.agents import catalog
 from forethought.api import configure
 from forethought.envs import Source, SpaceCodec, Step
-from forethought.errors import UsageError
+from forethought.envs.codec import item_shape
+from forethought.envs.contract import as_flag, as_reward, reward_as_float32
+from forethought.errors import UsageError, brief
 from forethought.models.taught import Function
 from forethought.policy import build_agent, print_warning, require_functions
-from forethought.training import checkpoint
+from forethought.training import checkpoint, memory
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
 from forethought.training.learner import Learner, check_warm_up
+from forethought.training.program import Program
 from forethought.training.rundir import RunDir
-from forethought.types import Discrete, PyTree
+from forethought.types import PyTree
+
+_ONE_WORLD = "an agent lives in one world"
 
 
 class Live:
@@ -38,11 +43,11 @@ class Live:
     def act(self, obs: Any) -> np.ndarray:
         """The action to take now; exploring, and uniformly random in the first ``random_steps``.
 
-        Raises `UsageError` for an observation that does not fit or is not finite.
+        Raises `UsageError` for an observation that does not fit or is not finite, and for a batch.
         """
-        seen = self.codec.obs_to_agent(obs)[None]
+        seen = self._seen(obs, "act")
         if not np.all(np.isfinite(seen)):
-            raise UsageError(f"act got an observation that is not finite: {seen[0]}")
+            raise UsageError(f"act got an observation that is not finite: {brief(obs)}")
         self._obs = seen
         self._action = self.learner.act(self._obs)
         return self.codec.action_to_env(self._action)[0]
@@ -65,17 +70,20 @@ class Live:
         the next one. ``action`` reports what was really done where that is not what `act` said. Episodes and
         training metrics go to ``metrics.jsonl``, as in any run.
 
-        Raises `UsageError` without a preceding `act`, or for numbers that are not finite: nothing is learned then.
+        Raises `UsageError` without a preceding `act`, for numbers that are not finite in float32, and for flags that
+        are none: nothing is learned then.
         """
         if self._obs is None or self._action is None:
             raise UsageError("observe was called without an act before it; call act(obs) first")
         done = self._action if action is None else self._really_done(action)
-        seen = self.codec.obs_to_agent(next_obs)[None]
-        for name, value in (("reward", reward), ("observation", seen[0]), ("action", done[0])):
+        seen, paid = self._seen(next_obs, "observe"), reward_as_float32([as_reward(reward)])
+        flags = [np.array([as_flag(*flag)]) for flag in (("terminated", terminated), ("truncated", truncated))]
+        for name, value, given in (("reward", paid, reward), ("observation", seen, next_obs), ("action", done, action)):
             if not np.all(np.isfinite(value)):
-                raise UsageError(f"observe got {name} {value}, which is not finite; this step was not learned")
-        flags = np.array([terminated]), np.array([truncated])
-        step = Step(seen, np.array([reward], np.float32), *flags, seen, np.ones(1, np.int32))
+                raise UsageError(
+                    f"observe got {name} {brief(given)}, which is not finite in float32; this step was not learned"
+                )
+        step = Step(seen, paid, *flags, seen, np.ones(1, np.int32))
         self.learner.observe(self._obs, done, step)
         self._obs = None
         self.journal.stepped(step)
@@ -86,12 +94,19 @@ class Live:
         """Learn all that is due; only needed after ``observe(..., learn=False)``."""
         self.journal.learned(self.learner.learn())
 
+    def _seen(self, obs: Any, where: str) -> np.ndarray:
+        """One observation as the agent sees it, as a batch of one."""
+        seen = self.codec.obs_to_agent(obs)
+        if seen.shape != item_shape(self.codec.obs):
+            raise UsageError(f"{where} takes one observation, got a batch of shape {seen.shape[:1]}: {_ONE_WORLD}")
+        return seen[None]
+
     def _really_done(self, action: Any) -> np.ndarray:
         done = self.codec.action_from_env(action)[None]
-        if isinstance(self.codec.action, Discrete) and not 0 <= done[0] < self.codec.action.n:
-            raise UsageError(f"observe got the action {action}, which is none of the {self.codec.action.n}")
+        if done.shape[1:] != item_shape(self.codec.action):
+            raise UsageError(f"observe takes one action, got a batch of shape {done.shape[1:2]}: {_ONE_WORLD}")
         if not np.allclose(self.codec.action_to_env(done)[0], np.asarray(action), rtol=1e-4, atol=1e-5, equal_nan=True):
-            raise UsageError(f"observe got the action {action}, which lies outside of the action space; clip it")
+            raise UsageError(f"observe got the action {brief(action)}, which lies outside of the action space; clip it")
         return done
 
     @property
@@ -132,7 +147,8 @@ def start(
     )
     built = build_agent(config, spec)
     require_functions(built)
-    check_warm_up(built, steps)  # before anything is written
+    check_warm_up(built, config.steps)  # before anything is written
+    memory.plan(Program(built, config.seed_list, 1, config.steps)).refuse_if_too_large()
     defaults = to_dict(catalog.find(algorithm).load()[1]())
     return Live(config, codec, RunDir.create(Path(run), config, defaults, spec, codec, live=True))
 

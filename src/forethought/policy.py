@@ -12,7 +12,7 @@ from forethought.agents import catalog
 from forethought.agents.base import Agent
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
-from forethought.errors import UsageError
+from forethought.errors import UsageError, brief, require_seed
 from forethought.models.taught import Function
 from forethought.report.video import require_suffix, write_video
 from forethought.training import checkpoint
@@ -27,7 +27,7 @@ from forethought.types import EnvSpec
 class Policy:
     """What a run has learned, ready to act: plain numpy in and out, in the environment's own units.
 
-    One observation gives one action, a batch gives a batch. The policy does not explore.
+    One observation gives one action, a batch gives a batch. The policy does not explore. It can be pickled.
     """
 
     def __init__(self, agent: Agent, codec: SpaceCodec, state: Any, seed: int):
@@ -44,10 +44,17 @@ class Policy:
         """The action for one observation or a batch. Raises `UsageError` for another shape than the run's."""
         seen = self.codec.obs_to_agent(obs)
         if not np.all(np.isfinite(seen)):
-            raise UsageError(f"the policy got an observation that is not finite: {obs}")
+            raise UsageError(f"the policy got an observation that is not finite: {brief(obs)}")
         single = seen.ndim == len(item_shape(self.agent.spec.obs))
         own = self.codec.action_to_env(self.act(seen[None] if single else seen))
         return own[0] if single else own
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, as for another process, it is what was learned; it begins an episode there."""
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.state)]
+        agent: Any = self.agent
+        functions = [agent.learner.known] if hasattr(agent, "learner") and hasattr(agent.learner, "known") else []
+        return _unpickled, (type(agent), (agent.config, agent.spec, *functions), self.codec, leaves, self.seed)
 
     def act(self, batch: np.ndarray) -> np.ndarray:
         """Actions for a batch of observations, both as agents see them."""
@@ -59,6 +66,14 @@ class Policy:
         action, self._carry = self._act(self.state, self._carry, batch, first, key=key, explore=False)
         self._t += 1
         return np.asarray(action)
+
+
+def _unpickled(
+    agent_class: Any, given: tuple[Any, ...], codec: SpaceCodec, leaves: list[np.ndarray], seed: int
+) -> Policy:
+    agent = agent_class(*given)
+    structure = jax.tree.structure(jax.eval_shape(lambda key: agent.init(key=key), jax.random.key(0)))
+    return Policy(agent, codec, jax.tree.unflatten(structure, leaves), seed)
 
 
 def load(
@@ -99,6 +114,7 @@ def film(
     `EnvironmentFault` where the environment gives no pictures.
     """
     require_suffix(Path(output))
+    seed = require_seed("seed", seed)
     again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
     RunDir.open(Path(path)).require_world(trust=trust, **again)
     held, learner = load_learner(path, trust=trust, **again)

@@ -181,5 +181,5 @@ def test_elites_are_not_simply_the_first_where_nothing_is_held_out_to_choose_the
 
 @pytest.mark.parametrize("name", ["cem", "icem", "pets"])
 def test_no_more_elites_than_plans(name):
-    with pytest.raises(UsageError, match=r"the search has 30 elites of a population of 20; lower search\.elites"):
+    with pytest.raises(UsageError, match=r"search\.elites are 30 of a population of 20; lower search\.elites"):
         from_dict(find(name).load()[1], {"search.population": 20, "search.elites": 30})

@@ -161,13 +161,13 @@ def broken_at_3(value):
         ({"observe": broken_at_3(np.array([np.inf, 0.0]))}, "an observation with inf in dimension 0 at step 3"),
         ({"observe": broken_at_3(np.zeros(5))}, r"observation space .*shape \(2,\).* got \(5,\)\) at step 3"),
         ({"observe": broken_at_3(np.zeros((4, 2)))}, r"observation space \(shape \(4, 2\)\) at step 3"),
-        ({"observe": broken_at_3("hello")}, "observation space .*array of numbers, got 'hello'"),
+        ({"observe": broken_at_3("hello")}, "observation space .*array of real numbers, got 'hello'"),
         (
             {"pay": lambda self: float("nan") if self.steps == 3 else 0.0},
             "the reward nan at step 3 of episode 0 in slot 0",
         ),
         ({"pay": lambda self: 1 / (3 - self.steps)}, r"raised ZeroDivisionError .* at step 3 of episode 0 in slot 0"),
-        ({"pay": lambda self: None}, "raised TypeError .* at step 1"),
+        ({"pay": lambda self: None}, r"contract \(the reward must be a number, got None\) at step 1"),
     ],
 )
 def test_faults_name_the_place_and_how_to_see_them_again(pliable, overrides, words):

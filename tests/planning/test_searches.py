@@ -278,8 +278,8 @@ def test_a_carry_moves_on_by_one_step(search):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: CEM(population=10, elites=11), "the search has 11 elites of a population of 10; lower search.elites"),
-        (lambda: ICEM(population=10, elites=11), "the search has 11 elites of a population of 10; lower search.elites"),
+        (lambda: CEM(population=10, elites=11), "elites are 11 of a population of 10; lower search.elites"),
+        (lambda: ICEM(population=10, elites=11), "elites are 11 of a population of 10; lower search.elites"),
         (lambda: CEM(population=0), "population is 0; it must be at least 1"),
         (lambda: ICEM(population=0), "population is 0"),
         (lambda: MPPI(population=0), "population is 0"),

@@ -16,6 +16,7 @@ from forethought.models.rewards import Reward
 from forethought.models.taught import Taught
 from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
 from forethought.replay import ring
+from forethought.settings import Settings, require_widths
 from forethought.types import Box, EnvSpec, Info, Key
 
 # Shares of the variance that a model leaves open: the reward is what all else follows, observations may be random.
@@ -33,7 +34,7 @@ NOTHING = Known()
 
 
 @dataclass(frozen=True)
-class EnsembleConfig:
+class EnsembleConfig(Settings):
     """How an agent learns its ensemble. Defaults are those of MBPO's official code."""
 
     model_every: int = 250
@@ -54,10 +55,12 @@ class EnsembleConfig:
     replay_capacity: int = 1_000_000
     """Real transitions kept."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Counts, shares and bounds."""
         for name in ("model_every", "members", "replay_capacity"):
             require_within(name, getattr(self, name), 1)
         require_within("random_steps", self.random_steps, 0)
+        require_widths("model_hidden", self.model_hidden)
         require_within("elites", self.elites, 1, self.members)
         if self.fit.holdout_ratio == 0.0 and self.elites < self.members:
             raise UsageError(

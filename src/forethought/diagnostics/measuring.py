@@ -74,6 +74,7 @@ class Settings:
         for name in ("starts", "steps", "long", "lives", "plan_particles"):
             require_within(name, getattr(self, name), 1)
         require_within("traces", self.traces, 0)
+        require_within("discount", self.discount, 0.0, 1.0)
 
 
 class _Look(NamedTuple):

@@ -12,7 +12,7 @@ from forethought.envs.functional import FunctionalEnv, FunctionalGym
 from forethought.envs.gymnax import GYMNAX, gymnax_env
 from forethought.envs.mazes import blocking_maze, dyna_maze, shortcut_maze
 from forethought.envs.probes import Probe
-from forethought.errors import UsageError, nearest
+from forethought.errors import UsageError, brief, nearest
 
 NAMESPACES = ("forethought/", GYMNAX)
 
@@ -40,12 +40,13 @@ def functional_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> 
     Raises `UsageError` for an unknown id or unsuitable arguments, `MissingExtra` where gymnax is needed and missing.
     """
     if env_id not in FUNCTIONAL and not env_id.startswith(GYMNAX):
-        raise UsageError(f"there is no environment {env_id!r}; {nearest(env_id, FUNCTIONAL)}")
+        raise UsageError(f"there is no environment {brief(env_id)}; {nearest(env_id, FUNCTIONAL)}")
     factory = FUNCTIONAL.get(env_id, partial(gymnax_env, env_id))
     try:
         return factory(**(env_kwargs or {}))
     except TypeError as error:
-        raise UsageError(f"{env_id} does not take env_kwargs {dict(env_kwargs or {})}: {error}") from error
+        given = brief(dict(env_kwargs or {}))
+        raise UsageError(f"{env_id} does not take env_kwargs {given}: {brief(error, 300)}") from error
 
 
 def gym_env(env_id: str, render_mode: str | None = None, **env_kwargs: Any) -> FunctionalGym:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from forethought.errors import CheckpointError, UsageError
+from forethought.errors import CheckpointError, UsageError, brief
 from forethought.stored import Check, count, number, numbers, require
 from forethought.types import Box, Discrete, EnvSpec, Space
 
@@ -46,6 +46,8 @@ class SpaceCodec:
     @classmethod
     def from_spaces(cls, observation_space: spaces.Space, action_space: spaces.Space) -> "SpaceCodec":
         """The codec of a Gymnasium environment; raises `UsageError` for spaces that are not supported."""
+        for name, space in (("observation", observation_space), ("action", action_space)):
+            _require_space(name, space)
         return cls(**_describe_obs(observation_space), **_describe_action(action_space))
 
     @classmethod
@@ -85,11 +87,11 @@ class SpaceCodec:
         Raises `UsageError` where the observation does not fit the declared space.
         """
         if isinstance(self.obs, Discrete):
-            return self._integer_obs(obs)
+            return _integers(obs, self.obs_start, self.obs.n, "observation")
         if not self.obs_keys:
             return self._part(obs, self.obs_parts[0], self.obs.shape, "observation")
         if not isinstance(obs, dict) or set(obs) != set(self.obs_keys):
-            raise UsageError(f"the observation must be a dict with the keys {list(self.obs_keys)}, got {_brief(obs)}")
+            raise UsageError(f"the observation must be a dict with the keys {list(self.obs_keys)}, got {brief(obs)}")
         sizes = [(math.prod(shape),) for shape in self.obs_parts]
         parts = zip(self.obs_keys, self.obs_parts, sizes, strict=True)
         flat = [self._part(obs[key], own, size, f"observation[{key!r}]") for key, own, size in parts]
@@ -123,13 +125,16 @@ class SpaceCodec:
         return native.astype(self.action_dtype).reshape(leading + self.action_shape)
 
     def action_from_env(self, action: Any) -> np.ndarray:
-        """The inverse of `action_to_env`: own units [..., own shape] to the agent's, float32 or int32."""
-        action = np.asarray(action)
+        """The inverse of `action_to_env`: own units [..., own shape] to the agent's, float32 or int32.
+
+        Raises `UsageError` for what is no action of this kind.
+        """
         if isinstance(self.action, Discrete):
-            return np.asarray(action - self.action_start).astype(np.int32)
-        leading = self._leading(action.shape, self.action_shape, "action")
+            return _integers(action, self.action_start, self.action.n, "action")
+        native = _numbers(action, "action").astype(np.float64)
+        leading = self._leading(native.shape, self.action_shape, "action")
         low, high = np.asarray(self.action_low), np.asarray(self.action_high)
-        native = action.astype(np.float64).reshape(leading + self.action.shape)
+        native = native.reshape(leading + self.action.shape)
         unit = (2.0 * native - (low + high)) / (high - low)
         return np.clip(unit, -1.0, 1.0).astype(np.float32)
 
@@ -166,23 +171,13 @@ class SpaceCodec:
         sizes = {math.prod(self.action_shape), math.prod(self.action.shape), len(low), len(high)}
         return len(sizes) == 1 and all(below < above for below, above in zip(low, high, strict=True))
 
-    def _integer_obs(self, obs: Any) -> np.ndarray:
-        array = np.asarray(obs)
-        if array.dtype.kind not in "iu":
-            raise UsageError(f"the observation must be an integer, got {_brief(obs)}")
-        shifted = np.asarray(array.astype(np.int64) - self.obs_start)
-        assert isinstance(self.obs, Discrete)
-        if shifted.size and not (shifted.min() >= 0 and shifted.max() < self.obs.n):
-            last = self.obs_start + self.obs.n - 1
-            raise UsageError(f"the observation must lie in {self.obs_start}..{last}, got {_brief(obs)}")
-        return np.asarray(shifted, np.int32)
-
     def _part(self, value: Any, own: tuple[int, ...], target: tuple[int, ...], name: str) -> np.ndarray:
         assert isinstance(self.obs, Box)
-        try:
-            array = np.asarray(value).astype(self.obs.dtype)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"the {name} must be an array of numbers, got {_brief(value)}") from error
+        array = _numbers(value, name)
+        if self.obs.dtype == "uint8" and not np.array_equal(np.clip(np.rint(array), 0, 255), array):
+            raise UsageError(f"the {name} is an image, whole numbers from 0 to 255, got {brief(value)}")
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            array = array.astype(self.obs.dtype)
         return array.reshape(self._leading(array.shape, own, name) + target)
 
     @staticmethod
@@ -191,6 +186,33 @@ class SpaceCodec:
         if split < 0 or shape[split:] != own:
             raise UsageError(f"the {name} must have the shape {own}, or [batch, ...] of it, got {shape}")
         return shape[:split]
+
+
+def _numbers(value: Any, name: str) -> np.ndarray:
+    """The value as an array of real numbers."""
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "O":  # numbers of several kinds
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"the {name} must be an array of real numbers, got {brief(value)}") from error
+    if array.dtype.kind not in "biuf":
+        raise UsageError(f"the {name} must be an array of real numbers, got {brief(value)}")
+    return array
+
+
+def _integers(value: Any, start: int, n: int, name: str) -> np.ndarray:
+    """The integers ``start .. start + n - 1`` as the agent counts them, from 0."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise UsageError(f"the {name} must be an integer, got {brief(value)}") from error
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"the {name} must be an integer, got {brief(value)}")
+    shifted = np.asarray(array.astype(np.int64) - start)
+    if shifted.size and not (shifted.min() >= 0 and shifted.max() < n):
+        raise UsageError(f"the {name} must lie in {start}..{start + n - 1}, got {brief(value)}")
+    return np.asarray(shifted, np.int32)
 
 
 def item_shape(space: Space) -> tuple[int, ...]:
@@ -207,6 +229,19 @@ def observation_bounds(space: spaces.Space) -> tuple[np.ndarray, np.ndarray] | N
     low = np.concatenate([np.asarray(box.low, np.float64).ravel() for box in boxes])
     high = np.concatenate([np.asarray(box.high, np.float64).ravel() for box in boxes])
     return None if np.isinf(low).all() and np.isinf(high).all() else (low, high)
+
+
+def _require_space(name: str, space: Any) -> None:
+    """Raise `UsageError` for what is no space, or one whose items hold no number."""
+    if not isinstance(space, spaces.Space):
+        old = ", of the old Gym package" if type(space).__module__.partition(".")[0] == "gym" else ""
+        raise UsageError(
+            f"the {name} space is {brief(space)}{old}, no space of Gymnasium; use gymnasium.spaces, such as "
+            "gymnasium.spaces.Box(-1.0, 1.0, (3,))"
+        )
+    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    if sum(math.prod(part.shape or ()) for part in parts) == 0:
+        raise UsageError(f"the {name} space {brief(space)} holds no number; declare what is seen and done there")
 
 
 def _describe_obs(space: spaces.Space) -> dict[str, Any]:
@@ -230,7 +265,7 @@ def _describe_obs(space: spaces.Space) -> dict[str, Any]:
         size = sum(map(math.prod, shapes))
         return {"obs": Box((size,)), "obs_keys": keys, "obs_parts": shapes, "obs_names": tuple(names)}
     raise UsageError(
-        f"the observation space {space} is not supported; supported are Box, Discrete and Dict of Box vectors, "
+        f"the observation space {brief(space)} is not supported; supported are Box, Discrete and Dict of Box vectors, "
         "and gymnasium.wrappers (FlattenObservation, FilterObservation) turn many others into one of these"
     )
 
@@ -240,19 +275,19 @@ def _describe_action(space: spaces.Space) -> dict[str, Any]:
         return {"action": Discrete(int(space.n)), "action_start": int(space.start), "action_dtype": "int64"}
     if not isinstance(space, spaces.Box):
         raise UsageError(
-            f"the action space {space} is not supported; supported are Box and Discrete, "
+            f"the action space {brief(space)} is not supported; supported are Box and Discrete, "
             "and gymnasium.wrappers.TransformAction turns many others into one of these"
         )
     low, high = (np.asarray(bound, np.float64).ravel() for bound in (space.low, space.high))
     for i, (lower, upper) in enumerate(zip(low, high, strict=True)):
         if not (abs(lower) < _FLOAT_MAX and abs(upper) < _FLOAT_MAX):  # also true of NaN
             raise UsageError(
-                f"dimension {i} of the action space {space} has no finite bounds ({lower} to {upper}); declare a "
-                "bounded Box in the environment, or wrap it in gymnasium.wrappers.TransformAction with a bounded one"
+                f"dimension {i} of the action space {brief(space)} has no finite bounds ({lower} to {upper}); declare "
+                "a bounded Box in the environment, or wrap it in gymnasium.wrappers.TransformAction with a bounded one"
             )
         if lower >= upper:
             raise UsageError(
-                f"dimension {i} of the action space {space} leaves no choice (low {lower}, high {upper}); "
+                f"dimension {i} of the action space {brief(space)} leaves no choice (low {lower}, high {upper}); "
                 "declare low < high, or leave the dimension out of the action space"
             )
     return {
@@ -350,9 +385,3 @@ def _space_from_json(described: dict[str, Any]) -> Space:
     if "discrete" in described:
         return Discrete(described["discrete"])
     return Box(tuple(described["box"]), described["dtype"])
-
-
-def _brief(value: Any) -> str:
-    """A short description of a value for a message of one line."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else text[:77] + "..."

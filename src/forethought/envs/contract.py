@@ -13,8 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from forethought.envs.codec import SpaceCodec, item_shape
-from forethought.errors import TrainingDiverged, UsageError
+from forethought.errors import TrainingDiverged, UsageError, brief
 from forethought.types import Box, EnvSpec
+
+MOST_SLOTS = 2**20  # environments of one kind at a time
 
 EnvState: TypeAlias = dict[str, Any]  # nested dicts and lists with JSON values and numpy arrays at the leaves
 
@@ -82,12 +84,17 @@ class VectorEnv(Protocol):
         ...
 
 
-def slot_seeds(seeds: Sequence[int], envs_per_seed: int) -> list[tuple[int, int]]:
+def slot_seeds(seeds: Sequence[int], envs_per_seed: int, most: int = MOST_SLOTS) -> list[tuple[int, int]]:
     """The (seed, j) of every slot, in the order of the slots; raises `UsageError` for impossible numbers."""
     if len(seeds) == 0 or any(seed < 0 for seed in seeds):
-        raise UsageError(f"seeds {list(seeds)} cannot be used; give at least one seed, none of them negative")
+        raise UsageError(f"seeds {brief(list(seeds))} cannot be used; give at least one seed, none of them negative")
     if envs_per_seed < 1:
         raise UsageError(f"envs_per_seed is {envs_per_seed}; use 1 or more")
+    if len(seeds) * envs_per_seed > most:
+        raise UsageError(
+            f"{len(seeds) * envs_per_seed:,} environments at once, of {len(seeds):,} seeds, are more than the "
+            f"{most:,} that this kind of environment is made for; take fewer seeds, environments or episodes"
+        )
     return [(int(seed), j) for seed in seeds for j in range(envs_per_seed)]
 
 
@@ -112,8 +119,8 @@ def checked_action(spec: EnvSpec, num_slots: int, action: Any) -> np.ndarray:
         bad = first_nonfinite(array)
         if bad is not None:
             raise TrainingDiverged(
-                f"the policy chose the action {array[bad]} in slot {bad[0]} of {spec.id}; "
-                "a lower learning rate often mends this"
+                f"the policy chose the action {array[bad]} in slot {bad[0]} of {spec.id}; train anew with a lower "
+                "learning rate, or with observations and rewards of a smaller scale"
             )
     else:
         array = np.asarray(action).astype(np.int32)
@@ -123,6 +130,36 @@ def checked_action(spec: EnvSpec, num_slots: int, action: Any) -> np.ndarray:
     if array.shape != shape:
         raise ValueError(f"{spec.id} in {num_slots} slots takes actions of shape {shape}, got {array.shape}")
     return array
+
+
+def as_reward(value: Any) -> float:
+    """The reward as a float; raises `UsageError` for what is no single real number. One in an array counts as one."""
+    array = _single(value)
+    if array is None or array.dtype.kind not in "biuf":
+        raise UsageError(f"the reward must be a number, got {brief(value)}")
+    return float(array.item())
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """A flag as a bool; raises `UsageError` for anything but True and False, 0 and 1, or an array of one of them."""
+    array = _single(value)
+    if array is None or array.dtype.kind not in "biu" or array.item() not in (0, 1):
+        raise UsageError(f"{name} must be True or False, got {brief(value)}")
+    return bool(array.item())
+
+
+def _single(value: Any) -> np.ndarray | None:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        return None
+    return array if array.size == 1 else None
+
+
+def reward_as_float32(reward: Sequence[float]) -> np.ndarray:
+    """Rewards as agents store them; what float32 cannot hold becomes infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(reward, np.float64).astype(np.float32)
 
 
 def first_nonfinite(array: np.ndarray) -> tuple[int, ...] | None:

@@ -5,6 +5,8 @@ since. Going back to it means to replay them, and the observation reached tells 
 deterministic as that needs.
 """
 
+import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,15 +21,20 @@ from forethought.envs.contract import (
     EnvState,
     Step,
     agent_steps,
+    as_flag,
+    as_reward,
     checked_action,
     episode_seed,
     first_nonfinite,
+    reward_as_float32,
     slot_seeds,
 )
 from forethought.envs.gym_make import Maker, make_gym_env, missing_dependency, one_line, time_limit
-from forethought.errors import CheckpointError, EnvironmentFault, UsageError
+from forethought.errors import CheckpointError, EnvironmentFault, UsageError, brief
 from forethought.stored import array, require
 from forethought.types import EnvSpec
+
+MOST_GYM_SLOTS = 20_000  # they are Python objects that are made and stepped one by one
 
 
 class _Arrival(NamedTuple):
@@ -51,20 +58,33 @@ class _Slot:
     def begin(self, episode: int) -> np.ndarray:
         self.episode, self.actions = episode, []
         with self._blame():
-            obs, _ = self.env.reset(seed=self.reset_seed())
-        return self._agent_view(obs)
+            returned = self.env.reset(seed=self.reset_seed())
+        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping | None)):
+            raise self.fault(f"returned {brief(returned)} from reset, which is not (observation, info): {_OLD_API}")
+        return self._agent_view(returned[0])
 
     def step(self, action: np.ndarray | np.generic) -> _Arrival:
         """Act (in the environment's own units) until the repeat is over or the episode ends."""
         self.actions.append(action)
         total, frames, terminated, truncated = 0.0, 0, False, False
-        with self._blame():
-            while frames < self.spec.action_repeat and not (terminated or truncated):
+        while frames < self.spec.action_repeat and not (terminated or truncated):
+            with self._blame():
                 # A copy: an environment that clips its action in place must not change what is replayed.
-                obs, reward, terminated, truncated, _ = self.env.step(action.copy())
-                total += float(np.asarray(reward).item())
-                frames += 1
-        return _Arrival(self._agent_view(obs), total, bool(terminated), bool(truncated), frames)
+                returned = self.env.step(action.copy())
+            obs, reward, terminated, truncated = self._parts(returned)
+            total += reward
+            frames += 1
+        return _Arrival(self._agent_view(obs), total, terminated, truncated, frames)
+
+    def _parts(self, returned: Any) -> tuple[Any, float, bool, bool]:
+        """What a step returned, each part of its kind, without the info."""
+        if not isinstance(returned, tuple) or len(returned) != 5:
+            raise self.fault(_wrong_step(len(returned) if isinstance(returned, tuple) else 1))
+        obs, reward, terminated, truncated, _ = returned
+        try:
+            return obs, as_reward(reward), as_flag("terminated", terminated), as_flag("truncated", truncated)
+        except UsageError as error:
+            raise self.fault(f"broke its contract ({error})") from error
 
     def replay(self, episode: int, actions: np.ndarray, expected: np.ndarray) -> str | None:
         """Go back to a stored state; returns what went otherwise than before, or None."""
@@ -96,7 +116,7 @@ class _Slot:
         except KeyboardInterrupt:  # the user's
             raise
         except BaseException as error:  # `sys.exit` in an environment must not end the run unsaved
-            raise self.fault(f"raised {type(error).__name__} ({one_line(error)})") from error
+            raise self.fault(_old_api(error) or f"raised {type(error).__name__} ({one_line(error)})") from error
 
     def _agent_view(self, obs: Any) -> np.ndarray:
         try:
@@ -107,6 +127,30 @@ class _Slot:
         if seen.shape != expected:  # the codec also takes batches, an environment may not return one
             raise self.fault(f"broke its observation space (shape {np.shape(obs)})")
         return seen
+
+
+_OLD_API = "this is the API of the old Gym package, which Gymnasium has changed"
+
+
+def _wrong_step(n: int) -> str:
+    return f"returned {n} values from step, not (observation, reward, terminated, truncated, info)" + (
+        f": {_OLD_API}" if n == 4 else ""
+    )
+
+
+def _old_api(error: BaseException) -> str | None:
+    """What an exception says of an environment that is written for the old Gym package; None for any other."""
+    text = str(error)
+    if isinstance(error, TypeError) and re.search(r"reset\(\) got an unexpected keyword argument '(seed|opt)", text):
+        return f"has a reset without the arguments seed and options: {_OLD_API}"
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    unpacked = re.fullmatch(r"(?:not enough|too many) values to unpack \(expected 5(?:, got (\d+))?\)", text)
+    # Gymnasium's own wrappers unpack what a step returns; the same words may come from the environment itself.
+    if where is not None and unpacked and str(where.tb_frame.f_globals.get("__name__")).startswith("gymnasium."):
+        return _wrong_step(int(unpacked[1])) if unpacked[1] else "returned more than 5 values from step"
+    return None
 
 
 class GymVector:
@@ -127,7 +171,7 @@ class GymVector:
         render: bool = False,
         maker: Maker | None = None,
     ):
-        origins = [(seed, stream, j) for seed, j in slot_seeds(seeds, envs_per_seed)]
+        origins = [(seed, stream, j) for seed, j in slot_seeds(seeds, envs_per_seed, MOST_GYM_SLOTS)]
         self.num_slots = len(origins)
         self._envs = [
             make_gym_env(env_id, env_kwargs, render=render and i == 0, maker=maker) for i in range(self.num_slots)
@@ -176,12 +220,14 @@ class GymVector:
         native = self.codec.action_to_env(checked_action(self.spec, self.num_slots, action))
         arrivals = [slot.step(native[i]) for i, slot in enumerate(self._slots)]
         next_obs = np.stack([arrival.obs for arrival in arrivals])
-        reward = np.array([arrival.reward for arrival in arrivals], np.float32)
+        reward = reward_as_float32([arrival.reward for arrival in arrivals])
         terminated = np.array([arrival.terminated for arrival in arrivals])
         truncated = np.array([arrival.truncated for arrival in arrivals])
         bad = first_nonfinite(reward)
         if bad is not None:
-            raise self._slots[bad[0]].fault(f"returned the reward {reward[bad]}")
+            exact = arrivals[bad[0]].reward
+            beyond = ", which float32 does not hold" if math.isfinite(exact) else ""
+            raise self._slots[bad[0]].fault(f"returned the reward {exact}{beyond}")
         self._check_obs(next_obs)
         ended = np.flatnonzero(terminated | truncated)
         obs = next_obs

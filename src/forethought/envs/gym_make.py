@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import tempfile
 import warnings
@@ -17,7 +18,7 @@ import gymnasium
 from gymnasium.error import DependencyNotInstalled, DeprecatedEnv, UnregisteredEnv
 from gymnasium.wrappers import TimeLimit
 
-from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra, UsageError, nearest
+from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra, UsageError, brief, nearest
 from forethought.imports import import_named
 
 Maker: TypeAlias = Callable[..., Any]  # makes one environment
@@ -30,6 +31,7 @@ _EXTRAS = {
     "dm_control": ("dm_control", "dmc"),
     "shimmy": ("shimmy", "dmc"),
 }
+_NO_GYMNASIUM = re.compile("inherit from the gymnasium.Env|Gym is incompatible")
 # Namespace of environment ids -> the modules that register them when imported.
 _PLUGINS = {"ALE": ("ale_py",), "dm_control": ("shimmy", "dm_control")}
 
@@ -61,12 +63,17 @@ def make_gym_env(
     except ForethoughtError:
         raise
     except (UnregisteredEnv, DeprecatedEnv) as error:
-        raise UsageError(f"there is no environment {env_id!r}; {_known(env_id)}") from error
+        raise UsageError(f"there is no environment {brief(env_id)}; {_known(env_id)}") from error
     except (DependencyNotInstalled, ImportError) as error:
         raise missing_dependency(env_id, error) from error
     except gymnasium.error.Error as error:
-        raise UsageError(f"{env_id!r} cannot be made: {one_line(error)}") from error
+        raise UsageError(f"{brief(env_id)} cannot be made: {one_line(error)}") from error
     except (Exception, SystemExit) as error:
+        if isinstance(error, TypeError) and _NO_GYMNASIUM.search(str(error)):
+            raise EnvironmentFault(
+                f"{env_id} is no gymnasium.Env; derive its class from that (the old Gym package is another one, "
+                "with other values returned from reset and step)"
+            ) from error
         if isinstance(error, TypeError) and "render_mode" in str(error):
             raise UsageError(f"{env_id} cannot be filmed: its constructor takes no render_mode") from error
         if isinstance(error, TypeError) and "required" in str(error):
@@ -74,7 +81,7 @@ def make_gym_env(
                 f"{env_id} needs arguments ({one_line(error)}); pass them as env_kwargs, or a function that needs none"
             ) from error
         if isinstance(error, TypeError) and kwargs:
-            raise UsageError(f"{env_id} does not take env_kwargs {kwargs}: {one_line(error)}") from error
+            raise UsageError(f"{env_id} does not take env_kwargs {brief(kwargs)}: {one_line(error)}") from error
         raise EnvironmentFault(
             f"{env_id} raised {type(error).__name__} while it was made: {one_line(error)}; "
             f"the same happens {'in gymnasium.make' if maker is None else 'without forethought'}"
@@ -131,8 +138,8 @@ def missing_dependency(env_id: str, error: Exception) -> ForethoughtError:
 
 
 def one_line(error: BaseException) -> str:
-    """The text of an exception without line breaks."""
-    return " ".join(str(error).split())
+    """The text of an exception without line breaks, cut where it is long."""
+    return brief(error, 300)
 
 
 def require_module(env_id: str) -> None:

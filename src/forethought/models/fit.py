@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from forethought.errors import UsageError, require_within
+from forethought.errors import BadSetting, require_above, require_within
 from forethought.models.calibrate import fitted_spread
 from forethought.models.ensemble import Ensemble
 from forethought.models.holdout import scramble, split_rows, training_rows
 from forethought.models.normalizer import fit_normalizer
 from forethought.nets.mlp import MLP
 from forethought.replay.ring import Ring
+from forethought.settings import Settings
 from forethought.types import Info, Key, Transition
 
 _CALIBRATION_ROWS = 2000  # held-out transitions on which the spread is set: coverage to 0.7 percentage points
@@ -25,7 +26,7 @@ _BOUND_PENALTY = 0.01  # weight of (max_logvar - min_logvar) in the loss; offici
 
 
 @dataclass(frozen=True)
-class FitConfig:
+class FitConfig(Settings):
     """How an ensemble is fitted. Defaults are those of MBPO's official code.
 
     Batch size and hold-out share stand there in ``mbpo/algorithms/mbpo.py``, step size and decay in
@@ -60,12 +61,17 @@ class FitConfig:
     calibrate: bool = False
     """Whether the width of the predictions is set right on the hold-out after each fit (ours; `fitted_spread`)."""
 
-    def __post_init__(self) -> None:
-        if not self.learning_rate > 0.0:
-            raise UsageError(f"learning_rate is {self.learning_rate}; it must be above 0")
+    def check(self) -> None:
+        """Counts, shares and bounds."""
+        require_above("learning_rate", self.learning_rate, 0)
+        require_above("max_gradient", self.max_gradient, 0)
+        if not self.weight_decay:
+            raise BadSetting("weight_decay", "is empty; give one number or more, 0 for none")
+        for decay in self.weight_decay:
+            require_within("weight_decay", decay, 0.0)
         require_within("holdout_ratio", self.holdout_ratio, 0.0, 0.9)
         if self.calibrate and self.holdout_ratio == 0.0:
-            raise UsageError("calibrate needs held-out transitions; set fit.holdout_ratio above 0, such as 0.2")
+            raise BadSetting("calibrate", "needs held-out transitions; set fit.holdout_ratio above 0, such as 0.2")
         require_within("min_gain", self.min_gain, 0.0, 0.99)
         require_within("beta", self.beta, 0.0, 1.0)
         for name in ("batch_size", "max_holdout", "patience", "max_epochs"):

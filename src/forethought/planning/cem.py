@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.errors import UsageError, require_within
+from forethought.errors import BadSetting, UsageError, require_within
 from forethought.planning.guides import Choices, Guide
 from forethought.planning.noise import coloured_noise
 from forethought.planning.planner import Found, Objective, shifted
+from forethought.settings import Settings
 from forethought.types import Key
 
 
@@ -22,7 +23,7 @@ class Gaussian(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Refits:
+class _Refits(Settings):
     """The settings that both forms share."""
 
     population: int = 400
@@ -36,13 +37,15 @@ class _Refits:
     initial_std: float = 0.5
     """Standard deviation of the first samples; actions lie in [-1, 1] (PETS: a quarter of the range)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Counts, shares and bounds."""
         require_within("population", self.population, 1)
         require_within("elites", self.elites, 1)
         if self.elites > self.population:
-            raise UsageError(
-                f"the search has {self.elites} elites of a population of {self.population}; lower search.elites, or "
-                "raise search.population"
+            raise BadSetting(
+                "elites",
+                f"are {self.elites} of a population of {self.population}; lower search.elites, or raise "
+                "search.population",
             )
         require_within("iterations", self.iterations, 1)
         require_within("momentum", self.momentum, 0.0, 0.99)
@@ -117,8 +120,9 @@ class ICEM(_Refits):
     keep: float = 0.3
     """Share of the elites that are kept."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """Counts, shares and bounds."""
+        super().check()
         require_within("noise_beta", self.noise_beta, 0.0)
         require_within("shrink", self.shrink, 1.0)
         require_within("keep", self.keep, 0.0, 1.0)

@@ -11,6 +11,7 @@ from forethought.errors import require_within
 from forethought.planning.cem import require_continuous
 from forethought.planning.guides import Guide
 from forethought.planning.planner import Found, Objective, shifted
+from forethought.settings import Settings
 from forethought.types import Key
 
 
@@ -22,7 +23,7 @@ class Path(NamedTuple):
 
 
 @dataclass(frozen=True)
-class MPPI:
+class MPPI(Settings):
     """MPPI with samples that are smooth in time, as in the code of PDDM (Nagabandi et al. 2019, arXiv 1909.11652).
 
     (Their paper smooths the noise alone; their code and mbrl-lib smooth the decisions, mean and all.)
@@ -42,7 +43,8 @@ class MPPI:
     temperature: float = 1.1
     """Difference of value at which a sample weighs ``1/e`` of the best (mbrl-lib's gamma of 0.9 is its inverse)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Counts, shares and bounds."""
         require_within("population", self.population, 1)
         require_within("iterations", self.iterations, 1)
         require_within("std", self.std, 1e-8)

@@ -9,17 +9,19 @@ from jaxtyping import Array, Num
 from forethought.errors import require_within
 from forethought.planning.guides import Guide
 from forethought.planning.planner import Found, Objective
+from forethought.settings import Settings
 from forethought.types import Key
 
 
 @dataclass(frozen=True)
-class RandomShooting:
+class RandomShooting(Settings):
     """Uniformly random plans, of which the best is taken. The only search for Discrete actions."""
 
     population: int = 2000
     """Plans per decision (PETS's comparison on its cartpole: 2000)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Counts, shares and bounds."""
         require_within("population", self.population, 1)
 
     def begin(self, mean: Num[Array, "n s *d"]) -> Num[Array, "n s *d"]:

@@ -1,13 +1,26 @@
 """What a run is asked to do, as data: written to ``config.json``, enough to begin the run again."""
 
 import dataclasses
+import numbers
 import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from forethought.errors import UsageError, nearest
+import numpy as np
+
+from forethought.errors import (
+    MOST_SEED,
+    BadSetting,
+    UsageError,
+    as_whole,
+    brief,
+    nearest,
+    require_count,
+    require_finite,
+    require_seed,
+)
 
 T = TypeVar("T")
 
@@ -68,16 +81,15 @@ class RunConfig:
     def validate(self) -> None:
         """Raise `UsageError` for numbers that no run can have."""
         for name in ("steps", "seeds", "num_envs", "action_repeat", "eval_every", "eval_episodes", "log_every", "keep"):
-            value = getattr(self, name)
-            if value < 1:
-                raise UsageError(f"{name} is {value}; it must be at least 1")
+            require_count(name, getattr(self, name))
         for name in self.mirror:
             if name not in MIRRORS:
                 raise UsageError(f"there is no mirror {name!r}; {nearest(name, MIRRORS)}")
-        if self.seed < 0:
-            raise UsageError(f"seed is {self.seed}; it must not be negative")
-        if self.checkpoint_every is not None and self.checkpoint_every < 1:
-            raise UsageError(f"checkpoint_every is {self.checkpoint_every}; it must be at least 1")
+        require_seed("seed", self.seed)
+        if self.seed + self.seeds - 1 > MOST_SEED:
+            raise UsageError(f"{self.seeds:,} seeds from {self.seed} on go beyond the last one, {MOST_SEED:,}")
+        if self.checkpoint_every is not None:
+            require_count("checkpoint_every", self.checkpoint_every)
 
 
 RUN_FIELDS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.metadata.get("kept", True))  # of config.json
@@ -102,13 +114,13 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
     hints = typing.get_type_hints(cls)
     chosen: dict[str, Any] = {}
     for key, value in values.items():
-        head, _, rest = key.replace("-", "_").partition(".")
+        head, _, rest = str(key).replace("-", "_").partition(".")
         if head not in hints:
             raise UsageError(f"there is no setting {path + head!r}; {nearest(head, hints)}")
         if dataclasses.is_dataclass(hints[head]):
             nested = {rest: value} if rest else value
             if not isinstance(nested, Mapping):
-                raise UsageError(f"{path + head} takes settings by name, not {value!r}")
+                raise UsageError(f"{path + head} takes settings by name, not {brief(value)}")
             chosen[head] = {**chosen.get(head, {}), **nested}
         elif rest:
             raise UsageError(f"{path + head} has no setting {rest!r}: it is a plain value")
@@ -121,7 +133,16 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
             default = flatten(to_dict(f.default_factory())) if made else {}  # type: ignore[operator, misc]
             values = {**default, **flatten(chosen[f.name])}
             chosen[f.name] = from_dict(hints[f.name], values, f"{path}{f.name}.")
-    return cls(**chosen)
+    try:
+        return cls(**chosen)
+    except BadSetting as error:
+        raise error.below(path) from None
+
+
+def coerced(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values as their fields of the dataclass take them; raises `UsageError` for those that no field takes."""
+    hints = typing.get_type_hints(cls)
+    return {name: _coerce(hints[name], value, name) for name, value in values.items()}
 
 
 def merged(config: T, values: Mapping[str, Any]) -> T:
@@ -132,15 +153,17 @@ def merged(config: T, values: Mapping[str, Any]) -> T:
 
 def flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """Nested settings by dotted name."""
+    if not isinstance(values, Mapping):
+        raise UsageError(f"settings come by name, as in {{'discount': 0.99}}, not as {brief(values)}")
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        name = f"{path}{key.replace('-', '_')}"
+        name = f"{path}{str(key).replace('-', '_')}"
         flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
     return flat
 
 
 def _coerce(hint: Any, value: Any, name: str) -> Any:
-    """JSON values as the field's type: lists become tuples, whole numbers floats where a float is meant."""
+    """JSON and NumPy values as the field's type: lists become tuples, whole numbers floats where a float is meant."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
         if option is type(None):
@@ -155,9 +178,24 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
                 item = typing.get_args(option)[0]
                 return tuple(_coerce(item, v, name) for v in value)
         elif option is float:
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return float(value)
-        elif isinstance(value, typing.get_origin(option) or option) and (option is bool or not isinstance(value, bool)):
+            if isinstance(value, numbers.Real) and not isinstance(value, bool):
+                return _finite(value, name)
+        elif option is int:
+            if (count := as_whole(value)) is not None:
+                return count
+        elif option is bool:
+            if isinstance(value, bool | np.bool_):
+                return bool(value)
+        elif isinstance(value, typing.get_origin(option) or option):
             return value
     wanted = " or ".join(getattr(o, "__name__", repr(o)) for o in options)
-    raise UsageError(f"{name} is {value!r}; it takes {wanted}")
+    raise UsageError(f"{name} is {brief(value)}; it takes {wanted}")
+
+
+def _finite(value: Any, name: str) -> float:
+    try:
+        number = float(value)
+    except OverflowError:  # an int of hundreds of digits
+        number = float("inf")
+    require_finite(name, number)
+    return number

@@ -83,6 +83,13 @@ def _require_same(spec: EnvSpec, made_for: EnvSpec) -> None:
         warnings.warn(f"episodes of {spec.id} have at most {now} steps now, {then} when the run was made", stacklevel=4)
 
 
+def make_spec(config: RunConfig) -> EnvSpec:
+    """What an agent may know of the environment of a run; one is made for it, and closed."""
+    world = make_world(config, [config.seed])
+    world.close()
+    return world.spec
+
+
 Actor = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]  # (obs, first, carry, t) -> action, carry
 
 

@@ -14,8 +14,11 @@ from forethought.agents.base import Agent, Phase, Pieces
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
+from forethought.training.config import flatten, to_dict
 from forethought.training.program import Program
 from forethought.types import PyTree, Transition
+
+_HUGE = 1e6  # of an observation or a reward: networks and squared errors are made for numbers around 1
 
 Listener = Callable[[str], None]
 
@@ -190,8 +193,7 @@ class Learner:
             for seed, value in zip(self.program.seeds, per_seed, strict=True):
                 if not np.all(np.isfinite(value)):
                     raise TrainingDiverged(
-                        f"{name} became {value} at step {self.env_steps} (seed {seed}); "
-                        "a lower learning rate or bounded rewards often mend this"
+                        f"{name} became {value} at step {self.env_steps} (seed {seed}); {self.remedy()}"
                     )
         return values
 
@@ -200,9 +202,18 @@ class Learner:
         for phase in self.infos:
             self.metrics(phase)
         if not bool(_all_finite(self.state)):
-            raise TrainingDiverged(
-                f"a parameter became NaN or infinite at step {self.env_steps}; a lower learning rate often mends this"
-            )
+            raise TrainingDiverged(f"a parameter became NaN or infinite at step {self.env_steps}; {self.remedy()}")
+
+    def remedy(self) -> str:
+        """What may mend numbers that became infinite: the environment's scale where it is huge, else smaller steps."""
+        data = self.replay.data
+        for name, seen in (("observations", data.obs), ("rewards", data.reward)):
+            largest = float(np.max(np.abs(np.asarray(seen, np.float64)), initial=0.0))
+            if largest > _HUGE:
+                return f"the environment's {name} reach {largest:.3g}: scale them to about 1 there, then train anew"
+        rates = {name: value for name, value in flatten(to_dict(self.agent.config)).items() if "learning_rate" in name}
+        lower = ", ".join(f"--agent.{name.replace('_', '-')} (now {value:g})" for name, value in rates.items())
+        return f"a run keeps its settings, so train anew with a lower learning rate: {lower}" if lower else "train anew"
 
     def tree(self) -> PyTree:
         """The arrays that a checkpoint must hold."""

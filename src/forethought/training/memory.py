@@ -1,9 +1,9 @@
 """What a run will hold in memory, said before it begins; what cannot fit is refused."""
 
+import math
 from dataclasses import dataclass
 
 import jax
-import numpy as np
 import psutil
 
 from forethought.errors import UsageError
@@ -45,13 +45,13 @@ class MemoryPlan:
             )
 
 
-def plan(program: Program) -> MemoryPlan:
-    """Measure the shapes of a run without allocating them."""
+def plan(program: Program, seeds: int = 1) -> MemoryPlan:
+    """Measure the shapes of a run, for ``seeds`` times those of the program, without allocating them."""
     state = jax.eval_shape(program.init_state)
     rings = [x for x in jax.tree.leaves(state, is_leaf=_is_ring) if _is_ring(x)]
-    imagined = sum(_bytes(r) for r in rings)
-    replay = _bytes(jax.eval_shape(program.init_replay))
-    return MemoryPlan(replay, imagined, _bytes(state) - imagined, free_bytes())
+    imagined = seeds * sum(_bytes(r) for r in rings)
+    replay = seeds * _bytes(jax.eval_shape(program.init_replay))
+    return MemoryPlan(replay, imagined, seeds * _bytes(state) - imagined, free_bytes())
 
 
 def free_bytes() -> int:
@@ -76,4 +76,4 @@ def _is_ring(x: object) -> bool:
 
 
 def _bytes(tree: PyTree) -> int:
-    return sum(int(np.prod(x.shape)) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))

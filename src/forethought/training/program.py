@@ -90,7 +90,7 @@ class Program:
 
     def __init__(self, agent: Agent, seeds: Sequence[int], num_envs: int, steps: int):
         self.agent, self.seeds, self.num_envs = agent, tuple(seeds), num_envs
-        self.keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+        self.keys = jax.vmap(jax.random.key)(jnp.array(self.seeds, jnp.uint32))  # of 32 bits, as `require_seed` says
         wanted = max(min(agent.replay_capacity, steps), num_envs)
         self.replay_capacity = -(-wanted // num_envs) * num_envs
         if self.replay_capacity > ring.MOST_ROWS:

@@ -194,13 +194,17 @@ class Trainer:
             if self.saved is not None and not isinstance(fault, TrainingDiverged):
                 self._save()
             if isinstance(fault, KeyboardInterrupt):
-                raise Interrupted(f"stopped by an interrupt in the environment; {self._last_good()}") from fault
-            raise type(fault)(f"{fault}; {self._last_good()}") from fault
+                raise Interrupted(f"stopped by an interrupt in the environment; {self._last_good(fault)}") from fault
+            raise type(fault)(f"{fault}; {self._last_good(fault)}") from fault
 
-    def _last_good(self) -> str:
+    def _last_good(self, fault: BaseException) -> str:
+        path = self.run_dir.path
         if self.saved is None:
-            return f"nothing was learned yet, once that is mended: forethought resume {self.run_dir.path}"
-        return f"the last good checkpoint is {self.saved}, go on with: forethought resume {self.run_dir.path}"
+            return f"nothing was learned yet, once that is mended: forethought resume {path}"
+        kept = f"the last good checkpoint is {self.saved}"
+        if isinstance(fault, TrainingDiverged):  # going on from there would lead to the same numbers
+            return f"{kept}, which remains of use: forethought eval {path}"
+        return f"{kept}, go on with: forethought resume {path}"
 
     def _evaluate(self) -> None:
         learner = self.learner

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from forethought.agents.base import Phase, Portable
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
-from forethought.errors import UsageError, require_within
+from forethought.errors import BadSetting, require_within
 from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
 from forethought.models.fit import FitState
 from forethought.models.rewards import known_reward
@@ -46,15 +46,17 @@ class PlanningConfig(EnsembleConfig):
     members: int = 5
     """Networks in the ensemble (official PETS)."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """Counts, shares and bounds."""
+        super().check()
         require_within("horizon", self.horizon, 1)
         require_within("particles", self.particles, 1)
         require_within("discount", self.discount, 0.0, 1.0)
         if self.propagation == "ts_inf" and self.particles % self.elites:
-            raise UsageError(
-                f"particles is {self.particles}; with ts_inf it must be a multiple of the {self.elites} elites, "
-                "or some plans would be judged by kinder members than others"
+            raise BadSetting(
+                "particles",
+                f"is {self.particles}; with ts_inf it must be a multiple of the {self.elites} elites, "
+                "or some plans would be judged by kinder members than others",
             )
 
 

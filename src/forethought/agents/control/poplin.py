@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 from forethought.agents.base import Phase, Portable
 from forethought.agents.control.planning import PlanningAgent, PlanningConfig
 from forethought.agents.ensemble import NOTHING, Known
-from forethought.errors import UsageError, require_within
+from forethought.errors import require_above, require_within
 from forethought.models.ensemble import EnsembleBelief, Propagation
 from forethought.models.fit import FitState
 from forethought.models.normalizer import Normalizer, identity
@@ -26,6 +26,7 @@ from forethought.nets.mlp import MLP
 from forethought.planning.cem import CEM
 from forethought.planning.guides import Actions, Corrections, Parameters, Proposals
 from forethought.replay import ring
+from forethought.settings import require_widths
 from forethought.types import EnvSpec, Info, Key
 
 _LEAST_STD = 0.1  # of what the policy is shown (official code: a variance of 0.01)
@@ -57,13 +58,14 @@ class POPLINConfig(PlanningConfig):
     search: CEM = field(default_factory=lambda: CEM(population=500, elites=50, iterations=5))
     """How plans are looked for."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """Counts, shares and bounds."""
+        super().check()
         require_within("policy_updates", self.policy_updates, 0)
         require_within("policy_batch", self.policy_batch, 1)
         require_within("policy_newest", self.policy_newest, 1)
-        if not self.policy_learning_rate > 0.0:
-            raise UsageError(f"policy_learning_rate is {self.policy_learning_rate}; it must be above 0")
+        require_widths("policy_hidden", self.policy_hidden)
+        require_above("policy_learning_rate", self.policy_learning_rate, 0)
 
 
 @dataclass(frozen=True)

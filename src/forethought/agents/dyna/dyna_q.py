@@ -12,11 +12,12 @@ from forethought.agents.dyna.tables import epsilon_greedy, q_learning
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
 from forethought.replay import ring
+from forethought.settings import Settings
 from forethought.types import Discrete, EnvSpec, Info, Key
 
 
 @dataclass(frozen=True)
-class DynaQConfig:
+class DynaQConfig(Settings):
     """Dyna-Q. Defaults are those of the maze of Sutton & Barto, example 8.1."""
 
     step_size: float = 0.1
@@ -34,9 +35,11 @@ class DynaQConfig:
     outcomes: int = 8
     """Distinct outcomes that the model keeps per state and action."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Counts, shares and bounds."""
         require_within("planning_steps", self.planning_steps, 0)
         require_within("outcomes", self.outcomes, 1)
+        require_within("kappa", self.kappa, 0.0)
         for name in ("step_size", "discount", "epsilon", "model_decay"):
             require_within(name, getattr(self, name), 0.0, 1.0)
 

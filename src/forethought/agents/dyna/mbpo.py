@@ -20,11 +20,12 @@ from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import FitState
 from forethought.models.normalizer import Normalizer
 from forethought.replay import ring
+from forethought.settings import Settings
 from forethought.types import EnvSpec, Info, Key, Transition
 
 
 @dataclass(frozen=True)
-class RolloutSchedule:
+class RolloutSchedule(Settings):
     """Length of the imagined rollouts: ``first`` until step ``start``, ``last`` from ``end``, linear between.
 
     Steps are counted from the end of the random ones, as the epochs of the official code are.
@@ -38,6 +39,12 @@ class RolloutSchedule:
     """Length at the start."""
     last: int = 1
     """Length at the end."""
+
+    def check(self) -> None:
+        """Lengths of 1 or more, over a stretch of time."""
+        require_within("first", self.first, 1)
+        require_within("last", self.last, 1)
+        require_within("end", self.end, self.start)
 
     def length(self, step: Int[Array, ""]) -> Int[Array, ""]:
         """Steps per rollout from ``step`` on, rounded down (official code, ``_set_rollout_length``)."""
@@ -67,14 +74,12 @@ class MBPOConfig(EnsembleConfig):
     sac: ActorCriticConfig = field(default_factory=ActorCriticConfig)
     """How the policy learns."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """Counts, shares and bounds."""
+        super().check()
         for name in ("updates_per_step", "rollouts_per_step", "retain", "epoch_steps"):
             require_within(name, getattr(self, name), 1)
         require_within("real_ratio", self.real_ratio, 0.0, 1.0)
-        require_within("schedule.first", self.schedule.first, 1)
-        require_within("schedule.last", self.schedule.last, 1)
-        require_within("schedule.end", self.schedule.end, self.schedule.start)
         if max(self.imagined_capacity, self.rollouts) > ring.MOST_ROWS:
             raise UsageError(
                 f"{self.imagined_capacity:,} imagined transitions are more than a ring holds ({ring.MOST_ROWS:,}); "

@@ -12,11 +12,12 @@ from forethought.agents.dyna.tables import epsilon_greedy
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
 from forethought.replay import ring
+from forethought.settings import Settings
 from forethought.types import Discrete, EnvSpec, Info, Key
 
 
 @dataclass(frozen=True)
-class SweepingConfig:
+class SweepingConfig(Settings):
     """Prioritized sweeping: planning where the values are most wrong, with full backups through the model.
 
     Discount and epsilon are those of the mazes of Sutton & Barto, the threshold is that of Zhang's replication of
@@ -36,9 +37,11 @@ class SweepingConfig:
     outcomes: int = 8
     """Distinct outcomes that the model keeps per state and action."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Counts, shares and bounds."""
         require_within("planning_steps", self.planning_steps, 0)
         require_within("outcomes", self.outcomes, 1)
+        require_within("threshold", self.threshold, 0.0)
         for name in ("discount", "epsilon", "model_decay"):
             require_within(name, getattr(self, name), 0.0, 1.0)
 

@@ -14,11 +14,12 @@ import optax
 from jaxtyping import Array, Float
 
 from forethought.agents.base import Phase, Portable
-from forethought.errors import UsageError, require_within
+from forethought.errors import require_above, require_within
 from forethought.models.normalizer import Normalizer, fit_normalizer, identity
 from forethought.nets.heads import tanh_gaussian_sample
 from forethought.nets.mlp import MLP
 from forethought.replay import ring
+from forethought.settings import Settings, require_widths
 from forethought.types import Box, EnvSpec, Info, Key, Transition
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of the authors' code
@@ -27,7 +28,7 @@ _LEAST_LOSS = 1e-3  # of value per step: a discount of 1 in a world without end
 
 
 @dataclass(frozen=True)
-class ActorCriticConfig:
+class ActorCriticConfig(Settings):
     """How actor and critics learn. Defaults are those of arXiv 1812.05905, table 1."""
 
     hidden: tuple[int, ...] = (256, 256)
@@ -48,11 +49,12 @@ class ActorCriticConfig:
     """Whether actor and critics work at unit scale, whatever the environment's units (see `Scales`). Ours, and on by
     default where no preset is made for the environment."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Counts, shares and bounds."""
         if self.temperature is not None:  # kept as its logarithm
             require_within("temperature", self.temperature, 1e-8)
-        if not self.learning_rate > 0.0:
-            raise UsageError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        require_widths("hidden", self.hidden)
+        require_above("learning_rate", self.learning_rate, 0)
         require_within("batch_size", self.batch_size, 1)
         require_within("discount", self.discount, 0.0, 1.0)
         require_within("tau", self.tau, 0.0, 1.0)
@@ -69,8 +71,9 @@ class SACConfig(ActorCriticConfig):
     replay_capacity: int = 1_000_000
     """Transitions kept."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """Counts, shares and bounds."""
+        super().check()
         for name, least in (("updates_per_step", 1), ("random_steps", 0), ("replay_capacity", 1)):
             require_within(name, getattr(self, name), least)
 
