@@ -7,7 +7,10 @@ import re
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from forethought.errors import UsageError, nearest
+from forethought.errors import UsageError, brief, nearest
+from forethought.settings import unchecked
+
+_MOST_LETTERS = 300  # of what is said of a word that does not fit
 
 
 def parse(cls: Any, args: list[str], prog: str, default: Any = None, about: str | None = None) -> Any:
@@ -20,7 +23,7 @@ def parse(cls: Any, args: list[str], prog: str, default: Any = None, about: str 
     said = io.StringIO()
     kwargs = {"description": about} | ({} if default is None else {"default": default})
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), unchecked():  # whoever uses the settings checks them
             asked, unknown = tyro.cli(cls, args=args, prog=prog, return_unknown_args=True, **kwargs)
     except SystemExit as stop:
         if stop.code in (0, None):
@@ -29,8 +32,8 @@ def parse(cls: Any, args: list[str], prog: str, default: Any = None, about: str 
     if unknown:
         flag = unknown[0].split("=")[0]
         if not flag.startswith("-"):
-            raise UsageError(f"{prog} does not know what to do with {flag!r}; see {prog} --help")
-        raise UsageError(f"{prog} has no option {flag}; {nearest(flag, options(asked))}")
+            raise UsageError(f"{prog} does not know what to do with {brief(flag)}; see {prog} --help")
+        raise UsageError(f"{prog} has no option {flag[:80]}; {nearest(flag, options(asked))}")
     return asked
 
 
@@ -39,9 +42,10 @@ def _first_sentence(boxed: str) -> str:
     lines = [line.strip("│ ").strip() for line in boxed.splitlines()[1:]]
     end = next((i for i, line in enumerate(lines) if not line or set(line) <= set("─╰╯")), len(lines))
     said = " ".join(lines[:end]).rstrip(".")
-    return re.sub(
+    said = re.sub(
         r"Error parsing (\S+): invalid literal for int\(\) with base 10: (.*)", r"\1 takes a whole number, not \2", said
     )
+    return said if len(said) <= _MOST_LETTERS else said[:_MOST_LETTERS] + "..."
 
 
 def options(asked: Any, prefix: str = "--") -> dict[str, tuple[str, ...]]:
@@ -82,5 +86,5 @@ def json_object(text: str, flag: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise UsageError(f"{flag} takes a JSON object such as '{{\"is_slippery\": false}}', not {text!r}")
+        raise UsageError(f"{flag} takes a JSON object such as '{{\"is_slippery\": false}}', not {brief(text)}")
     return value

@@ -1,5 +1,6 @@
 """The command line. Nothing heavy is imported before it is known what is asked for."""
 
+import contextlib
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forethought.arguments import json_object, option, parse
-from forethought.errors import ForethoughtError, Interrupted, UsageError, nearest
+from forethought.errors import ForethoughtError, Interrupted, UsageError, brief, nearest
 from forethought.imports import leave_run_folder, use_current_folder
 from forethought.options import Demo, Diagnose, Eval, List, Report, Resume, Train
 
@@ -35,37 +36,62 @@ _DEMO_AGENT = {"sac.hidden": (128, 128), "fit.max_epochs": 60}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. Errors of the user's making are one line on standard error."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
-        if not args or args[0] in ("-h", "--help"):
-            print(_HELP)
-            return 0
-        if args[0] == "--version":
-            from forethought import __version__
-
-            print(__version__)
-            return 0
-        leave_run_folder()
-        if args[0] == "--completion":
-            from forethought.completion import script
-
-            print(script(args[1] if len(args) > 1 else ""))
-            return 0
-        if args[0] not in COMMANDS:
-            raise UsageError(f"there is no command {args[0]!r}; {nearest(args[0], COMMANDS)}")
-        return COMMANDS[args[0]](args[1:])
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        _complain(str(stop))
         return stop.exit_code
     except ForethoughtError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _complain("interrupted")
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return 0
+    except OSError as error:
+        where = error.filename or "standard output"
+        _complain(f"error: cannot use {where}: {error.strerror or error}")
+        if error.filename is None:
+            _give_up_output()
+        return 4
+
+
+def _run(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help"):
+        print(_HELP)
+        return 0
+    if args[0] == "--version":
+        from forethought import __version__
+
+        print(__version__)
+        return 0
+    leave_run_folder()
+    if args[0] == "--completion":
+        from forethought.completion import script
+
+        print(script(args[1] if len(args) > 1 else ""))
+        return 0
+    if args[0] not in COMMANDS:
+        raise UsageError(f"there is no command {brief(args[0])}; {nearest(args[0], COMMANDS)}")
+    return COMMANDS[args[0]](args[1:])
+
+
+def _complain(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
+
+
+def _give_up_output() -> None:
+    """Nobody takes the output: what is left of it goes nowhere, or Python would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _train(args: list[str]) -> int:
@@ -125,6 +151,8 @@ def _eval(args: list[str]) -> int:
     from forethought.policy import film
     from forethought.statistics import bootstrap_interval
 
+    if asked.video:  # before the episodes are played: it may not be possible
+        print(f"video: {film(asked.run, asked.video, seed=asked.seed, trust=asked.trust)}", file=sys.stderr)
     judged = evaluate(asked.run, episodes=asked.episodes, seed=asked.seed, trust=asked.trust)
     per_seed = judged.returns.mean(axis=1)
     if asked.json:
@@ -137,8 +165,6 @@ def _eval(args: list[str]) -> int:
         print(f"{line}; episode length {judged.lengths.mean():.4g}")
         for text in beside_baselines(asked.run, judged.returns):
             print(text)
-    if asked.video:
-        print(f"video: {film(asked.run, asked.video, seed=asked.seed, trust=asked.trust)}", file=sys.stderr)
     return 0
 
 

@@ -7,7 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from forethought.errors import CheckpointError
+from forethought.errors import CheckpointError, UsageError, brief
+
+_MOST_NAME = 200  # bytes of a name are 255 at most
 
 
 def write_atomically(path: Path, text: str, *, then: str = "resume the run") -> None:
@@ -15,7 +17,8 @@ def write_atomically(path: Path, text: str, *, then: str = "resume the run") -> 
 
     Raises `CheckpointError` when the disk does not take it; see `disk_problem`.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    require_path(path)
+    partial = path.with_name(f"{path.name[:_MOST_NAME]}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
@@ -37,6 +40,15 @@ def read_object(path: Path, *, way_out: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is damaged (it holds no JSON object); {way_out}")
     return content
+
+
+def require_path(path: Path) -> None:
+    """Raise `UsageError` for a path that no file can have: a name that is too long, or that holds a null character."""
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"there can be no {brief(str(path))} ({reason}); choose another name") from error
 
 
 def disk_problem(error: OSError, path: Path, *, then: str = "resume the run") -> str:

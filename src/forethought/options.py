@@ -110,7 +110,7 @@ class Report:
     runs: Positional[tuple[Path, ...]]
     """Run directories."""
     output: Path | None = None
-    """The file. Default: report.html in the (first) run directory."""
+    """The file, or a directory for report.html (also -o). Default: the (first) run directory."""
 
 
 @dataclass(frozen=True)

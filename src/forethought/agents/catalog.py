@@ -15,7 +15,7 @@ from forethought.agents.presets import (
     TABULAR_PRESETS,
     Preset,
 )
-from forethought.errors import UsageError, nearest
+from forethought.errors import UsageError, brief, nearest
 from forethought.types import Box, Discrete, EnvSpec, Space
 
 _PLANNING = "planning at decision time"
@@ -195,8 +195,8 @@ ALGORITHMS: dict[str, Entry] = {
 
 def find(name: str) -> Entry:
     """The entry of that name; raises `UsageError` with the nearest names."""
-    if name not in ALGORITHMS:
-        raise UsageError(f"there is no algorithm {name!r}; {nearest(name, ALGORITHMS)}")
+    if not isinstance(name, str) or name not in ALGORITHMS:
+        raise UsageError(f"there is no algorithm {brief(name)}; {nearest(name, ALGORITHMS)}")
     return ALGORITHMS[name]
 
 
@@ -224,7 +224,7 @@ def find_preset(name: str, preset: str | None, env_id: str) -> tuple[str | None,
         if preset is None:
             return None, {}, {}
     if preset not in presets:
-        raise UsageError(f"{name} has no preset {preset!r}; {nearest(preset, [*presets, 'none', 'fitted'])}")
+        raise UsageError(f"{name} has no preset {brief(preset)}; {nearest(preset, [*presets, 'none', 'fitted'])}")
     return preset, dict(presets[preset].settings), dict(presets[preset].env_kwargs)
 
 

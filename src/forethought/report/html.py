@@ -22,10 +22,11 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
 
     Args:
         runs: run directories, as `read.read_run` takes them.
-        output: the file to write; missing directories are made. It appears only once it is complete.
+        output: the file to write, or a directory for ``report.html``; missing directories are made. The file appears
+            only once it is complete.
 
     Returns:
-        ``output``.
+        The file.
 
     Raises:
         UsageError: ``runs`` is empty.
@@ -33,6 +34,8 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
     """
     if not runs:
         raise UsageError("there is no run to report on: give at least one directory in runs/")
+    if output.is_dir():
+        output = output / "report.html"
     write_atomically(output, render_report(read_runs(runs)), then="write the report again")
     return output
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from forethought.diagnostics import Diagnosis, read_diagnosis
 from forethought.errors import CheckpointError
-from forethought.files import read_object
+from forethought.files import read_object, require_path
 from forethought.training.rundir import neighbours
 
 FORMAT = 1  # of config.json; a higher number was written by a later version
@@ -66,6 +66,9 @@ def read_run(path: Path) -> Run:
     Raises:
         CheckpointError: ``path`` is no run directory, or one of its JSON files cannot be understood.
     """
+    require_path(path)
+    if path.is_file():
+        raise CheckpointError(f"{str(path)!r} is a file; give the directory of a run")
     if not path.is_dir():
         raise CheckpointError(f"there is no run directory {str(path)!r}{neighbours(path)}")
     if not (path / "config.json").is_file():

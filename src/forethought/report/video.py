@@ -16,7 +16,7 @@ import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 
 from forethought.errors import CheckpointError, UsageError
-from forethought.files import disk_problem
+from forethought.files import disk_problem, require_path
 
 _SUFFIXES = (".mp4", ".gif")
 
@@ -43,7 +43,8 @@ def write_video(frames: Iterable[np.ndarray], path: Path, fps: float | int = 30)
     suffix = require_suffix(path)
     if not fps > 0:
         raise UsageError(f"fps is {fps}; pass a positive number of frames per second")
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{suffix}")
+    require_path(path)
+    partial = path.with_name(f".{path.stem[:200]}.{os.getpid()}.partial{suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()  # ffmpeg would report an unwritable path only as a broken pipe

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import TextIOBase
 from typing import Any, Protocol, runtime_checkable
@@ -115,8 +116,8 @@ class Plain:
         self._print_if_due(finished=now.steps > 0 and now.env_steps >= now.steps and self.shown < now.env_steps)
 
     def note(self, text: str) -> None:
-        """Print a line."""
-        with self._printing:
+        """Print a line; a run goes on where nobody takes it."""
+        with self._printing, suppress(OSError):
             print(text, file=self.out, flush=True)
 
     def end(self) -> None:

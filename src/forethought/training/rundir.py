@@ -20,7 +20,7 @@ from forethought.agents import catalog
 from forethought.envs import SpaceCodec
 from forethought.envs.codec import spec_from_json, spec_to_json
 from forethought.errors import CheckpointError, UsageError, nearest
-from forethought.files import disk_problem, read_object, write_atomically
+from forethought.files import disk_problem, read_object, require_path, write_atomically
 from forethought.stored import require
 from forethought.training import checkpoint
 from forethought.training.config import RUN_FIELDS, RunConfig, from_dict, to_dict
@@ -76,6 +76,7 @@ class RunDir:
 
         ``live``: the user owns the loop, and forethought cannot make the environment.
         """
+        require_path(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             way_out = f"run=..., or go on with it: {_resume_live(path)}" if live else ""
             way_out = way_out or f"--run, or go on with it: forethought resume {path}"
@@ -99,6 +100,11 @@ class RunDir:
     @classmethod
     def open(cls, path: Path) -> "RunDir":
         """An existing run. Raises `CheckpointError` where there is none."""
+        require_path(path)
+        if path.is_file():
+            inside = path.parent if (path.parent / "config.json").is_file() else None
+            way_out = f"the run is {inside}" if inside else "a run is a directory, which `forethought train` writes"
+            raise CheckpointError(f"{path} is a file; {way_out}")
         run = cls(path)
         if not run.config_path.is_file():
             raise CheckpointError(f"{path} is not a run directory: it holds no config.json{neighbours(path)}")
