@@ -45,10 +45,10 @@ def read_object(path: Path, *, way_out: str) -> dict[str, Any]:
 def require_path(path: Path) -> None:
     """Raise `UsageError` for a path that no file can have: a name that is too long, or that holds a null character."""
     try:
-        path.exists()
+        os.lstat(path)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"there can be no {brief(str(path))} ({reason}); choose another name") from error
+        if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+            raise UsageError(f"there can be no {brief(str(path))} ({brief(error)}); choose another name") from error
 
 
 def disk_problem(error: OSError, path: Path, *, then: str = "resume the run") -> str:

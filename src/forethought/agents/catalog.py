@@ -223,7 +223,7 @@ def find_preset(name: str, preset: str | None, env_id: str) -> tuple[str | None,
         preset = next((key for key, p in presets.items() if p.env == env_id), None)
         if preset is None:
             return None, {}, {}
-    if preset not in presets:
+    if not isinstance(preset, str) or preset not in presets:
         raise UsageError(f"{name} has no preset {brief(preset)}; {nearest(preset, [*presets, 'none', 'fitted'])}")
     return preset, dict(presets[preset].settings), dict(presets[preset].env_kwargs)
 

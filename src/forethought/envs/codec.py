@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class SpaceCodec:
     action_names: tuple[str, ...] = ()
 
     @classmethod
-    def from_spaces(cls, observation_space: spaces.Space, action_space: spaces.Space) -> "SpaceCodec":
+    def from_spaces(cls, observation_space: Any, action_space: Any) -> "SpaceCodec":
         """The codec of a Gymnasium environment; raises `UsageError` for spaces that are not supported."""
         for name, space in (("observation", observation_space), ("action", action_space)):
             _require_space(name, space)
@@ -192,7 +193,7 @@ def _numbers(value: Any, name: str) -> np.ndarray:
     """The value as an array of real numbers."""
     try:
         array = np.asarray(value)
-        if array.dtype.kind == "O":  # numbers of several kinds
+        if array.dtype.kind == "O" and all(isinstance(item, Real) for item in array.flat):
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the {name} must be an array of real numbers, got {brief(value)}") from error

@@ -140,17 +140,17 @@ def _wrong_step(n: int) -> str:
 
 def _old_api(error: BaseException) -> str | None:
     """What an exception says of an environment that is written for the old Gym package; None for any other."""
-    text = str(error)
-    if isinstance(error, TypeError) and re.search(r"reset\(\) got an unexpected keyword argument '(seed|opt)", text):
-        return f"has a reset without the arguments seed and options: {_OLD_API}"
     where = error.__traceback__
     while where is not None and where.tb_next is not None:
         where = where.tb_next
-    unpacked = re.fullmatch(r"(?:not enough|too many) values to unpack \(expected 5(?:, got (\d+))?\)", text)
-    # Gymnasium's own wrappers unpack what a step returns; the same words may come from the environment itself.
-    if where is not None and unpacked and str(where.tb_frame.f_globals.get("__name__")).startswith("gymnasium."):
-        return _wrong_step(int(unpacked[1])) if unpacked[1] else "returned more than 5 values from step"
-    return None
+    module = "" if where is None else str(where.tb_frame.f_globals.get("__name__"))
+    if not module.startswith(("gymnasium.", "forethought.")):  # the environment's own code may say the same
+        return None
+    if isinstance(error, TypeError) and re.search("got an unexpected keyword argument '(seed|options)'", str(error)):
+        return f"has a reset without the arguments seed and options: {_OLD_API}"
+    # Gymnasium's wrappers unpack what a step returns.
+    unpacked = re.fullmatch(r"not enough values to unpack \(expected 5, got (\d+)\)", str(error))
+    return _wrong_step(int(unpacked[1])) if unpacked else None
 
 
 class GymVector:

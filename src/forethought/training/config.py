@@ -116,14 +116,14 @@ def from_dict(cls: type[T], values: Mapping[str, Any], path: str = "") -> T:
     for key, value in values.items():
         head, _, rest = str(key).replace("-", "_").partition(".")
         if head not in hints:
-            raise UsageError(f"there is no setting {path + head!r}; {nearest(head, hints)}")
+            raise UsageError(f"there is no setting {brief(path + head)}; {nearest(head, hints)}")
         if dataclasses.is_dataclass(hints[head]):
             nested = {rest: value} if rest else value
             if not isinstance(nested, Mapping):
                 raise UsageError(f"{path + head} takes settings by name, not {brief(value)}")
             chosen[head] = {**chosen.get(head, {}), **nested}
         elif rest:
-            raise UsageError(f"{path + head} has no setting {rest!r}: it is a plain value")
+            raise UsageError(f"{path + head} has no setting {brief(rest)}: it is a plain value")
         else:
             chosen[head] = _coerce(hints[head], value, path + head)
     for f in dataclasses.fields(cls):  # type: ignore[arg-type]
