@@ -120,7 +120,7 @@ def test_an_unpacking_of_the_environments_own_is_its_own_fault():
 def test_a_class_that_is_no_environment():
     gymnasium.register("None-v0", entry_point=lambda **kwargs: object())
     try:
-        with pytest.raises(EnvironmentFault, match="None-v0 is no gymnasium.Env; derive its class from that"):
+        with pytest.raises(EnvironmentFault, match=r"None-v0 is no gymnasium\.Env; derive its class from that"):
             make("None-v0", seeds=[0], env_kwargs={"max_episode_steps": 3})
     finally:
         del gymnasium.registry["None-v0"]
@@ -150,7 +150,7 @@ def test_spaces_without_a_number():
 
 def test_spaces_of_the_old_gym_are_named():
     space = type("Box", (), {"__module__": "gym.spaces.box"})()
-    with pytest.raises(UsageError, match="of the old Gym package, no space of Gymnasium; use gymnasium.spaces"):
+    with pytest.raises(UsageError, match=r"of the old Gym package, no space of Gymnasium; use gymnasium\.spaces"):
         SpaceCodec.from_spaces(space, spaces.Discrete(2))
 
 
