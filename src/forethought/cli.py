@@ -57,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _give_up_output()
         return 0
     except OSError as error:
-        where = error.filename or "standard output"
-        _complain(f"error: cannot use {where}: {error.strerror or error}")
+        what = "write standard output" if error.filename is None else f"use {error.filename}"
+        _complain(f"error: cannot {what}: {error.strerror or error}")
         if error.filename is None:
             _give_up_output()
         return 4

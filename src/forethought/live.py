@@ -40,7 +40,7 @@ class Live:
         self._obs: np.ndarray | None = None
         self._action: np.ndarray | None = None
 
-    def act(self, obs: Any) -> np.ndarray:
+    def act(self, obs: Any) -> np.ndarray | np.generic:
         """The action to take now; exploring, and uniformly random in the first ``random_steps``.
 
         Raises `UsageError` for an observation that does not fit or is not finite, and for a batch.
@@ -55,10 +55,10 @@ class Live:
     def observe(
         self,
         next_obs: Any,
-        reward: float,
+        reward: Any,
         *,
-        terminated: bool,
-        truncated: bool = False,
+        terminated: Any,
+        truncated: Any = False,
         action: Any = None,
         learn: bool = True,
     ) -> None:
@@ -66,6 +66,7 @@ class Live:
 
         Where the world does not wait, pass ``learn=False`` and call `learn` while it rests.
 
+        ``reward`` is a number, ``terminated`` and ``truncated`` are True or False (NumPy's too, or arrays of one).
         ``next_obs`` is the final observation where the episode ended; then call `act` with the first observation of
         the next one. ``action`` reports what was really done where that is not what `act` said. Episodes and
         training metrics go to ``metrics.jsonl``, as in any run.

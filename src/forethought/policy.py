@@ -40,7 +40,7 @@ class Policy:
         self._carry: Any = None
         self._t = 0
 
-    def __call__(self, obs: Any) -> np.ndarray:
+    def __call__(self, obs: Any) -> np.ndarray | np.generic:
         """The action for one observation or a batch. Raises `UsageError` for another shape than the run's."""
         seen = self.codec.obs_to_agent(obs)
         if not np.all(np.isfinite(seen)):
