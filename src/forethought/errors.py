@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 MOST_INT = 2**31 - 1  # JAX counts in int32
 MOST_SEED = 2**32 - 1  # JAX folds seeds to 32 bits: two that lie 2**32 apart would draw the same
 _MOST_FLOAT = 3.4028234663852886e38  # of float32
+_MOST_KNOWN = 16  # names that a message lists
 _MOST_LETTERS = 80  # of a value inside a message of one line
 _CLONE = Path(__file__).parents[2]
 
@@ -162,7 +163,7 @@ def brief(value: Any, most: int = _MOST_LETTERS) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known names are close to ``name``; all of them when none is close.
+    """Say which known names are close to ``name``; all of them, or the first of many, when none is close.
 
     Returns a phrase to append to an error message, such as ``did you mean 'sac'?``.
     """
@@ -170,4 +171,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return "known: " + ", ".join(known)
+    more = f" and {len(known) - _MOST_KNOWN} more" if len(known) > _MOST_KNOWN else ""
+    return "known: " + ", ".join(known[:_MOST_KNOWN]) + more

@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from forethought.errors import UsageError
-from forethought.files import write_atomically
+from forethought.files import require_path, write_atomically
 from forethought.report import figures, glossary, outputs, series, summary, tables, trust
 from forethought.report.page import Page
 from forethought.report.read import Run, read_runs
@@ -34,6 +34,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
     """
     if not runs:
         raise UsageError("there is no run to report on: give at least one directory in runs/")
+    require_path(output)
     if output.is_dir():
         output = output / "report.html"
     write_atomically(output, render_report(read_runs(runs)), then="write the report again")
