@@ -153,7 +153,7 @@ def as_whole(value: Any) -> int | None:
     try:
         return operator.index(value)
     except TypeError:
-        return int(value) if isinstance(value, numbers.Real) and float(value).is_integer() else None
+        return int(float(value)) if isinstance(value, numbers.Real) and float(value).is_integer() else None
 
 
 def brief(value: Any, most: int = _MOST_LETTERS) -> str:

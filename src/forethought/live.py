@@ -78,13 +78,13 @@ class Live:
             raise UsageError("observe was called without an act before it; call act(obs) first")
         done = self._action if action is None else self._really_done(action)
         seen, paid = self._seen(next_obs, "observe"), reward_as_float32([as_reward(reward)])
-        flags = [np.array([as_flag(*flag)]) for flag in (("terminated", terminated), ("truncated", truncated))]
+        ended, stopped = np.array([as_flag("terminated", terminated)]), np.array([as_flag("truncated", truncated)])
         for name, value, given in (("reward", paid, reward), ("observation", seen, next_obs), ("action", done, action)):
             if not np.all(np.isfinite(value)):
                 raise UsageError(
                     f"observe got {name} {brief(given)}, which is not finite in float32; this step was not learned"
                 )
-        step = Step(seen, paid, *flags, seen, np.ones(1, np.int32))
+        step = Step(seen, paid, ended, stopped, seen, np.ones(1, np.int32))
         self.learner.observe(self._obs, done, step)
         self._obs = None
         self.journal.stepped(step)
