@@ -101,11 +101,12 @@ def test_a_closed_output(closed):
     assert "Traceback" not in done.stderr
 
 
-def test_a_run_goes_on_where_nobody_takes_its_lines():
+def test_a_run_goes_on_where_nobody_takes_its_lines(monkeypatch):
     from forethought.training.progress import Plain
 
     class Full(io.StringIO):
         def flush(self):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    Plain(Full()).note("a line")
+    monkeypatch.setattr(sys, "stdout", Full())
+    Plain().note("a line")
