@@ -31,6 +31,7 @@ Exit codes: 0 done, 2 bad request, 3 the environment failed, 4 a run or checkpoi
 5 training diverged, 130 interrupted (and saved)."""
 
 _PIPED = 200  # columns of a table that goes to a file or another program
+_MOST_DIGITS = 18  # of a number of steps; Python refuses to read one of thousands
 _DEMO_AGENT = {"sac.hidden": (128, 128), "fit.max_epochs": 60}
 
 
@@ -116,7 +117,8 @@ def _train(args: list[str]) -> int:
 
     env = source_of(env).id
     asked_preset, steps = option(args, "--preset"), option(args, "--steps") or ""
-    preset, settings = settings_for(algorithm, asked_preset, env, int(steps) if steps.isdecimal() else Train.steps)
+    budget = int(steps) if steps.isdecimal() and len(steps) <= _MOST_DIGITS else Train.steps
+    preset, settings = settings_for(algorithm, asked_preset, env, budget)
     default: Any = Train(agent=from_dict(config_class, settings))
     about = Train.__doc__ or ""
     if preset:
@@ -145,6 +147,10 @@ def _resume(args: list[str]) -> int:
 
 def _eval(args: list[str]) -> int:
     asked = parse(Eval, args, "forethought eval")
+    if asked.video:
+        from forethought.report.video import require_suffix
+
+        require_suffix(asked.video)
     prepare_jax()
     _find_code(asked.run, asked.trust)
     from forethought.api import beside_baselines, evaluate
