@@ -65,7 +65,7 @@ class SpaceCodec:
         """With other names where some are given. Raises `UsageError` where these are not one for each number."""
         for what, names, space in (("obs", obs_names, self.obs), ("action", action_names, self.action)):
             if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-                raise UsageError(f"{what}_names takes a list of words, not {_brief(names)}")
+                raise UsageError(f"{what}_names takes a list of words, not {brief(names)}")
             count = _count(space)
             if names and len(names) != count:
                 raise UsageError(f"{what}_names has {len(names)} names; {count} are needed, one for each number")
