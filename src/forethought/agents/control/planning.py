@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from forethought.agents.base import Phase, Portable
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
-from forethought.errors import BadSetting, require_within
+from forethought.errors import BadSetting, UsageError, require_within
 from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
 from forethought.models.fit import FitState
 from forethought.models.rewards import known_reward
