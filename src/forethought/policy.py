@@ -1,7 +1,7 @@
 """What a run has learned, read back from its newest checkpoint: to act with, to look at, to film."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from forethought.agents import catalog
 from forethought.agents.base import Agent
+from forethought.agents.ensemble import EnsembleLearner
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
 from forethought.errors import UsageError, brief, require_seed
@@ -52,9 +53,9 @@ class Policy:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled, as for another process, it is what was learned; it begins an episode there."""
         leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.state)]
-        agent: Any = self.agent
-        functions = [agent.learner.known] if hasattr(agent, "learner") and hasattr(agent.learner, "known") else []
-        return _unpickled, (type(agent), (agent.config, agent.spec, *functions), self.codec, leaves, self.seed)
+        agent, known = self.agent, functions_of(self.agent)
+        made_of = (agent.config, agent.spec, *([known] if known else []))
+        return _unpickled, (type(agent), made_of, self.codec, leaves, self.seed)
 
     def act(self, batch: np.ndarray) -> np.ndarray:
         """Actions for a batch of observations, both as agents see them."""
@@ -175,10 +176,15 @@ def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:
     return agent_class(settings, spec, *functions)
 
 
+def functions_of(agent: Agent) -> Sequence[Any]:
+    """The functions that the agent's model takes for known, one for each thing it may; none without an ensemble."""
+    learner = getattr(agent, "learner", None)
+    return learner.known if isinstance(learner, EnsembleLearner) else ()
+
+
 def require_functions(agent: Agent) -> None:
     """Raise `UsageError` where a function that the agent's model is given is missing or wrong."""
-    given = agent.learner.known if hasattr(agent, "learner") else ()
-    for function in given:
+    for function in functions_of(agent):
         if function is not None:
             function.require()
 
