@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import time
@@ -160,7 +159,6 @@ def configure(
         algorithm=algorithm, env=source.id, preset=preset, agent=to_dict(chosen), given=objects, **options
     )
     config.validate()
-    _require_json(config.env_kwargs)
     return config
 
 
@@ -187,18 +185,6 @@ def settings_for(
     if chosen is None and preset != "none":
         settings = defaults.fitted(_plain(algorithm), steps, given or {})
     return chosen, settings
-
-
-def _require_json(env_kwargs: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for arguments that ``config.json`` cannot hold."""
-    for name, value in env_kwargs.items():
-        try:
-            json.dumps(value)
-        except (TypeError, ValueError) as error:
-            raise UsageError(
-                f"env_kwargs has {name}={brief(value)}, which a run cannot write down as JSON ({brief(error)}); "
-                "register an environment that makes it by itself from numbers and text"
-            ) from error
 
 
 def start_run(config: RunConfig, path: str | Path | None, progress: Progress) -> Run:

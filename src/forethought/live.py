@@ -10,7 +10,7 @@ from forethought.agents import catalog
 from forethought.api import configure
 from forethought.envs import Source, SpaceCodec, Step
 from forethought.envs.codec import item_shape
-from forethought.envs.contract import as_flag, as_reward, reward_as_float32
+from forethought.envs.kinds import as_flag, as_reward, reward_as_float32
 from forethought.errors import UsageError, brief
 from forethought.models.taught import Function
 from forethought.policy import build_agent, print_warning, require_functions

@@ -6,8 +6,9 @@ import pytest
 from gymnasium import spaces
 
 from forethought.envs import SpaceCodec, make
-from forethought.envs.contract import as_flag, as_reward, slot_seeds
+from forethought.envs.contract import slot_seeds
 from forethought.envs.gym import MOST_GYM_SLOTS
+from forethought.envs.kinds import as_flag, as_reward
 from forethought.errors import EnvironmentFault, UsageError
 
 OBS = np.zeros(2, np.float32)

@@ -8,12 +8,12 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
+from forethought.envs.kinds import real_numbers, whole_numbers
 from forethought.errors import CheckpointError, UsageError, brief
 from forethought.stored import Check, count, number, numbers, require
 from forethought.types import Box, Discrete, EnvSpec, Space
@@ -88,7 +88,7 @@ class SpaceCodec:
         Raises `UsageError` where the observation does not fit the declared space.
         """
         if isinstance(self.obs, Discrete):
-            return _integers(obs, self.obs_start, self.obs.n, "observation")
+            return whole_numbers(obs, self.obs_start, self.obs.n, "observation")
         if not self.obs_keys:
             return self._part(obs, self.obs_parts[0], self.obs.shape, "observation")
         if not isinstance(obs, dict) or set(obs) != set(self.obs_keys):
@@ -131,8 +131,8 @@ class SpaceCodec:
         Raises `UsageError` for what is no action of this kind.
         """
         if isinstance(self.action, Discrete):
-            return _integers(action, self.action_start, self.action.n, "action")
-        native = _numbers(action, "action").astype(np.float64)
+            return whole_numbers(action, self.action_start, self.action.n, "action")
+        native = real_numbers(action, "action").astype(np.float64)
         leading = self._leading(native.shape, self.action_shape, "action")
         low, high = np.asarray(self.action_low), np.asarray(self.action_high)
         native = native.reshape(leading + self.action.shape)
@@ -174,7 +174,7 @@ class SpaceCodec:
 
     def _part(self, value: Any, own: tuple[int, ...], target: tuple[int, ...], name: str) -> np.ndarray:
         assert isinstance(self.obs, Box)
-        array = _numbers(value, name)
+        array = real_numbers(value, name)
         if self.obs.dtype == "uint8" and not np.array_equal(np.clip(np.rint(array), 0, 255), array):
             raise UsageError(f"the {name} is an image, whole numbers from 0 to 255, got {brief(value)}")
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
@@ -187,33 +187,6 @@ class SpaceCodec:
         if split < 0 or shape[split:] != own:
             raise UsageError(f"the {name} must have the shape {own}, or [batch, ...] of it, got {shape}")
         return shape[:split]
-
-
-def _numbers(value: Any, name: str) -> np.ndarray:
-    """The value as an array of real numbers."""
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind == "O" and all(isinstance(item, Real) for item in array.flat):
-            array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"the {name} must be an array of real numbers, got {brief(value)}") from error
-    if array.dtype.kind not in "biuf":
-        raise UsageError(f"the {name} must be an array of real numbers, got {brief(value)}")
-    return array
-
-
-def _integers(value: Any, start: int, n: int, name: str) -> np.ndarray:
-    """The integers ``start .. start + n - 1`` as the agent counts them, from 0."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise UsageError(f"the {name} must be an integer, got {brief(value)}") from error
-    if array.dtype.kind not in "iu":
-        raise UsageError(f"the {name} must be an integer, got {brief(value)}")
-    shifted = np.asarray(array.astype(np.int64) - start)
-    if shifted.size and not (shifted.min() >= 0 and shifted.max() < n):
-        raise UsageError(f"the {name} must lie in {start}..{start + n - 1}, got {brief(value)}")
-    return np.asarray(shifted, np.int32)
 
 
 def item_shape(space: Space) -> tuple[int, ...]:

@@ -132,36 +132,6 @@ def checked_action(spec: EnvSpec, num_slots: int, action: Any) -> np.ndarray:
     return array
 
 
-def as_reward(value: Any) -> float:
-    """The reward as a float; raises `UsageError` for what is no single real number. One in an array counts as one."""
-    array = _single(value)
-    if array is None or array.dtype.kind not in "biuf":
-        raise UsageError(f"the reward must be a number, got {brief(value)}")
-    return float(array.item())
-
-
-def as_flag(name: str, value: Any) -> bool:
-    """A flag as a bool; raises `UsageError` for anything but True and False, 0 and 1, or an array of one of them."""
-    array = _single(value)
-    if array is None or array.dtype.kind not in "biu" or array.item() not in (0, 1):
-        raise UsageError(f"{name} must be True or False, got {brief(value)}")
-    return bool(array.item())
-
-
-def _single(value: Any) -> np.ndarray | None:
-    try:
-        array = np.asarray(value)
-    except ValueError:  # lists of several lengths
-        return None
-    return array if array.size == 1 else None
-
-
-def reward_as_float32(reward: Sequence[float]) -> np.ndarray:
-    """Rewards as agents store them; what float32 cannot hold becomes infinite."""
-    with np.errstate(over="ignore"):
-        return np.asarray(reward, np.float64).astype(np.float32)
-
-
 def first_nonfinite(array: np.ndarray) -> tuple[int, ...] | None:
     """The index of the first NaN or infinity, or None; integers have none."""
     if array.dtype.kind != "f" or np.isfinite(array).all():

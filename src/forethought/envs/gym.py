@@ -21,15 +21,13 @@ from forethought.envs.contract import (
     EnvState,
     Step,
     agent_steps,
-    as_flag,
-    as_reward,
     checked_action,
     episode_seed,
     first_nonfinite,
-    reward_as_float32,
     slot_seeds,
 )
 from forethought.envs.gym_make import Maker, make_gym_env, missing_dependency, one_line, time_limit
+from forethought.envs.kinds import as_flag, as_reward, reward_as_float32
 from forethought.errors import CheckpointError, EnvironmentFault, UsageError, brief
 from forethought.stored import array, require
 from forethought.types import EnvSpec

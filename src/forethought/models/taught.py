@@ -48,6 +48,9 @@ class Taught:
             return said.astype(jnp.float32)
         return said | ~jnp.all(jnp.isfinite(next_obs), axis=-1)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "function"}  # which is found again
+
     def require(self) -> None:
         """Raise `UsageError` where the function is missing, or does not do what it must."""
         _ = self.function

@@ -1,6 +1,7 @@
 """What a run is asked to do, as data: written to ``config.json``, enough to begin the run again."""
 
 import dataclasses
+import json
 import numbers
 import types
 import typing
@@ -90,6 +91,7 @@ class RunConfig:
             raise UsageError(f"{self.seeds:,} seeds from {self.seed} on go beyond the last one, {MOST_SEED:,}")
         if self.checkpoint_every is not None:
             require_count("checkpoint_every", self.checkpoint_every)
+        _require_json(self.env_kwargs)
 
 
 RUN_FIELDS = tuple(f.name for f in dataclasses.fields(RunConfig) if f.metadata.get("kept", True))  # of config.json
@@ -199,3 +201,15 @@ def _finite(value: Any, name: str) -> float:
         number = float("inf")
     require_finite(name, number)
     return number
+
+
+def _require_json(env_kwargs: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for arguments that ``config.json`` cannot hold."""
+    for name, value in env_kwargs.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"env_kwargs has {name}={brief(value)}, which a run cannot write down as JSON ({brief(error)}); "
+                "register an environment that makes it by itself from numbers and text"
+            ) from error
