@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from forethought.api import Run, evaluate, resume, train
-    from forethought.errors import ForethoughtError
+    from forethought.api import Run, evaluate, open_run, resume, train
+    from forethought.data import Transitions, transitions
+    from forethought.errors import ForethoughtError, StopTraining
     from forethought.examine import diagnose
+    from forethought.exporting import export
     from forethought.live import Live, resume_live, start
     from forethought.policy import Policy, film, load
 
@@ -20,14 +22,19 @@ _HOMES = {
     "Live": "forethought.live",
     "Policy": "forethought.policy",
     "Run": "forethought.api",
+    "StopTraining": "forethought.errors",
+    "Transitions": "forethought.data",
     "diagnose": "forethought.examine",
     "evaluate": "forethought.api",
+    "export": "forethought.exporting",
     "film": "forethought.policy",
     "load": "forethought.policy",
+    "open_run": "forethought.api",
     "resume": "forethought.api",
     "resume_live": "forethought.live",
     "start": "forethought.live",
     "train": "forethought.api",
+    "transitions": "forethought.data",
 }
 
 __all__ = [
@@ -35,15 +42,20 @@ __all__ = [
     "Live",
     "Policy",
     "Run",
+    "StopTraining",
+    "Transitions",
     "__version__",
     "diagnose",
     "evaluate",
+    "export",
     "film",
     "load",
+    "open_run",
     "resume",
     "resume_live",
     "start",
     "train",
+    "transitions",
 ]
 
 

@@ -5,20 +5,23 @@ import dataclasses
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import plotly.graph_objects as go
 
 from forethought.agents import catalog, defaults
 from forethought.agents.base import Agent
 from forethought.agents.ensemble import EnsembleConfig
+from forethought.data import DataSource, Logged, Transitions, read, transitions
 from forethought.envs import Source, source_of
 from forethought.envs.catalog import NAMESPACES
 from forethought.errors import (
+    CheckpointError,
     EnvironmentFault,
     UsageError,
     brief,
@@ -30,6 +33,8 @@ from forethought.errors import (
 from forethought.models.taught import Function
 from forethought.policy import build_agent, film, load_learner, require_functions
 from forethought.report import outputs
+from forethought.report.card import card
+from forethought.report.figures import learning_curve_by_steps
 from forethought.report.html import write_report
 from forethought.report.read import read_run
 from forethought.training import checkpoint, memory
@@ -38,12 +43,12 @@ from forethought.training.config import RUN_FIELDS, Given, RunConfig, coerced, f
 from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world
 from forethought.training.evaluate import evaluate as play
 from forethought.training.given import named
-from forethought.training.learner import check_warm_up
+from forethought.training.learner import check_room, check_warm_up
 from forethought.training.mirror import require_mirrors
 from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
 from forethought.training.rundir import RunDir, cpu_name
-from forethought.training.trainer import Trainer
+from forethought.training.trainer import Callback, Trainer
 
 _OPTIONS = sorted({*RUN_FIELDS, "run", "progress"} - {"algorithm", "env"})
 _MOST_LETTERS = 80  # of an environment's id in the name of a directory
@@ -56,10 +61,39 @@ class Run:
     path: Path
     summary: dict[str, Any]
 
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """A run that is on disk, in whatever state. Raises `CheckpointError` where there is none."""
+        held = read_run(Path(path))
+        return cls(held.path, dict(held.summary or {}))
+
     @property
     def final_return(self) -> float:
         """Mean return of the last evaluation, over seeds and episodes."""
         return float(np.mean(self.summary["return"]))
+
+    def transitions(self, *, seed: int | None = None) -> Transitions:
+        """What its replay holds, see `forethought.transitions`."""
+        return transitions(self.path, seed=seed)
+
+    def plot(self) -> go.Figure:
+        """The learning curve: return of the evaluations against environment steps, with the 95 % band over seeds.
+
+        Raises `UsageError` where nothing was evaluated yet.
+        """
+        drawn = learning_curve_by_steps([read_run(self.path)])
+        if drawn is None:
+            raise UsageError(f"{self.path} has no evaluation and no finished episode to draw yet")
+        return drawn
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return card(read_run(self.path))
+
+
+def open_run(path: str | Path) -> Run:
+    """See `Run.open`."""
+    return Run.open(path)
 
 
 def train(
@@ -75,6 +109,10 @@ def train(
     agent: Mapping[str, Any] | None = None,
     reward: Function = None,
     termination: Function = None,
+    data: DataSource | None = None,
+    obs_names: Sequence[str] = (),
+    action_names: Sequence[str] = (),
+    callback: Callback | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Run:
@@ -96,6 +134,17 @@ def train(
             flat float32 vectors that agents see, actions are flat too, both in the environment's own units. It is
             written with jax.numpy or NumPy.
         termination: the same for the end of the world; it gives n truths.
+        data: transitions to learn from before the first step: arrays by name (``obs``, ``action``, ``reward``,
+            ``next_obs``, ``terminated``, ``truncated``, in the environment's own units), an ``.npz`` file of them, a
+            run directory, a Minari data set or ``"minari:<id>"``. ``random_steps`` is then 0 unless `agent` says
+            otherwise. The option ``pretrain`` says how much is learned from them before the first step, in steps'
+            worth of the agent's schedule: 1 unless told otherwise. ``steps=0, pretrain=N`` learns from them alone.
+        obs_names: what to call the numbers of an observation in figures and tables. Default: what the environment
+            declares as ``observation_names``, or the keys of its Dict.
+        action_names: the same of actions (``action_names``); of discrete ones, a name for each.
+        callback: called with each line of ``metrics.jsonl`` as a dict (``kind``, ``env_steps``, ...) when it is
+            written: "eval" with ``return`` [seeds][episodes], "train", "model", "episode", "warning". Where it returns
+            True or raises `StopTraining` the run ends after that step: saved, status "stopped", to be resumed.
         progress: where to report to; default: nowhere. ``forethought.training.progress.terminal()`` is the display
             of the command line.
         options: further fields of `forethought.training.config.RunConfig`, such as ``eval_every``.
@@ -114,9 +163,11 @@ def train(
         agent=agent,
         reward=reward,
         termination=termination,
+        with_data=data is not None,
         **options,
     )
-    return start_run(config, run, progress or Silent())
+    names = tuple(obs_names), tuple(action_names)
+    return start_run(config, run, progress or Silent(), data=data, names=names, callback=callback)
 
 
 def configure(
@@ -127,17 +178,18 @@ def configure(
     agent: Mapping[str, Any] | None = None,
     reward: Function = None,
     termination: Function = None,
+    with_data: bool = False,
     **options: Any,
 ) -> RunConfig:
     """A complete `RunConfig`: the preset for this environment or else the fitted defaults, over it the settings given.
 
-    Raises `UsageError` for unknown names and impossible values.
+    ``with_data``: there are transitions to begin with. Raises `UsageError` for unknown names and impossible values.
     """
     unknown = [name for name in options if name not in RUN_FIELDS]
     if unknown:
         raise UsageError(f"train takes no option {brief(unknown[0])}; {nearest(unknown[0], _OPTIONS)}")
     options = coerced(RunConfig, options)
-    require_count("steps", options["steps"])
+    require_count("steps", options["steps"], 0 if options.get("pretrain") else 1)
     entry = catalog.find(algorithm)
     _, config_class = entry.load()
     source = source_of(env)
@@ -146,15 +198,21 @@ def configure(
         if name is not None and not issubclass(config_class, EnsembleConfig):
             raise UsageError(f"{algorithm} takes no {what} function: it has no model of vectors that could use one")
     given = flatten(agent or {})
+    if with_data:
+        given = {**entry.with_data(), **given}
+        options["pretrain"] = options.get("pretrain") or (1 if options["steps"] else 0)
+    elif options.get("pretrain"):
+        raise UsageError("pretrain is learning from data before the first step; say from which: --data FILE")
+    length = options["steps"] + options.get("pretrain", 0)
     _, _, env_kwargs = catalog.find_preset(algorithm, preset, source.id)
-    preset, settings = settings_for(algorithm, preset, source.id, options["steps"], given)
+    preset, settings = settings_for(algorithm, preset, source.id, length, given)
     chosen: Any = from_dict(config_class, {**settings, **given})
     options["env_kwargs"] = _env_kwargs(source, env_kwargs, options.get("env_kwargs", {}))
     options.update({what: name for what, (name, _) in functions.items()})
     objects = Given(source.maker, *(function for _, function in functions.values()))
-    options.setdefault("eval_every", max(1, options["steps"] // entry.evaluations))
+    options.setdefault("eval_every", max(1, length // entry.evaluations))
     options.setdefault("eval_episodes", entry.eval_episodes)
-    options.setdefault("log_every", max(1, min(1000, options["steps"] // 100)))
+    options.setdefault("log_every", max(1, min(1000, length // 100)))
     config = RunConfig(
         algorithm=algorithm, env=source.id, preset=preset, agent=to_dict(chosen), given=objects, **options
     )
@@ -187,8 +245,17 @@ def settings_for(
     return chosen, settings
 
 
-def start_run(config: RunConfig, path: str | Path | None, progress: Progress) -> Run:
-    """Begin a run from its config."""
+def start_run(
+    config: RunConfig,
+    path: str | Path | None,
+    progress: Progress,
+    *,
+    data: DataSource | None = None,
+    names: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    callback: Callback | None = None,
+) -> Run:
+    """Begin a run from its config and the transitions given; ``names`` are those of observations and actions."""
+    config, logged = _with_data(config, data)
     agent, plan = _plan(config)
     world = make_world(config, config.seed_list, config.num_envs)
     try:
@@ -196,19 +263,34 @@ def start_run(config: RunConfig, path: str | Path | None, progress: Progress) ->
         name = re.sub(r"[^\w.-]+", "-", config.env.split("/")[-1])  # no colon: scp takes what is before it for a host
         name = name.strip("-")[:_MOST_LETTERS]
         folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{name}-{stamp}"
-        run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.spec, world.codec)
+        codec = world.codec.named(*names)
+        run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.spec, codec)
     except BaseException:
         world.close()
         raise
-    fitted = [] if config.preset else defaults.words(_plain(config.algorithm), config.steps, flatten(config.agent))
+    length = config.steps + config.pretrain
+    fitted = [] if config.preset else defaults.words(_plain(config.algorithm), length, flatten(config.agent))
     progress.begin(_title(config), [*fitted, str(plan), device_line(), f"run directory: {run.path}"])
     if world.spec.max_episode_steps is None:
         progress.note(endless(config.env))
     try:
         with run.claimed():
-            return Run(run.path, Trainer(config, run, agent, world, progress).run())
+            trainer = Trainer(config, run, agent, world, progress, callback)
+            if logged is not None:
+                trainer.learner.give(logged.rows)
+            return Run(run.path, trainer.run())
     finally:
         progress.end()  # also where the run did not begin
+
+
+def _with_data(config: RunConfig, data: DataSource | None) -> tuple[RunConfig, Logged | None]:
+    """The transitions that a run is given, as its agents see them, and the config that says where they came from."""
+    if data is None:
+        return config, None
+    world = make_world(config, [config.seed])
+    world.close()
+    logged = read(data, world.codec)
+    return dataclasses.replace(config, data=logged.described()), logged
 
 
 def _plan(config: RunConfig) -> tuple[Agent, memory.MemoryPlan]:
@@ -218,9 +300,11 @@ def _plan(config: RunConfig) -> tuple[Agent, memory.MemoryPlan]:
     """
     agent = build_agent(config, make_spec(config))
     require_functions(agent)
-    check_warm_up(agent, config.steps)
+    check_warm_up(agent, config.steps, config.pretrain)
+    if config.data:
+        check_room(agent, config.rows)
     require_mirrors(config.mirror)
-    plan = memory.plan(Program(agent, [config.seed], config.num_envs, config.steps), config.seeds)
+    plan = memory.plan(Program(agent, [config.seed], config.num_envs, config.rows), config.seeds)
     plan.refuse_if_too_large()
     return agent, plan
 
@@ -232,10 +316,11 @@ def resume(
     env: Any = None,
     reward: Function = None,
     termination: Function = None,
+    callback: Callback | None = None,
     progress: Progress | None = None,
     trust: bool = False,
 ) -> Run:
-    """Go on with a run that was stopped, killed or finished; ``steps`` extends it.
+    """Go on with a run that was stopped, killed or finished; ``steps`` extends it, ``callback`` is as in `train`.
 
     ``env``, ``reward`` and ``termination`` are to be given again where no import leads to them: what was an object, or
     was made in a notebook or a script. ``trust``: import the modules that the run names, though it was not made here.
@@ -259,12 +344,14 @@ def resume(
             agent = build_agent(config, world.spec)
         require_functions(agent)
         with run.blamed():
-            trainer = Trainer(config, run, agent, world, progress)
+            trainer = Trainer(config, run, agent, world, progress, callback)
         if checkpoint.found(run.checkpoints):
             trainer.resume()
+        elif config.data:
+            raise CheckpointError(f"{path} was stopped before it had kept the data it was given; train anew")
         else:  # killed before the first checkpoint: beginning again is going on exactly
             run.cut_metrics(0)
-        at = trainer.learner.env_steps
+        at = trainer.learner.now
         # One that was killed between its last step and its summary goes on, to write that.
         if at >= config.steps and run.finished_steps() >= config.steps:
             raise UsageError(
@@ -282,6 +369,7 @@ def evaluate(
     *,
     episodes: int | None = None,
     seed: int = 0,
+    which: str = "newest",
     env: Any = None,
     reward: Function = None,
     termination: Function = None,
@@ -289,7 +377,9 @@ def evaluate(
 ) -> Evaluation:
     """Play episodes with every seed of a run's newest checkpoint; ``seed`` chooses the episodes.
 
-    ``episodes`` per seed are 100 unless told otherwise, 2 for planners, whose actions are dear. ``env``, and ``reward``
+    ``which="best"`` plays the policies that were the best so far, each seed's by its own evaluations during training;
+    ``env_steps`` is then the last step at which one of them was chosen. ``episodes`` per seed are 100 unless told
+    otherwise, 2 for planners, whose actions are dear. ``env``, and ``reward``
     and ``termination`` for planners, are to be given again where no import leads to them. ``trust``: import the modules
     that the run names, though it was not made here.
     """
@@ -298,7 +388,7 @@ def evaluate(
     seed = require_seed("seed", seed)
     again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
     RunDir.open(Path(path)).require_world(trust=trust, **again)
-    held, learner = load_learner(path, trust=trust, **again)
+    held, learner = load_learner(path, which=which, trust=trust, **again)
     config = held.config
     episodes = episodes or catalog.find(config.algorithm).judged_episodes
 
@@ -306,6 +396,7 @@ def evaluate(
         return learner.program.act(learner.state, carry, obs, first, t, explore=False)
 
     carry, at = learner.program.init_carry(episodes), learner.env_steps
+    at = int(learner.best_step.max()) if which == "best" else at
     stream = f"judge {seed}"
     return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=held.spec)
 

@@ -12,7 +12,7 @@ from typing import Any
 from forethought.arguments import json_object, option, parse
 from forethought.errors import ForethoughtError, Interrupted, UsageError, brief, nearest
 from forethought.imports import leave_run_folder, use_current_folder
-from forethought.options import Demo, Diagnose, Eval, List, Report, Resume, Train
+from forethought.options import Demo, Diagnose, Eval, Export, ExportData, List, Report, Resume, Train
 
 _HELP = """usage: forethought COMMAND ...
 
@@ -23,6 +23,8 @@ Agents that learn a model of their world and think ahead in it.
   eval RUN         judge what a run has learned
   diagnose RUN     how far the model of a run can be trusted
   report RUN...    write one HTML file about one or more runs
+  export RUN       write its policy for NumPy alone (-o policy.npz) or as StableHLO (-o policy.stablehlo)
+  export-data RUN  write the transitions that it has seen (-o data.npz)
   list             the algorithms, and which suit an environment (--env ENV)
   demo             MBPO on Pendulum-v1, about two minutes on two cores
 
@@ -116,9 +118,11 @@ def _train(args: list[str]) -> int:
     from forethought.training.progress import terminal
 
     env = source_of(env).id
-    asked_preset, steps = option(args, "--preset"), option(args, "--steps") or ""
-    budget = int(steps) if steps.isdecimal() and len(steps) <= _MOST_DIGITS else Train.steps
-    preset, settings = settings_for(algorithm, asked_preset, env, budget)
+    asked_preset, with_data = option(args, "--preset"), option(args, "--data") is not None
+    budget = _count(args, "--steps", Train.steps) + _count(args, "--pretrain", 0)
+    beginning = catalog.find(algorithm).with_data() if with_data else {}
+    preset, settings = settings_for(algorithm, asked_preset, env, budget, beginning)
+    settings = {**settings, **beginning}
     default: Any = Train(agent=from_dict(config_class, settings))
     about = Train.__doc__ or ""
     if preset:
@@ -126,13 +130,21 @@ def _train(args: list[str]) -> int:
     train: Any = Train[config_class]  # type: ignore[valid-type]
     asked = parse(train, args[2:], f"forethought train {algorithm} {env}", default, about)
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) is not None}
+    data = options.pop("data", None)
+    names = options.pop("obs_names"), options.pop("action_names")
     options.pop("run", None)
     named = {arg.split("=")[0].removeprefix("--agent.").replace("-", "_") for arg in args if arg.startswith("--agent.")}
     shown, settings = flatten(to_dict(default.agent)), flatten(to_dict(asked.agent))
     agent = {name: value for name, value in settings.items() if name in named or value != shown[name]}
     options.update(agent=agent, env_kwargs=json_object(asked.env_kwargs, "--env-kwargs"))
-    config = configure(algorithm, env, **options)
-    return _finish(start_run(config, asked.run, terminal()))
+    config = configure(algorithm, env, with_data=with_data, **options)
+    return _finish(start_run(config, asked.run, terminal(), data=data, names=names))
+
+
+def _count(args: list[str], flag: str, default: int) -> int:
+    """The number that an option holds, before the others can be parsed."""
+    said = option(args, flag) or ""
+    return int(said) if said.isdecimal() and len(said) <= _MOST_DIGITS else default
 
 
 def _resume(args: list[str]) -> int:
@@ -158,19 +170,44 @@ def _eval(args: list[str]) -> int:
     from forethought.statistics import bootstrap_interval
 
     if asked.video:  # before the episodes are played: it may not be possible
-        print(f"video: {film(asked.run, asked.video, seed=asked.seed, trust=asked.trust)}", file=sys.stderr)
-    judged = evaluate(asked.run, episodes=asked.episodes, seed=asked.seed, trust=asked.trust)
+        filmed = film(asked.run, asked.video, seed=asked.seed, which=asked.which, trust=asked.trust)
+        print(f"video: {filmed}", file=sys.stderr)
+    judged = evaluate(asked.run, episodes=asked.episodes, seed=asked.seed, which=asked.which, trust=asked.trust)
     per_seed = judged.returns.mean(axis=1)
     if asked.json:
         print(json.dumps({"return": judged.returns.tolist(), "length": judged.lengths.tolist()}))
     else:
-        line = f"step {judged.env_steps:,}: return {per_seed.mean():.4g} over {judged.returns.shape[1]} episodes"
+        line = "best by " if asked.which == "best" else ""
+        line += f"step {judged.env_steps:,}: return {per_seed.mean():.4g} over {judged.returns.shape[1]} episodes"
         if len(per_seed) > 1:
             low, high = bootstrap_interval(per_seed)
             line += f" of each of {len(per_seed)} seeds, 95 % interval [{low:.4g}, {high:.4g}]"
         print(f"{line}; episode length {judged.lengths.mean():.4g}")
         for text in beside_baselines(asked.run, judged.returns):
             print(text)
+    return 0
+
+
+def _export(args: list[str]) -> int:
+    args = ["--output" if a == "-o" else a for a in args]
+    asked = parse(Export, args, "forethought export")
+    prepare_jax()
+    use_current_folder()  # for the functions that a planner was given
+    from forethought.exporting import export
+
+    for path in export(asked.run, asked.output, seed=asked.seed, which=asked.which, trust=asked.trust):
+        print(path)
+    return 0
+
+
+def _export_data(args: list[str]) -> int:
+    args = ["--output" if a == "-o" else a for a in args]
+    asked = parse(ExportData, args, "forethought export-data")
+    prepare_jax()
+    from forethought.data import transitions
+
+    data = transitions(asked.run, seed=asked.seed)
+    print(f"{data.save(asked.output)}: {len(data):,} transitions")
     return 0
 
 
@@ -246,6 +283,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "resume": _resume,
     "eval": _eval,
     "diagnose": _diagnose,
+    "export": _export,
+    "export-data": _export_data,
     "report": _report,
     "list": _list,
     "demo": _demo,
@@ -273,6 +312,7 @@ def _finish(run: Any, trust: bool = False) -> int:
     lines = {
         "return before": f"{before:.4g}",
         "return after": f"{after:.4g}",
+        **_best(run.summary["best"]),
         **{name: f"{played['mean']:.4g}" for name, played in run.summary.get("baselines", {}).items()},
         **model_errors(run.path),
         "environment steps": f"{run.summary['env_steps']:,} per seed",
@@ -285,6 +325,16 @@ def _finish(run: Any, trust: bool = False) -> int:
     for name, value in lines.items():
         console.print(f"{name:<22}{value}", style="bold" if name == "return after" else None)
     return 0
+
+
+def _best(best: dict[str, Any] | None) -> dict[str, str]:
+    """The evaluation that was the best so far, of each seed its own; nothing where there was none."""
+    if best is None:
+        return {}
+    first, last = min(best["step"]), max(best["step"])
+    steps = f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
+    mean = sum(best["return"]) / len(best["return"])
+    return {"best return": f"{mean:.4g} at {steps}, in the evaluation that chose it"}
 
 
 def prepare_jax() -> None:

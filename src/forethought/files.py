@@ -12,7 +12,7 @@ from forethought.errors import CheckpointError, UsageError, brief
 _MOST_NAME = 200  # bytes of a name are 255 at most
 
 
-def write_atomically(path: Path, text: str, *, then: str = "resume the run") -> None:
+def write_atomically(path: Path, content: str | bytes, *, then: str = "resume the run") -> None:
     """Replace a file as a whole, and make missing directories.
 
     Raises `CheckpointError` when the disk does not take it; see `disk_problem`.
@@ -21,7 +21,7 @@ def write_atomically(path: Path, text: str, *, then: str = "resume the run") -> 
     partial = path.with_name(f"{path.name[:_MOST_NAME]}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(partial, path)
     except OSError as error:
         with suppress(OSError):

@@ -1,6 +1,7 @@
 """Ask and tell: an agent in a loop that the user owns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from forethought.agents import catalog
 from forethought.api import configure
+from forethought.data import DataSource, read
 from forethought.envs import Source, SpaceCodec, Step
 from forethought.envs.codec import item_shape
 from forethought.envs.kinds import as_flag, as_reward, reward_as_float32
@@ -17,7 +19,7 @@ from forethought.policy import build_agent, print_warning, require_functions
 from forethought.training import checkpoint, memory
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
-from forethought.training.learner import Learner, check_warm_up
+from forethought.training.learner import Learner, check_room, check_warm_up
 from forethought.training.program import Program
 from forethought.training.rundir import RunDir
 from forethought.types import PyTree
@@ -35,7 +37,7 @@ class Live:
         self.config, self.codec, self.run = config, codec, run
         with run.blamed():
             self.agent = build_agent(config, codec.spec(config.env))
-        self.learner = Learner(self.agent, config.seed_list, 1, config.steps)
+        self.learner = Learner(self.agent, config.seed_list, 1, config.rows, pretrain=config.pretrain)
         self.journal = Journal(config, run, self.agent, self.learner, print_warning)
         self._obs: np.ndarray | None = None
         self._action: np.ndarray | None = None
@@ -135,23 +137,35 @@ def start(
     agent: Mapping[str, Any] | None = None,
     reward: Function = None,
     termination: Function = None,
+    data: DataSource | None = None,
+    pretrain: int = 0,
+    obs_names: Sequence[str] = (),
+    action_names: Sequence[str] = (),
 ) -> Live:
     """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold.
 
     Defaults that count steps are fitted to ``steps``; ``reward`` and ``termination`` are what is known of the world, as
-    in `forethought.train`.
+    in `forethought.train`, and so are ``data``, ``pretrain`` and the names. What is to be learned from the data is
+    learned by the first call of `Live.learn` or `Live.observe`.
     """
-    codec = SpaceCodec.from_spaces(observation_space, action_space)
+    codec = SpaceCodec.from_spaces(observation_space, action_space).named(obs_names, action_names)
     spec = codec.spec(name)
-    config = configure(
-        algorithm, Source(name), steps=steps, seed=seed, agent=agent, reward=reward, termination=termination
-    )
+    options: dict[str, Any] = {"steps": steps, "seed": seed, "pretrain": pretrain, "with_data": data is not None}
+    config = configure(algorithm, Source(name), agent=agent, reward=reward, termination=termination, **options)
     built = build_agent(config, spec)
     require_functions(built)
-    check_warm_up(built, config.steps)  # before anything is written
-    memory.plan(Program(built, config.seed_list, 1, config.steps)).refuse_if_too_large()
+    check_warm_up(built, config.steps, config.pretrain)  # before anything is written
+    logged = None if data is None else read(data, codec)
+    if logged is not None:
+        config = replace(config, data=logged.described())
+        check_room(built, config.rows)
+    memory.plan(Program(built, config.seed_list, 1, config.rows)).refuse_if_too_large()
     defaults = to_dict(catalog.find(algorithm).load()[1]())
-    return Live(config, codec, RunDir.create(Path(run), config, defaults, spec, codec, live=True))
+    live = Live(config, codec, RunDir.create(Path(run), config, defaults, spec, codec, live=True))
+    if logged is not None:
+        live.learner.give(logged.rows)
+        live.save()  # from here on the run needs its source no more
+    return live
 
 
 def resume_live(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from tyro.conf import Positional
 
@@ -45,6 +45,16 @@ class Train(Generic[C]):
     """Checkpoints to keep."""
     baselines: bool = True
     """Whether random actions and the best constant action are played before the first step, as baselines."""
+    data: str | None = None
+    """Transitions to learn from before the first step: an .npz file, a run directory or minari:ID. --agent.random-steps
+    is then 0 unless you say otherwise."""
+    pretrain: int | None = None
+    """How much is learned from --data before the first step, in steps' worth of the agent's schedule. Default: 1, which
+    is each of its ways of learning once. With --steps 0: from the data alone."""
+    obs_names: tuple[str, ...] = ()
+    """What to call the numbers of an observation in figures. Default: what the environment declares."""
+    action_names: tuple[str, ...] = ()
+    """What to call the numbers of an action, or the discrete actions. Default: what the environment declares."""
     mirror: tuple[str, ...] = ()
     """Send the metrics elsewhere too: tensorboard, wandb (extras of the same names)."""
     reward: str | None = None
@@ -75,6 +85,8 @@ class Eval:
     """Episodes per seed. Default: 100; 2 for planners, whose actions are dear."""
     seed: int = 0
     """Chooses the episodes."""
+    which: Literal["newest", "best"] = "newest"
+    """The newest policy, or the one of each seed whose evaluation during training was the best."""
     json: bool = False
     """Print JSON."""
     video: Path | None = None
@@ -111,6 +123,33 @@ class Report:
     """Run directories."""
     output: Path | None = None
     """The file, or a directory for report.html (also -o). Default: the (first) run directory."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the policy of a run to a file that needs no forethought."""
+
+    run: Positional[Path]
+    """The run directory."""
+    output: Path = Path("policy.npz")
+    """The file (also -o): .npz for NumPy alone (numpy_policy.py, which reads it, is put beside it), .stablehlo for
+    jax.export, planners too."""
+    which: Literal["newest", "best"] = "newest"
+    """The newest policy, or the one whose evaluation during training was the best."""
+    seed: int | None = None
+    """The seed of the run whose policy it is. Default: the first."""
+
+
+@dataclass(frozen=True)
+class ExportData:
+    """Write the transitions that a run's replay holds, in the environment's own units, oldest first."""
+
+    run: Positional[Path]
+    """The run directory."""
+    output: Path = Path("data.npz")
+    """The file (also -o), an .npz of plain arrays: obs, action, reward, next_obs, terminated, truncated, seed."""
+    seed: int | None = None
+    """Those of one seed of the run. Default: of all, seed after seed."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from forethought.agents.base import Agent
 from forethought.agents.ensemble import EnsembleLearner
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
-from forethought.errors import UsageError, brief, require_seed
+from forethought.errors import UsageError, brief, nearest, require_seed
 from forethought.models.taught import Function
 from forethought.report.video import require_suffix, write_video
 from forethought.training import checkpoint
@@ -23,6 +23,8 @@ from forethought.training.given import known
 from forethought.training.learner import Learner
 from forethought.training.rundir import Description, RunDir
 from forethought.types import EnvSpec
+
+WHICH = ("newest", "best")  # of the policies of a run
 
 
 class Policy:
@@ -81,11 +83,15 @@ def load(
     path: str | Path,
     *,
     seed: int | None = None,
+    which: str = "newest",
     reward: Function = None,
     termination: Function = None,
     trust: bool = False,
 ) -> Policy:
     """The policy of a run's newest checkpoint; of its first seed unless another is named.
+
+    ``which="best"``: the one whose evaluation during training was the best so far. That evaluation chose it, so its
+    return flatters it; `forethought.evaluate` plays it anew.
 
     The environment is not needed, but planners need the ``reward`` and ``termination`` that they were trained with:
     these functions are to be given again where no import leads to them (from a notebook, a lambda). ``trust``: import
@@ -93,7 +99,7 @@ def load(
 
     Raises `CheckpointError` where the directory holds no run or checkpoint.
     """
-    held, learner = load_learner(path, trust=trust, reward=reward, termination=termination)
+    held, learner = load_learner(path, which=which, trust=trust, reward=reward, termination=termination)
     index = held.config.index_of(seed)
     return _policy(held, learner, index)
 
@@ -103,6 +109,7 @@ def film(
     output: str | Path,
     *,
     seed: int = 0,
+    which: str = "newest",
     env: Any = None,
     reward: Function = None,
     termination: Function = None,
@@ -118,7 +125,7 @@ def film(
     seed = require_seed("seed", seed)
     again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
     RunDir.open(Path(path)).require_world(trust=trust, **again)
-    held, learner = load_learner(path, trust=trust, **again)
+    held, learner = load_learner(path, which=which, trust=trust, **again)
     policy = _policy(held, learner, 0)
     world = make_world(held.config, [seed], stream="film", render=True, made_for=held.spec)
     try:
@@ -146,12 +153,15 @@ def _policy(held: Description, learner: Learner, index: int) -> Policy:
 
 
 def load_learner(
-    path: str | Path, *, needs_model: bool = False, trust: bool = False, **again: Any
+    path: str | Path, *, which: str = "newest", needs_model: bool = False, trust: bool = False, **again: Any
 ) -> tuple[Description, Learner]:
     """A run, and everything that its newest checkpoint holds; ``again`` is what `RunDir.read` takes.
 
-    Raises `CheckpointError` where there is none, `UsageError` where a function that is needed is missing or wrong.
+    With ``which="best"`` it acts as the best policy so far did. Raises `CheckpointError` where there is none,
+    `UsageError` where a function that is needed is missing or wrong.
     """
+    if which not in WHICH:
+        raise UsageError(f"there is no policy {which!r}; {nearest(which, WHICH)}")
     run = RunDir.open(Path(path))
     held = run.read(**again)
     with run.blamed():
@@ -160,10 +170,13 @@ def load_learner(
         run.require_trust(held, ("reward", "termination"), trust)
         require_functions(agent)
     with run.blamed():
-        learner = Learner(agent, held.config.seed_list, held.config.num_envs, held.config.steps)
+        config = held.config
+        learner = Learner(agent, config.seed_list, config.num_envs, config.rows, pretrain=config.pretrain)
     checkpoint.load_latest(
         run.checkpoints, learner.tree, lambda tree, host: learner.restore(tree, host.get("counters")), print_warning
     )
+    if which == "best":
+        learner.state = learner.best_state()
     return held, learner
 
 

@@ -27,7 +27,12 @@ def require(held: Any, wanted: Mapping[str, Check], where: str = "the checkpoint
 
 def count(value: Any) -> bool:
     """A whole number from 0."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return whole(value) and value >= 0
+
+
+def whole(value: Any) -> bool:
+    """A whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def number(value: Any) -> bool:

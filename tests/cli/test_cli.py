@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
 
 from forethought import cli
 from forethought.agents import catalog
+from forethought.numpy_policy import Policy
 from forethought.training.rundir import cpu_name
 
 TINY = [
@@ -65,6 +67,48 @@ def test_eval_says_which_step_it_judges(trained, capsys):
 def test_planners_are_judged_on_few_episodes():
     assert {catalog.find(name).judged_episodes for name in ("sac", "mbpo", "dyna-q")} == {100}
     assert {catalog.find(name).judged_episodes for name in ("cem", "pets", "poplin-p")} == {2}
+
+
+def test_the_best_policy_is_judged_like_the_newest(trained, capsys):
+    best = json.loads((trained / "summary.json").read_text())["best"]["step"][0]
+    assert best in (0, 30, 60)
+    assert run("eval", trained, "--episodes", 2, "--which", "best") == 0
+    assert capsys.readouterr().out.startswith(f"best by step {best}: return -")
+
+
+def test_a_policy_and_its_data_are_exported(trained, tmp_path, capsys):
+    assert run("export", trained, "-o", tmp_path / "p.npz", "--which", "best") == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "p.npz"), str(tmp_path / "numpy_policy.py")]
+    assert Policy(tmp_path / "p.npz")(np.zeros(3)).shape == (1,)
+    assert run("export-data", trained, "-o", tmp_path / "d.npz") == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'd.npz'}: 60 transitions\n"
+    assert np.abs(np.load(tmp_path / "d.npz")["action"]).max() > 1.0  # N m, not the agent's units
+
+
+def test_training_goes_on_from_data(trained, tmp_path, capsys):
+    out = tmp_path / "run"
+    args = [
+        "--steps",
+        0,
+        "--data",
+        trained,
+        "--pretrain",
+        5,
+        "--eval-every",
+        5,
+        "--eval-episodes",
+        2,
+        "--agent.hidden",
+        8,
+        8,
+    ]
+    assert run("train", "sac", "Pendulum-v1", *args, "--agent.hidden", 8, 8, "--agent.batch-size", 8, "--run", out) == 0
+    said = capsys.readouterr().out
+    assert "best return        -" in said
+    assert "environment steps  0 per seed" in said
+    config = json.loads((out / "config.json").read_text())
+    assert config["agent"]["random_steps"] == 0
+    assert (config["data"]["rows"], config["data"]["source"]) == (60, str(trained))
 
 
 def test_eval_writes_a_video(trained, tmp_path, capsys):

@@ -5,7 +5,8 @@ import pytest
 import small
 from forethought.agents.base import Phase, Pieces
 from forethought.errors import TrainingDiverged, UsageError
-from forethought.training.learner import check_warm_up, due
+from forethought.training.learner import check_room, check_warm_up, due
+from forethought.training.program import empty_transition
 
 
 def phase(every, start=0):
@@ -42,6 +43,12 @@ class Recorder:
 
     def phases(self):
         return (self._phase,)
+
+    def acts_with(self, state):
+        return ()
+
+    def portable(self, state):
+        raise NotImplementedError
 
     def note(self, carry):
         return ()
@@ -164,6 +171,26 @@ def test_learning_that_was_stopped_goes_on_where_it_was(wanted, times):
         assert learner.counters()["runs"] == {}
 
 
+@pytest.mark.parametrize(("num_envs", "pretrain", "expected"), [(1, 6, [-5, -1, 3, 7, 11]), (2, 3, [-3, 1, 5, 9])])
+def test_what_was_given_is_learned_from_before_the_first_step(num_envs, pretrain, expected):
+    """The schedule goes on through step 0 without a gap; its own start does not matter."""
+    world = small.envs.make("forethought/ProbeConstant-v0", seeds=[0], envs_per_seed=num_envs)
+    learner = small.Learner(Recorder(world.spec, 4, 100), [0], num_envs, 20, pretrain=pretrain)
+    rows = jax.tree.map(lambda x: np.ones((3, *x.shape), x.dtype), empty_transition(world.spec))
+    learner.give(rows)
+    assert learner.replay.data.reward[0, :4].tolist() == [1, 1, 1, 0]
+    assert learner.now == learner.learned == -(-pretrain // num_envs) * -num_envs
+    learner.learn()
+    assert learner.now == learner.env_steps == 0
+    before = sum(step <= 0 for step in expected)
+    assert learner.state["at"][0][: int(learner.state["n"][0])].tolist() == expected[:before]
+    assert learner.fits == before
+    small.live(learner, world, 12)
+    assert learner.state["at"][0][: int(learner.state["n"][0])].tolist() == expected
+    assert learner.replay.data.reward[0].tolist() == [1.0] * 15 + [0.0] * 5
+    assert learner.fits == len(expected)
+
+
 def test_what_is_remembered_is_what_happened():
     """Rows are interleaved by environment; an ending keeps its own last observation."""
     learner = small.train("sac", "forethought/ProbeDiscount-v0", steps=6, num_envs=2)
@@ -204,3 +231,7 @@ def test_a_run_must_outlast_its_warm_up():
     check_warm_up(agent, 9)
     with pytest.raises(UsageError, match="8 steps end within the 8 random steps"):
         check_warm_up(agent, 8)
+    check_warm_up(agent, 0, pretrain=1)
+    check_room(agent, 200)
+    with pytest.raises(UsageError, match="the steps to come are 201, the replay keeps 200"):
+        check_room(agent, 201)

@@ -62,6 +62,8 @@ class RunConfig:
     mirror: tuple[str, ...] = ()
     reward: str | None = None
     termination: str | None = None
+    data: dict[str, Any] | None = None  # the transitions it was given: source, rows and sha256
+    pretrain: int = 0
     agent: dict[str, Any] = field(default_factory=dict)
     given: Given = field(default=Given(), compare=False, metadata={"kept": False})
 
@@ -69,6 +71,11 @@ class RunConfig:
     def seed_list(self) -> tuple[int, ...]:
         """The seeds that train side by side."""
         return tuple(range(self.seed, self.seed + self.seeds))
+
+    @property
+    def rows(self) -> int:
+        """Transitions per seed that there will be: those that it was given, and its steps."""
+        return self.steps + (self.data["rows"] if self.data else 0)
 
     def index_of(self, seed: int | None) -> int:
         """The place of a seed among those of the run, 0 for None; raises `UsageError` for one that it has not."""
@@ -81,8 +88,11 @@ class RunConfig:
 
     def validate(self) -> None:
         """Raise `UsageError` for numbers that no run can have."""
+        if self.data is not None:
+            require_count("data.rows", self.data.get("rows"))
+        require_count("pretrain", self.pretrain, 0)
         for name in ("steps", "seeds", "num_envs", "action_repeat", "eval_every", "eval_episodes", "log_every", "keep"):
-            require_count(name, getattr(self, name))
+            require_count(name, getattr(self, name), 0 if name == "steps" and self.pretrain else 1)
         for name in self.mirror:
             if name not in MIRRORS:
                 raise UsageError(f"there is no mirror {name!r}; {nearest(name, MIRRORS)}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from forethought import envs
 from forethought.errors import CheckpointError
-from forethought.stored import array, count, require
+from forethought.stored import array, require, whole
 from forethought.training.config import RunConfig
 from forethought.types import EnvSpec
 
@@ -34,7 +34,7 @@ class Evaluation:
         """What `to_host` gave. Raises `CheckpointError` for anything else."""
         returns = host.get("returns") if isinstance(host, dict) else None
         shape = (seeds, returns.size // seeds if isinstance(returns, np.ndarray) else 0)
-        require(host, {"returns": array(shape, np.float64), "lengths": array(shape, np.int64), "env_steps": count})
+        require(host, {"returns": array(shape, np.float64), "lengths": array(shape, np.int64), "env_steps": whole})
         return cls(host["returns"], host["lengths"], host["env_steps"])
 
 

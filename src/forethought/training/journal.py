@@ -60,6 +60,7 @@ class Journal:
         self.mirrors = open_mirrors(config.mirror, run.path, to_dict(config))
         self.latest: dict[str, float] = {}
         self.baselines: Baselines = {}
+        self.tell: Callable[[dict[str, Any]], None] = lambda record: None  # gets every line
         self._warned: set[str] = set()
         self._rate = 0.0
         self.begin(0.0)
@@ -68,7 +69,7 @@ class Journal:
         """Start the clocks, ``wall_s`` seconds into the run."""
         now = time.monotonic()
         self._started, self._programs = now - wall_s, compiled_programs()
-        self._mark, self.pace = (self.learner.env_steps, now), Pace(self.config, self.learner)
+        self._mark, self.pace = (self.learner.now, now), Pace(self.config, self.learner)
         self._logged = self.learner.learned
 
     @property
@@ -79,10 +80,12 @@ class Journal:
     def log(self, kind: str, values: dict[str, Any]) -> None:
         """One line, with the counters."""
         learner = self.learner
-        counters = {"env_steps": learner.env_steps, "frames": learner.frames, "updates": learner.updates}
-        self.run.log({"kind": kind, **counters, "wall_s": round(self.wall_s, 3), **values})
+        counters = {"env_steps": learner.now, "frames": learner.frames, "updates": learner.updates}
+        record = {"kind": kind, **counters, "wall_s": round(self.wall_s, 3), **values}
+        self.run.log(record)
         for mirror in self.mirrors:
-            mirror.scalars({f"{kind}/{name}": value for name, value in flat(values).items()}, learner.env_steps)
+            mirror.scalars({f"{kind}/{name}": value for name, value in flat(values).items()}, learner.now)
+        self.tell(record)
 
     def warn(self, text: str) -> None:
         """Say something once, whatever its figures after the colon are."""
@@ -149,12 +152,12 @@ class Journal:
         learner, now = self.learner, time.monotonic()
         if compiled_programs() > self._programs:  # a step that waited for the compiler says nothing of the speed
             self._programs = compiled_programs()
-            self._mark = learner.env_steps, now
+            self._mark = learner.now, now
         if now - self._mark[1] > _RATE_S:
             self._measure_rate()
         return Snapshot(
             steps=self.config.steps,
-            env_steps=learner.env_steps,
+            env_steps=learner.now,
             frames=learner.frames,
             updates=learner.updates,
             fits=learner.fits,
@@ -168,7 +171,7 @@ class Journal:
 
     def summary(self, status: str, message: str = "", returns: list[float] | None = None) -> dict[str, Any]:
         """Write ``summary.json`` and return it; ``returns`` are the last evaluation's, per seed."""
-        learner = self.learner
+        learner, judged = self.learner, bool(np.isfinite(self.learner.best_return).all())
         summary = {
             "status": status,
             "message": message,
@@ -179,6 +182,7 @@ class Journal:
             "wall_s": round(self.wall_s, 3),
             "seconds": {name: round(s, 3) for name, s in learner.clock.seconds.items()},
             "return": returns,
+            "best": {"return": learner.best_return.tolist(), "step": learner.best_step.tolist()} if judged else None,
             "baselines": {name: played._asdict() for name, played in self.baselines.items()},
         }
         self.run.write_summary(summary)
@@ -198,11 +202,11 @@ class Journal:
 
     def _measure_rate(self) -> None:
         """Environment steps per second, of all seeds together, since the last measurement."""
-        steps, since = self.learner.env_steps - self._mark[0], time.monotonic() - self._mark[1]
+        steps, since = self.learner.now - self._mark[0], time.monotonic() - self._mark[1]
         self._rate = steps * self.config.seeds / max(since, 1e-9)
-        self._mark = self.learner.env_steps, time.monotonic()
+        self._mark = self.learner.now, time.monotonic()
 
 
 def crossed(learner: Learner, every: int) -> bool:
     """Whether the newest step of every environment passed a multiple of ``every``."""
-    return learner.env_steps // every > (learner.env_steps - learner.num_envs) // every
+    return learner.now // every > (learner.now - learner.num_envs) // every

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -78,7 +79,10 @@ class Learner:
         env_steps: environment steps per seed so far, over its N environments.
         frames: frames of all environments of a seed, with action repeat counted.
         updates: gradient steps (or table updates) per seed.
-        learned: the environment step up to which phases have run.
+        learned: the environment step up to which phases have run; below 0 while there is something left to be learned
+            from the transitions that it was given.
+        best_return: mean return of each seed's best evaluation so far, -inf before the first.
+        best_step: where it stood then (see `now`).
         infos: what each phase last reported, on the device.
         on_compile: is told what will be compiled.
         on_progress: is told that a phase of kind "model" runs, and about twice a second how far a long one is. Where
@@ -90,15 +94,26 @@ class Learner:
         agent: Agent,
         seeds: Sequence[int],
         num_envs: int,
-        steps: int,
+        rows: int,
         on_compile: Listener = lambda name: None,
         on_progress: Listener = lambda text: None,
+        *,
+        pretrain: int = 0,
     ):
+        """``rows`` bounds what the replay has to hold, those of `give` included.
+
+        With ``pretrain`` above 0 the phases begin so many steps before the first one of the environment, whatever
+        their own start: there is something to learn from.
+        """
         self.agent, self.num_envs, self.on_compile, self.on_progress = agent, num_envs, on_compile, on_progress
-        self.program = Program(agent, seeds, num_envs, steps)
+        self.program = Program(agent, seeds, num_envs, rows)
+        self.pretrain = -(-pretrain // num_envs) * num_envs
         self.phases = agent.phases()
+        if pretrain:
+            self.phases = tuple(replace(phase, start=1 - self.pretrain) for phase in self.phases)
         self.clock = Clock()
-        self.env_steps = self.frames = self.updates = self.learned = 0
+        self.env_steps = self.frames = self.updates = 0
+        self.learned = -self.pretrain
         self._acted = False  # by the policy
         self._runs: dict[str, int] = {}  # of the phases of the step after `learned`, where learning was stopped in it
         self.infos: dict[str, dict[str, Any]] = {}
@@ -108,6 +123,9 @@ class Learner:
             self.replay = self.program.init_replay()
             self.carry = self.program.init_carry()
         self.first = np.ones((len(self.program.seeds), num_envs), bool)
+        k = len(self.program.seeds)
+        self.best_return, self.best_step = np.full(k, -np.inf), np.zeros(k, np.int64)
+        self._best = self._acting()
 
     @property
     def leading(self) -> tuple[int, int]:
@@ -117,7 +135,45 @@ class Learner:
     @property
     def fits(self) -> int:
         """How often the phases of kind "model" have run."""
-        return max((due(phase, 0, self.learned) for phase in self.phases if phase.kind == "model"), default=0)
+        return max((self.runs(phase, self.learned) for phase in self.phases if phase.kind == "model"), default=0)
+
+    def runs(self, phase: Phase, step: int) -> int:
+        """How often a phase will have run by a step."""
+        return due(phase, -self.pretrain, step)
+
+    @property
+    def now(self) -> int:
+        """Where it stands: environment steps so far, or how many steps before the first one, below 0."""
+        return self.env_steps or min(self.learned, 0)
+
+    def give(self, rows: Transition) -> None:
+        """Put transitions [n, ...], as agents see them, into the empty replay of every seed."""
+        self.replay = self.program.fill(self.replay, rows)
+
+    def judged(self, returns: np.ndarray) -> None:
+        """Keep, for each seed, what it acts with where its return [K] in an evaluation is the best so far."""
+        better = returns > self.best_return
+        self.best_return = np.where(better, returns, self.best_return)
+        self.best_step = np.where(better, self.now, self.best_step)
+        if better.any():
+            self._best = {name: _where(better, new, self._best[name]) for name, new in self._acting().items()}
+
+    def best_state(self) -> PyTree:
+        """The state with what each seed acted with in its best evaluation; all else is as it is now.
+
+        Raises `UsageError` where no evaluation has chosen one.
+        """
+        if not np.all(np.isfinite(self.best_return)):
+            raise UsageError("no evaluation has chosen a best policy in this run; take the newest")
+        return jax.tree_util.tree_map_with_path(
+            lambda path, leaf: jnp.asarray(self._best.get(jax.tree_util.keystr(path), leaf)), self.state
+        )
+
+    def _acting(self) -> dict[str, np.ndarray]:
+        """The leaves of the state that acting needs, by their path, in the host's memory."""
+        wanted = {id(leaf) for leaf in jax.tree.leaves(self.agent.acts_with(self.state))}
+        named = jax.tree_util.tree_leaves_with_path(self.state)
+        return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in named if id(leaf) in wanted}
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Actions [K * N, ...] for observations [K * N, ...], exploring; random during the warm-up."""
@@ -155,11 +211,12 @@ class Learner:
         """
         ran = []
         while self.learned < self.env_steps:
-            ran += self._learn_at(self.learned + self.num_envs)
+            ran += self.learn_step()
         return ran
 
-    def _learn_at(self, now: int) -> list[Phase]:
-        ran = []
+    def learn_step(self) -> list[Phase]:
+        """As `learn`, of the next step only."""
+        ran, now = [], self.learned + self.num_envs
         for phase in self.phases:
             runs = due(phase, now - self.num_envs, now)
             last = now - (now - phase.start) % phase.every
@@ -217,7 +274,7 @@ class Learner:
 
     def tree(self) -> PyTree:
         """The arrays that a checkpoint must hold."""
-        return {"state": self.state, "replay": self.replay, "carry": self.carry}
+        return {"state": self.state, "replay": self.replay, "carry": self.carry, "best": self._best}
 
     def counters(self) -> dict[str, Any]:
         """The host side of a checkpoint."""
@@ -229,16 +286,20 @@ class Learner:
             "runs": dict(self._runs),
             "infos": {phase: {name: np.asarray(x) for name, x in info.items()} for phase, info in self.infos.items()},
             "first": self.first,
+            "best_return": self.best_return,
+            "best_step": self.best_step,
             "seconds": dict(self.clock.seconds),
         }
 
     def restore(self, tree: PyTree, counters: Any) -> None:
         """Become what `tree` and `counters` were. Raises `CheckpointError` where these are not what they must be."""
-        counts = dict.fromkeys(("env_steps", "frames", "updates", "learned"), stored.count)
-        checks = {**counts, "first": stored.array(self.leading, bool), "seconds": stored.named_numbers}
-        checks |= {"runs": stored.named_counts, "infos": _are_infos}
+        counts = dict.fromkeys(("env_steps", "frames", "updates"), stored.count)
+        k = len(self.program.seeds)
+        best = {"best_return": stored.array((k,), np.float64), "best_step": stored.array((k,), np.int64)}
+        checks = {**counts, **best, "first": stored.array(self.leading, bool), "seconds": stored.named_numbers}
+        checks |= {"learned": stored.whole, "runs": stored.named_counts, "infos": _are_infos}
         stored.require(counters, checks)
-        if counters["learned"] > counters["env_steps"] or counters["env_steps"] % self.num_envs:
+        if not -self.pretrain <= counters["learned"] <= counters["env_steps"] or counters["env_steps"] % self.num_envs:
             held = (
                 f"{counters['env_steps']} steps in {self.num_envs} environments, {counters['learned']} of them learned"
             )
@@ -246,6 +307,8 @@ class Learner:
         self.state, self.carry = tree["state"], tree["carry"]
         # A run that goes on for longer than it was made for has more room than the checkpoint knows of.
         self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
+        self._best = {name: np.array(leaf) for name, leaf in tree["best"].items()}
+        self.best_return, self.best_step = np.array(counters["best_return"]), np.array(counters["best_step"])
         self.first = np.array(counters["first"])
         self.env_steps, self.frames, self.updates = (counters[k] for k in ("env_steps", "frames", "updates"))
         self.learned, self._runs = counters["learned"], dict(counters["runs"])
@@ -271,13 +334,26 @@ def _are_infos(value: Any) -> bool:
     )
 
 
-def check_warm_up(agent: Agent, steps: int) -> None:
+def check_room(agent: Agent, rows: int) -> None:
+    """Raise `UsageError` where the replay could not keep the transitions that it is given beside those to come."""
+    if rows > agent.replay_capacity:
+        raise UsageError(
+            f"the transitions given and the steps to come are {rows:,}, the replay keeps {agent.replay_capacity:,}; "
+            "raise --agent.replay-capacity, or give fewer"
+        )
+
+
+def check_warm_up(agent: Agent, steps: int, pretrain: int = 0) -> None:
     """Raise `UsageError` where a run would end before its agent has begun to learn."""
-    if steps <= agent.random_steps:
+    if not pretrain and steps <= agent.random_steps:
         raise UsageError(
             f"{steps} steps end within the {agent.random_steps} random steps at the start, nothing would be learned; "
             "raise --steps or lower --agent.random-steps"
         )
+
+
+def _where(seeds: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+    return np.where(seeds.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 @jax.jit

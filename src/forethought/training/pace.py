@@ -1,7 +1,7 @@
 """How long the rest of a run will take."""
 
 from forethought.training.config import RunConfig
-from forethought.training.learner import Learner, due
+from forethought.training.learner import Learner
 
 _OF_STEPS = ("act", "env", "record")  # what is not charged to these names does not belong to single steps
 
@@ -19,22 +19,24 @@ class Pace:
     def left(self, now: float) -> float | None:
         """Seconds from the moment ``now`` to the last step, or None while something that is to come never happened."""
         config, learner = self.config, self.learner
-        at, spent = learner.env_steps, learner.clock.seconds
+        at, spent = learner.now, learner.clock.seconds
         if at >= config.steps:
             return 0.0
         steps_s = now - sum(seconds for name, seconds in spent.items() if name not in _OF_STEPS)
         if self._mark is None:
-            if at > learner.agent.random_steps:
+            if at > learner.agent.random_steps or not config.steps:
                 self._mark = at, steps_s
             return None
         if at == self._mark[0]:
             return None
         left = (config.steps - at) * (steps_s - self._mark[1]) / (at - self._mark[0])
-        evaluations = -(-config.steps // config.eval_every) - at // config.eval_every
-        parts = [("evaluate", 1 + at // config.eval_every, evaluations)]  # one was made before the first step
+        passed = at // config.eval_every
+        evaluations = -(-config.steps // config.eval_every) - passed
+        made = 1 + passed - (-learner.pretrain // config.eval_every)  # one was made before the first step
+        parts = [("evaluate", made, evaluations)]
         for phase in learner.phases:
-            ran = due(phase, 0, learner.learned)
-            parts.append((phase.name, ran, due(phase, 0, config.steps) - ran))
+            ran = learner.runs(phase, learner.learned)
+            parts.append((phase.name, ran, learner.runs(phase, config.steps) - ran))
         for name, ran, to_come in parts:
             if to_come and (not ran or name not in spent):
                 return None

@@ -116,6 +116,20 @@ class Program:
         k = len(self.seeds)
         return jax.jit(lambda: _settled(_spread(ring.create(example, self.replay_capacity), k)))()
 
+    def fill(self, replay: ring.Ring, rows: Transition) -> ring.Ring:
+        """Put the same transitions [n, ...] into the empty replays of all seeds; the replay is consumed."""
+        n = len(rows.reward)
+
+        def place(held: Array, given: Array) -> Array:
+            return held.at[:, :n].set(given)
+
+        def put(replay: ring.Ring, rows: Transition) -> ring.Ring:
+            data = jax.tree.map(place, replay.data._replace(thought=()), rows._replace(thought=()))
+            data = data._replace(thought=replay.data.thought)
+            return ring.Ring(data, n % replay.limit, jnp.full_like(replay.size, n), replay.limit)
+
+        return jax.jit(put, donate_argnums=0)(replay, rows)
+
     def init_carry(self, n: int | None = None) -> PyTree:
         """What acting carries in n environments per seed (default: those of training), [K, n, ...]."""
         carry = self.agent.init_actor(n or self.num_envs)

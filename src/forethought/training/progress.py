@@ -193,7 +193,7 @@ class Live:
         for start in range(0, len(cells), 4):
             table.add_row(*cells[start : start + 4])
         bar = Table.grid()  # a bar alone does not end its line
-        bar.add_row(ProgressBar(total=now.steps, completed=now.env_steps, width=60))
+        bar.add_row(ProgressBar(total=now.steps, completed=max(now.env_steps, 0), width=60))
         return Group(bar, table, *activity)
 
 
@@ -207,7 +207,9 @@ def describe(now: Snapshot) -> list[tuple[str, str]]:
     since = time.monotonic() - now.taken
     left = None if now.left_s is None else max(0.0, now.left_s - since)
     cells = [
-        ("step", f"{now.env_steps:,}/{now.steps:,}"),
+        ("step", f"{now.env_steps:,}/{now.steps:,}")
+        if now.env_steps >= 0
+        else ("to learn from data", f"{-now.env_steps:,}"),
         ("episodes", f"{now.episodes:,}"),
         ("return", number(now.train_return)),
         ("evaluated", number(now.eval_return)),

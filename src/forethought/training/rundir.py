@@ -216,13 +216,13 @@ class RunDir:
             )
 
     def finished_steps(self) -> int:
-        """The step at which the run was finished, by its summary; 0 where it was not."""
+        """The step at which the run was finished, by its summary; -1 where it was not."""
         try:
             summary = read_object(self.summary_path, way_out="")
         except CheckpointError:
-            return 0
+            return -1
         done = summary.get("env_steps")
-        return int(done) if summary.get("status") == "finished" and isinstance(done, int) else 0
+        return int(done) if summary.get("status") == "finished" and isinstance(done, int) else -1
 
     def require_there(self) -> None:
         """Raise `CheckpointError` where the directory was deleted or moved meanwhile: nothing brings it back."""

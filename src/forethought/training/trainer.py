@@ -1,6 +1,7 @@
 """The training loop: act, step the world, remember, learn; log, judge and save on the way."""
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,14 @@ import numpy as np
 
 from forethought.agents.base import Agent
 from forethought.envs.contract import VectorEnv
-from forethought.errors import CheckpointError, EnvironmentFault, ForethoughtError, Interrupted, TrainingDiverged
+from forethought.errors import (
+    CheckpointError,
+    EnvironmentFault,
+    ForethoughtError,
+    Interrupted,
+    StopTraining,
+    TrainingDiverged,
+)
 from forethought.stored import array, flag, named, require
 from forethought.training import checkpoint
 from forethought.training.baselines import WHAT_HELPS, below, described, play_baselines
@@ -27,6 +35,9 @@ _CHECKPOINT_S = 60.0  # seconds between checkpoints where no number of steps is 
 _CHECKPOINT_SHARE = 20  # and at least so many times what writing the last one took
 
 
+Callback = Callable[[dict[str, Any]], Any]  # gets each line of the metrics; True ends the run
+
+
 class _Stopping(Exception):
     """Work is left off here, because the user wants to stop; all that a checkpoint holds is whole."""
 
@@ -34,15 +45,29 @@ class _Stopping(Exception):
 class Trainer:
     """One run, from wherever it stands to its last step."""
 
-    def __init__(self, config: RunConfig, run: RunDir, agent: Agent, world: VectorEnv, progress: Progress):
+    def __init__(
+        self,
+        config: RunConfig,
+        run: RunDir,
+        agent: Agent,
+        world: VectorEnv,
+        progress: Progress,
+        callback: Callback | None = None,
+    ):
         self.config, self.run_dir, self.agent, self.world, self.progress = config, run, agent, world, progress
-        self.learner = Learner(agent, config.seed_list, config.num_envs, config.steps, self._compiling, self._working)
+        tell = self._compiling, self._working
+        self.learner = Learner(
+            agent, config.seed_list, config.num_envs, config.rows, *tell, pretrain=config.pretrain
+        )
         self.journal = Journal(config, run, agent, self.learner, progress.note)
+        if callback is not None:
+            self.journal.tell = lambda record: self._call(callback, record)
         self.obs: np.ndarray | None = None
         self.evaluation: Evaluation | None = None
         self.saved: Path | None = None
         self._saved_at: int | None = None  # the step whose state the newest checkpoint holds
         self._stop: str | None = None
+        self._enough = False  # the callback said so
         self._compiles: str | None = None
         self._evaluating = False
 
@@ -58,7 +83,7 @@ class Trainer:
         judged = host["evaluation"] and Evaluation.from_host(host["evaluation"], self.config.seeds)
         self.journal.restore(host)  # last: it cuts what was written later
         self.obs, self._evaluating = obs, host["evaluating"]
-        self.evaluation, self._saved_at = judged, self.learner.env_steps
+        self.evaluation, self._saved_at = judged, self.learner.now
         # A slot whose replay went astray begins a new episode.
         stored = host["obs"].reshape(obs.shape[0], -1)
         astray = ~np.all(obs.reshape(stored.shape) == stored, axis=1)
@@ -68,9 +93,9 @@ class Trainer:
             self._warn(text)
 
     def run(self) -> dict[str, Any]:
-        """Train to the last step; returns the summary, which is also written.
+        """Train to the last step, or until the callback has had enough; returns the summary, which is also written.
 
-        Whatever ends the run early leaves a checkpoint behind and raises: `Interrupted`, `EnvironmentFault`,
+        Whatever else ends the run early leaves a checkpoint behind and raises: `Interrupted`, `EnvironmentFault`,
         `TrainingDiverged` or `CheckpointError`.
         """
         self.journal.begin(self.journal.wall_s)
@@ -82,6 +107,8 @@ class Trainer:
                 with suppress(CheckpointError):  # what stopped the run is what the user must hear of
                     self._end(*_fate(error))
                 raise
+            if self._enough and self.learner.now < self.config.steps:
+                return self._end("stopped", f"the callback stopped it at step {self.learner.now}")
             return self._end("finished", "")
 
     def _end(self, status: str, message: str) -> dict[str, Any]:
@@ -114,26 +141,35 @@ class Trainer:
     def _live(self) -> None:
         learner = self.learner
         self.progress.advance(self._snapshot())
-        if self.obs is None:
-            self.obs = self._guarded(self.world.reset)
+        fresh = self.obs is None
+        if fresh:
+            self.obs, self._evaluating = self._guarded(self.world.reset), True
+            if self.config.data:  # from here on the run needs its source no more
+                self._save()
             self._compiling("the policy")
+        if self._evaluating:  # or the run was stopped while it was judged, or that failed
             self._evaluate()
-            if self.config.baselines:
-                self._play_baselines()
-            self._save()
-        if self._evaluating:  # the run was stopped while it was judged, or that failed
-            self._evaluate()
-        elif learner.learned < learner.env_steps:  # or while it learned
+        elif 0 <= learner.learned < learner.env_steps:  # or while it learned
             self._learn()
-        while learner.env_steps < self.config.steps:
+        if self.config.baselines and not self.journal.baselines and learner.now == -learner.pretrain:
+            self._play_baselines()
+        if fresh:
+            self._save()
+        while learner.now < self.config.steps and not self._enough:
             self._step()
             if self._stop:
                 raise _Stopping
-        self._compare()
-        if self._saved_at != learner.env_steps:
+        if learner.now >= self.config.steps:
+            self._compare()
+        if self._saved_at != learner.now:
             self._save()
 
     def _step(self) -> None:
+        if self.learner.now >= 0:  # before that it learns from what it was given
+            self._act()
+        self._learn()
+
+    def _act(self) -> None:
         assert self.obs is not None
         learner, carry = self.learner, self.learner.carry
         action = learner.act(self.obs)
@@ -142,20 +178,25 @@ class Trainer:
         learner.observe(self.obs, action, step)
         self.obs = step.obs
         self.journal.stepped(step)
-        self._learn()
 
     def _learn(self) -> None:
         """All that is due at this step."""
         learner = self.learner
         self._saved_at = None
-        ran = learner.learn()
+        ran = learner.learn_step()
         self._guarded(lambda: self.journal.learned(ran))
-        if crossed(learner, self.config.eval_every) or learner.env_steps >= self.config.steps:
+        if crossed(learner, self.config.eval_every) or learner.now >= self.config.steps:
             self._evaluate()
         if self._save_is_due():
             self._save()
         self._compiles = None
         self.progress.advance(self._snapshot())
+
+    def _call(self, callback: Callback, record: dict[str, Any]) -> None:
+        try:
+            self._enough |= callback(record) is True
+        except StopTraining:
+            self._enough = True
 
     def _ask(self, by: str) -> None:
         self._stop = by
@@ -215,11 +256,12 @@ class Trainer:
 
         self._evaluating, self._saved_at = True, None
         with learner.clock.measure("evaluate"):
-            stream = f"evaluation at {learner.env_steps}"
+            stream = f"evaluation at {learner.now}"
             self.evaluation = self._guarded(lambda: self._judge(act, carry, stream))
         judged = self.evaluation
         assert judged is not None
         self._evaluating = False
+        learner.judged(judged.returns.mean(axis=1))
         self.journal.log("eval", {"return": judged.returns.tolist(), "length": judged.lengths.tolist()})
 
     def _play_baselines(self) -> None:
@@ -238,7 +280,7 @@ class Trainer:
 
     def _judge(self, act: Any, carry: Any, stream: str) -> Evaluation:
         try:
-            config, at = self.config, self.learner.env_steps
+            config, at = self.config, self.learner.now
             tell = lambda t: self._working(f"evaluating the policy, step {t}")  # noqa: E731
             return evaluate(act, carry, config, episodes=config.eval_episodes, stream=stream, env_steps=at, tell=tell)
         except EnvironmentFault as fault:
@@ -265,7 +307,7 @@ class Trainer:
         with learner.clock.measure("checkpoint"):
             self.saved = self.run_dir.save(learner.env_steps, learner.tree(), host, keep=self.config.keep)
         self._last_save, self._save_cost = time.monotonic(), time.monotonic() - began
-        self._saved_at = learner.env_steps
+        self._saved_at = learner.now
 
     def _warn(self, text: str) -> None:
         """A warning before the metrics are open: shown, not logged."""
