@@ -18,6 +18,7 @@ SPEED = (
     "plan_small",
     "replay_add",
     "startup",
+    "export",
 )
 LEARNING = (
     "dyna_maze",

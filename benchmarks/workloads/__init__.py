@@ -6,6 +6,7 @@ from benchmarks.results import Result
 from benchmarks.workloads import (
     branched_rollout,
     ensemble_epoch,
+    export,
     mbpo_end_to_end,
     plan_cem,
     plan_small,
@@ -24,4 +25,5 @@ WORKLOADS: dict[str, Callable[[bool], Result]] = {
     "plan_small": plan_small.run,
     "replay_add": replay_add.run,
     "startup": startup.run,
+    "export": export.run,
 }
