@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -15,6 +16,7 @@ from forethought.agents.base import Portable
 from forethought.envs import SpaceCodec
 from forethought.errors import UsageError
 from forethought.exporting import _arrays, _program
+from forethought.models.normalizer import Normalizer
 from forethought.numpy_policy import Policy
 from forethought.policy import Policy as JaxPolicy
 
@@ -43,11 +45,15 @@ def program_of(agent, codec, state):
 
 @pytest.mark.parametrize(("algorithm", "settings"), [("sac", {}), ("mbpo", {}), ("poplin-a", {"judge": "policy"})])
 def test_numpy_acts_as_jax_in_the_environments_units(algorithm, settings, tmp_path):
-    agent, codec, state, policy = of(algorithm, DICT, ACTION, **settings)
+    agent, codec, state, _ = of(algorithm, DICT, ACTION, **settings)
+    seen = Normalizer(jnp.array([0.3, -0.2, 0.1]), jnp.array([2.0, 0.5, 1.0]))  # what the policy is shown
     if algorithm == "poplin-a":
-        seen = state.seen
-        state = state._replace(seen=type(seen)(seen.mean + 0.3, 2.0 * seen.std))
-        policy = JaxPolicy(agent, codec, state, 0)
+        state = state._replace(seen=seen)
+    elif algorithm == "mbpo":
+        state = state._replace(sac=state.sac._replace(scales=state.sac.scales._replace(obs=seen)))
+    else:
+        state = state._replace(scales=state.scales._replace(obs=seen))
+    policy = JaxPolicy(agent, codec, state, 0)
     there = in_numpy(tmp_path, agent, codec, state)
     obs = codec.obs_to_env(SEEN)
     batch = there(obs)

@@ -50,7 +50,8 @@ def export(path: str | Path, output: str | Path, *, seed: int | None = None, whi
     target = Path(output)
     if target.suffix not in (".npz", ".stablehlo"):
         raise UsageError(f"a policy is written as .npz or .stablehlo, not {target.name!r}; choose another name")
-    config, codec, agent, learner = load_learner(path, which)
+    held, learner = load_learner(path, which)
+    config, codec, agent = held.config, held.codec, learner.agent
     index = config.index_of(seed)
     state = jax.tree.map(lambda x: x[index], learner.state)
     if target.suffix == ".npz":

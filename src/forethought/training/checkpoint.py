@@ -32,7 +32,12 @@ _PREFIX = "step_"
 _PARTIAL = ".partial"
 _BEFORE = ".before"  # a checkpoint of the same step, until the new one stands in its place
 _ARRAYS, _META, _SUMS = "arrays.safetensors", "meta.json", "SHA256SUMS"
-_OWNERS = {"state": "the agent's", "replay": "the replay's", "carry": "what acting remembers:", "best": "the best policy's"}
+_OWNERS = {
+    "state": "the agent's",
+    "replay": "the replay's",
+    "carry": "what acting remembers:",
+    "best": "the best policy's",
+}
 
 
 def save(root: Path, step: int, tree: PyTree, host: dict[str, Any], *, keep: int) -> Path:

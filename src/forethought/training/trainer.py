@@ -56,9 +56,7 @@ class Trainer:
     ):
         self.config, self.run_dir, self.agent, self.world, self.progress = config, run, agent, world, progress
         tell = self._compiling, self._working
-        self.learner = Learner(
-            agent, config.seed_list, config.num_envs, config.rows, *tell, pretrain=config.pretrain
-        )
+        self.learner = Learner(agent, config.seed_list, config.num_envs, config.rows, *tell, pretrain=config.pretrain)
         self.journal = Journal(config, run, agent, self.learner, progress.note)
         if callback is not None:
             self.journal.tell = lambda record: self._call(callback, record)
