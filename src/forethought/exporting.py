@@ -16,6 +16,7 @@ from forethought.agents.base import Agent
 from forethought.envs import SpaceCodec
 from forethought.errors import MissingExtra, UsageError
 from forethought.files import write_atomically
+from forethought.models.taught import Function
 from forethought.policy import load_learner
 from forethought.types import Discrete, PyTree
 
@@ -23,7 +24,16 @@ PLATFORMS = ("cpu", "cuda")  # that a .stablehlo file runs on
 _AGAIN = "export again"
 
 
-def export(path: str | Path, output: str | Path, *, seed: int | None = None, which: str = "newest") -> list[Path]:
+def export(
+    path: str | Path,
+    output: str | Path,
+    *,
+    seed: int | None = None,
+    which: str = "newest",
+    reward: Function = None,
+    termination: Function = None,
+    trust: bool = False,
+) -> list[Path]:
     """Write the policy of a run to a file that needs no forethought, by the name of the file.
 
     ``.npz``: its arrays, and beside it ``numpy_policy.py``, which turns them into a function with NumPy alone. For
@@ -39,6 +49,9 @@ def export(path: str | Path, output: str | Path, *, seed: int | None = None, whi
         output: the file.
         seed: the seed of the run whose policy is exported. Default: the first.
         which: the newest policy or the best so far.
+        reward: the function that a planner was trained with, where no import leads to it; see `forethought.load`.
+        termination: the same for the end of the world.
+        trust: import the modules of those functions, though the run was not made here.
 
     Returns:
         the files that were written.
@@ -50,7 +63,7 @@ def export(path: str | Path, output: str | Path, *, seed: int | None = None, whi
     target = Path(output)
     if target.suffix not in (".npz", ".stablehlo"):
         raise UsageError(f"a policy is written as .npz or .stablehlo, not {target.name!r}; choose another name")
-    held, learner = load_learner(path, which)
+    held, learner = load_learner(path, which=which, trust=trust, reward=reward, termination=termination)
     config, codec, agent = held.config, held.codec, learner.agent
     index = config.index_of(seed)
     state = jax.tree.map(lambda x: x[index], learner.state)

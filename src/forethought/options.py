@@ -138,6 +138,8 @@ class Export:
     """The newest policy, or the one whose evaluation during training was the best."""
     seed: int | None = None
     """The seed of the run whose policy it is. Default: the first."""
+    trust: bool = False
+    """Import the functions that a planner was given (--reward, --termination), though the run was not made here."""
 
 
 @dataclass(frozen=True)
