@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -5,8 +7,9 @@ import numpy as np
 import pytest
 
 import small
-from forethought.agents.catalog import find_preset
+from forethought.agents.catalog import find, find_preset
 from forethought.agents.dyna.mbpo import MBPO, MBPOConfig, RolloutSchedule
+from forethought.errors import UsageError
 from forethought.replay import ring
 from forethought.training.config import from_dict
 from forethought.training.learner import due
@@ -40,6 +43,41 @@ def test_lengths_of_the_other_tasks():
         assert int(of_preset(env_id).schedule.length(jnp.array(at))) == expected
     assert int(RolloutSchedule(start=5, end=5, first=1, last=4).length(jnp.array(5))) == 1
     assert int(RolloutSchedule(start=5, end=5, first=1, last=4).length(jnp.array(6))) == 4
+
+
+def official_length(epoch, first_epoch, last_epoch, first, last):
+    """``_set_rollout_length`` of the official code, in fractions instead of floats."""
+    along = min(max(Fraction(epoch - first_epoch, last_epoch - first_epoch), 0), 1)
+    return int(first + along * (last - first))
+
+
+PRESETS = {name: entry.settings for name, entry in find("mbpo").presets.items()}
+SCHEDULES = {
+    "first to last": RolloutSchedule(8_000, 252_000, 3, 30),
+    "shorter": RolloutSchedule(3_000, 40_000, 30, 7),
+    "beyond int32": RolloutSchedule(0, 2_000_000_000, 1, 50),
+    **{name: from_dict(MBPOConfig, settings).schedule for name, settings in PRESETS.items()},
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_length_is_reached_where_the_official_code_reaches_it(name):
+    """At every hundredth of the way and right before and after, also where the length is a whole number in truth."""
+    s = SCHEDULES[name]
+    ends = range(0, 2 * s.end, max(s.end // 500, 1)) if s.end > 10**6 else range(0, s.end + 3_000, 250)
+    steps = np.array([t + d for t in ends for d in (-1, 0, 1) if 0 <= t + d < 2**31])
+    found = jax.jit(jax.vmap(s.length))(jnp.asarray(steps, jnp.int32))
+    assert found.dtype == jnp.int32
+    np.testing.assert_array_equal(found, [official_length(int(t), s.start, s.end, s.first, s.last) for t in steps])
+
+
+def test_schedules_that_cannot_be_counted_are_refused():
+    for schedule, said in (
+        (RolloutSchedule(end=2**31), r"schedule.end is 2147483648; it must be between 20000 and 2147483647"),
+        (RolloutSchedule(start=-1), "schedule.start is -1; it must be at least 0"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            MBPOConfig(schedule=schedule)
 
 
 def test_sizes_of_the_official_configurations():

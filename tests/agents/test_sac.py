@@ -5,16 +5,9 @@ import numpy as np
 import optax
 import pytest
 
-from forethought.agents.free.sac import (
-    LOG_STD_MAX,
-    LOG_STD_MIN,
-    SAC,
-    ActorCritic,
-    ActorCriticConfig,
-    SACConfig,
-    soft_target,
-)
+from forethought.agents.free.sac import SAC, ActorCritic, ActorCriticConfig, SACConfig, soft_target
 from forethought.errors import UsageError
+from forethought.nets.heads import tanh_gaussian_sample
 from forethought.replay import ring
 from forethought.types import Box, EnvSpec, Transition
 
@@ -202,11 +195,23 @@ def test_target_critics_begin_as_copies_of_their_own():
     assert not np.array_equal(first, second)
 
 
-def test_the_spread_of_the_policy_is_bounded():
+@pytest.mark.parametrize(
+    ("asked", "log_std", "slope"), [(-100.0, -20.0, 0.0), (-19.5, -19.5, 1.0), (1.5, 1.5, 1.0), (100.0, 2.0, 0.0)]
+)
+def test_the_spread_of_the_policy_is_bounded(asked, log_std, slope):
+    """The authors' bounds; beyond them nothing is learned, and log-densities and their gradients stay finite."""
     actor = learner().init(key=jax.random.key(0)).actor
-    for bias, bound in ((100.0, LOG_STD_MAX), (-100.0, LOG_STD_MIN)):
-        pushed = eqx.tree_at(lambda a: a.net.layers[-1].bias, actor, jnp.array([0.0, bias]))
-        assert float(pushed(jnp.zeros(2))[1][0]) == bound
+    pushed = eqx.tree_at(lambda a: a.net.layers[-1].bias, actor, jnp.array([0.0, asked]))
+    pushed = eqx.tree_at(lambda a: a.net.layers[-1].weight, pushed, jnp.zeros((4, 2)))
+    said, grad = jax.value_and_grad(lambda a: a(jnp.zeros(2))[1][0])(pushed)
+    assert (float(said), float(grad.net.layers[-1].bias[1])) == (log_std, slope)
+
+    def log_density(actor):
+        return tanh_gaussian_sample(*jax.vmap(actor)(jnp.zeros((8, 2))), key=KEY)[1].sum()
+
+    density, grads = jax.value_and_grad(log_density)(pushed)
+    assert np.isfinite(density)
+    assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(grads))
 
 
 def test_acting_explores_around_what_it_does_when_judged():

@@ -44,12 +44,20 @@ class RolloutSchedule(Settings):
         """Lengths of 1 or more, over a stretch of time."""
         require_within("first", self.first, 1)
         require_within("last", self.last, 1)
-        require_within("end", self.end, self.start)
+        require_within("start", self.start, 0)
+        require_within("end", self.end, self.start, ring.MOST_ROWS)
 
     def length(self, step: Int[Array, ""]) -> Int[Array, ""]:
         """Steps per rollout from ``step`` on, rounded down (official code, ``_set_rollout_length``)."""
-        along = jnp.clip((step - self.start) / max(self.end - self.start, 1), 0.0, 1.0)
-        return (self.first + along * (self.last - self.first)).astype(jnp.int32)
+        # The steps at which it changes, worked out in Python's integers: float32 is late at some of them, and products
+        # of steps and lengths are beyond int32.
+        span, rise = max(self.end - self.start, 1), self.last - self.first
+        if rise >= 0:
+            changes = [-(-k * span // rise) for k in range(1, rise + 1)]
+        else:
+            changes = [k * span // -rise + 1 for k in range(-rise)]
+        passed = jnp.sum(step - self.start >= jnp.array(changes, jnp.int32), dtype=jnp.int32)
+        return self.first + (passed if rise >= 0 else -passed)
 
 
 @dataclass(frozen=True)
