@@ -66,7 +66,8 @@ class Live:
     ) -> None:
         """What the last action led to; then the agent learns what is due, which may take seconds.
 
-        Where the world does not wait, pass ``learn=False`` and call `learn` while it rests.
+        Where the world does not wait, pass ``learn=False`` and call `learn` while it rests: it learns from every step, in
+        order. Should more steps be put off than the replay holds, `observe` learns rather than lose the oldest.
 
         ``reward`` is a number, ``terminated`` and ``truncated`` are True or False (NumPy's too, or arrays of one).
         ``next_obs`` is the final observation where the episode ended; then call `act` with the first observation of
@@ -87,6 +88,8 @@ class Live:
                     f"observe got {name} {brief(given)}, which is not finite in float32; this step was not learned"
                 )
         step = Step(seen, paid, ended, stopped, seen, np.ones(1, np.int32))
+        if self.learner.full:
+            self.learn()
         self.learner.observe(self._obs, done, step)
         self._obs = None
         self.journal.stepped(step)

@@ -175,6 +175,11 @@ class Learner:
         named = jax.tree_util.tree_leaves_with_path(self.state)
         return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in named if id(leaf) in wanted}
 
+    @property
+    def full(self) -> bool:
+        """Whether the next step would overwrite one that was not learned from yet."""
+        return self.env_steps + self.num_envs - self.learned > self.program.replay_capacity
+
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Actions [K * N, ...] for observations [K * N, ...], exploring; random during the warm-up."""
         with self.clock.measure("act"):

@@ -71,7 +71,7 @@ class DynaQ:
     """
 
     random_steps = 0
-    replay_capacity = 1024  # only the newest rows are read
+    replay_capacity = 1_000_000  # each row is read once, by its number: room for all whose learning was put off
 
     def __init__(self, config: DynaQConfig, spec: EnvSpec):
         assert isinstance(spec.obs, Discrete)

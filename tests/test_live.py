@@ -1,0 +1,58 @@
+"""Ask and tell where the world does not wait: learning is put off, nothing is lost."""
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+
+import forethought
+import small
+from forethought.agents.dyna.dyna_q import DynaQ
+from forethought.envs import Step
+from forethought.training.learner import Learner
+from forethought.types import Discrete, EnvSpec
+
+STATES, ACTIONS = gymnasium.spaces.Discrete(7), gymnasium.spaces.Discrete(3)
+
+
+def same(one, other):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("algorithm", ["dyna-q-plus", "prioritized-sweeping"])
+def test_a_table_learns_the_same_late_as_at_once(algorithm):
+    n, steps = 100, 3000  # many environments, so that it is quick
+    late, at_once = (
+        Learner(small.make_agent(algorithm, EnvSpec("toy", Discrete(7), Discrete(3))), [0], n, 10_000) for _ in "12"
+    )
+    at_once.program = late.program  # and so compiled once
+    rng = np.random.default_rng(0)
+    for _ in range(0, steps, n):
+        obs, action, seen = (rng.integers(high, size=n).astype(np.int32) for high in (7, 3, 7))
+        flags = rng.random(n) < 0.1
+        step = Step(seen, rng.normal(size=n).astype(np.float32), flags, ~flags, seen, np.ones(n, np.int32))
+        for learner in (late, at_once):
+            learner.observe(obs, action, step)
+        at_once.learn()
+    assert late.updates == 0
+    late.learn()
+    assert late.updates == at_once.updates > 0
+    same(late.state, at_once.state)
+
+
+def test_a_step_is_learned_before_the_replay_forgets_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(DynaQ, "replay_capacity", 8)
+
+    def live(path, learn):
+        agent, rng = forethought.start("dyna-q", STATES, ACTIONS, run=path, steps=20), np.random.default_rng(0)
+        for _ in range(20):
+            obs, then, done = rng.integers(7), rng.integers(7), rng.integers(3)
+            assert 0 <= agent.act(obs) < 3
+            agent.observe(then, float(rng.normal()), terminated=False, action=done, learn=learn)
+        return agent
+
+    late, at_once = live(tmp_path / "late", False), live(tmp_path / "at once", True)
+    assert late.learner.learned == 16
+    late.learn()
+    same(late.learner.state, at_once.learner.state)
