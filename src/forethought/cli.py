@@ -111,7 +111,6 @@ def _train(args: list[str]) -> int:
     algorithm, env = words
     use_current_folder()
     _, config_class = catalog.find(algorithm).load()
-    prepare_jax()
     from forethought.api import configure, settings_for, start_run
     from forethought.envs import source_of
     from forethought.training.config import flatten, from_dict, to_dict
@@ -149,7 +148,6 @@ def _count(args: list[str], flag: str, default: int) -> int:
 
 def _resume(args: list[str]) -> int:
     asked = parse(Resume, args, "forethought resume")
-    prepare_jax()
     _find_code(asked.run, asked.trust)
     from forethought.api import resume
     from forethought.training.progress import terminal
@@ -163,7 +161,6 @@ def _eval(args: list[str]) -> int:
         from forethought.report.video import require_suffix
 
         require_suffix(asked.video)
-    prepare_jax()
     _find_code(asked.run, asked.trust)
     from forethought.api import beside_baselines, evaluate
     from forethought.policy import film
@@ -191,7 +188,6 @@ def _eval(args: list[str]) -> int:
 def _export(args: list[str]) -> int:
     args = ["--output" if a == "-o" else a for a in args]
     asked = parse(Export, args, "forethought export")
-    prepare_jax()
     use_current_folder()  # for the functions that a planner was given
     from forethought.exporting import export
 
@@ -203,7 +199,6 @@ def _export(args: list[str]) -> int:
 def _export_data(args: list[str]) -> int:
     args = ["--output" if a == "-o" else a for a in args]
     asked = parse(ExportData, args, "forethought export-data")
-    prepare_jax()
     from forethought.data import transitions
 
     data = transitions(asked.run, seed=asked.seed)
@@ -225,7 +220,6 @@ def _report(args: list[str]) -> int:
 def _diagnose(args: list[str]) -> int:
     args = ["--output" if a == "-o" else a for a in args]
     asked = parse(Diagnose, args, "forethought diagnose")
-    prepare_jax()
     _find_code(asked.run, asked.trust)
     from forethought.examine import diagnose, show
     from forethought.report.html import write_report
@@ -247,7 +241,6 @@ def _list(args: list[str]) -> int:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("algorithm", no_wrap=True)
     if asked.env:
-        prepare_jax()
         use_current_folder()
         from forethought.envs import env_spec
 
@@ -267,7 +260,6 @@ def _list(args: list[str]) -> int:
 
 def _demo(args: list[str]) -> int:
     asked = parse(Demo, args, "forethought demo")
-    prepare_jax()
     import time
 
     from forethought.api import configure, start_run
@@ -335,14 +327,3 @@ def _best(best: dict[str, Any] | None) -> dict[str, str]:
     steps = f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
     mean = sum(best["return"]) / len(best["return"])
     return {"best return": f"{mean:.4g} at {steps}, in the evaluation that chose it"}
-
-
-def prepare_jax() -> None:
-    """Keep compiled programs between processes, unless the user has said where (or that none be kept)."""
-    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
-        return
-    import jax
-
-    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    jax.config.update("jax_compilation_cache_dir", str(home / "forethought" / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

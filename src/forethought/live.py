@@ -66,8 +66,8 @@ class Live:
     ) -> None:
         """What the last action led to; then the agent learns what is due, which may take seconds.
 
-        Where the world does not wait, pass ``learn=False`` and call `learn` while it rests: it learns from every step, in
-        order. Should more steps be put off than the replay holds, `observe` learns rather than lose the oldest.
+        Where the world does not wait, pass ``learn=False`` and call `learn` while it rests. No step is lost: where more
+        were put off than the replay holds, `observe` learns before one is overwritten.
 
         ``reward`` is a number, ``terminated`` and ``truncated`` are True or False (NumPy's too, or arrays of one).
         ``next_obs`` is the final observation where the episode ended; then call `act` with the first observation of
