@@ -1,4 +1,4 @@
-"""Ask and tell where the world does not wait: learning is put off, nothing is lost."""
+"""Ask and tell where the world does not wait: programs are compiled before, learning is put off, nothing is lost."""
 
 import gymnasium
 import jax
@@ -9,10 +9,11 @@ import forethought
 import small
 from forethought.agents.dyna.dyna_q import DynaQ
 from forethought.envs import Step
-from forethought.training.learner import Learner
+from forethought.training.learner import Learner, compiled_programs
 from forethought.types import Discrete, EnvSpec
 
 STATES, ACTIONS = gymnasium.spaces.Discrete(7), gymnasium.spaces.Discrete(3)
+BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,))
 
 
 def same(one, other):
@@ -56,3 +57,25 @@ def test_a_step_is_learned_before_the_replay_forgets_it(tmp_path, monkeypatch):
     assert late.learner.learned == 16
     late.learn()
     same(late.learner.state, at_once.learner.state)
+
+
+@pytest.mark.parametrize("algorithm", ["mbpo", "poplin-p"])
+def test_what_is_compiled_before_is_not_compiled_again_and_changes_nothing(algorithm, tmp_path):
+    def live(path, warm):
+        agent = forethought.start(algorithm, BOX, BOX, run=path, steps=100, agent=small.SETTINGS[algorithm])
+        rng = np.random.default_rng(0)
+        if warm:
+            agent.warm_up()
+        compiled, actions = compiled_programs(), []
+        for t in range(18):  # the model is fitted after 16
+            actions.append(agent.act(rng.uniform(-1.0, 1.0, 2)))
+            agent.observe(rng.uniform(-1.0, 1.0, 2), float(rng.normal()), terminated=t == 8)
+        return agent, actions, compiled_programs() - compiled
+
+    warm, did, compiled = live(tmp_path / "warm", True)
+    assert compiled == 0
+    cold, would, compiled = live(tmp_path / "cold", False)
+    assert compiled > 4
+    same(did, would)
+    same(warm.learner.tree(), cold.learner.tree())
+    assert warm.learner.fits == cold.learner.fits == 1

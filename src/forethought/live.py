@@ -42,6 +42,14 @@ class Live:
         self._obs: np.ndarray | None = None
         self._action: np.ndarray | None = None
 
+    def warm_up(self) -> None:
+        """Compile all that `act`, `observe` and `learn` will run, before the world moves; it may take a minute.
+
+        Nothing else changes: the agent does and learns exactly what it would have without. A fit of the model takes its
+        time all the same, see `observe`.
+        """
+        self.learner.warm_up()
+
     def act(self, obs: Any) -> np.ndarray | np.generic:
         """The action to take now; exploring, and uniformly random in the first ``random_steps``.
 

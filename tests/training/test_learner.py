@@ -5,7 +5,7 @@ import pytest
 import small
 from forethought.agents.base import Phase, Pieces
 from forethought.errors import TrainingDiverged, UsageError
-from forethought.training.learner import check_room, check_warm_up, due
+from forethought.training.learner import check_room, check_warm_up, due, usual_repeats
 from forethought.training.program import empty_transition
 
 
@@ -235,3 +235,11 @@ def test_a_run_must_outlast_its_warm_up():
     check_room(agent, 200)
     with pytest.raises(UsageError, match="the steps to come are 201, the replay keeps 200"):
         check_room(agent, 201)
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 3, 7])
+@pytest.mark.parametrize(("every", "start"), [(1, 0), (1, 5), (4, 0), (4, 5), (4, 8), (250, 0), (3, 300)])
+def test_the_usual_repeats_are_those_that_come(num_envs, every, start):
+    p = phase(every, start)
+    came = {due(p, now - num_envs, now) for now in range(num_envs, 2000, num_envs)} - {0}
+    assert usual_repeats(p, num_envs) == sorted(came)

@@ -175,6 +175,13 @@ class Learner:
         named = jax.tree_util.tree_leaves_with_path(self.state)
         return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in named if id(leaf) in wanted}
 
+    def warm_up(self) -> None:
+        """Compile all that `act`, `observe`, `learn` and `check_finite` will run, and run none of it."""
+        with self.clock.measure("init"):
+            phases = [(phase, n) for phase in self.phases for n in usual_repeats(phase, self.num_envs)]
+            self.program.prepare(phases, self.state, self.replay, self.carry)
+            _all_finite.lower(self.state).compile()
+
     @property
     def full(self) -> bool:
         """Whether the next step would overwrite one that was not learned from yet."""
@@ -346,6 +353,14 @@ def check_room(agent: Agent, rows: int) -> None:
             f"the transitions given and the steps to come are {rows:,}, the replay keeps {agent.replay_capacity:,}; "
             "raise --agent.replay-capacity, or give fewer"
         )
+
+
+def usual_repeats(phase: Phase, num_envs: int) -> list[int]:
+    """How often a phase may run after one step of so many environments, where it runs at all."""
+    if isinstance(phase.run, Pieces):
+        return [1]
+    first = -(-max(phase.start, 1) // num_envs) * num_envs
+    return sorted({due(phase, first - num_envs, first), num_envs // phase.every, -(-num_envs // phase.every)} - {0})
 
 
 def check_warm_up(agent: Agent, steps: int, pretrain: int = 0) -> None:

@@ -7,7 +7,7 @@ draws the same whether or not others train beside it.
 
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -100,7 +100,7 @@ class Program:
         self._act = {explore: self._compile_act(explore) for explore in (True, False)}
         self._random = jax.jit(self._over(self._random_actions, (0, None)))
         self._record = jax.jit(self._over(self._remember, (REPLAY_AXES, 0, 0), REPLAY_AXES), donate_argnums=0)
-        self._phases: dict[tuple[str, int], Callable[..., Any]] = {}
+        self._phases: dict[tuple[str, int], Any] = {}
         self._pieces: dict[str, Pieces] = {}
 
     def init_state(self) -> PyTree:
@@ -166,19 +166,38 @@ class Program:
         One in `Pieces` runs once, and says through ``tell`` how far it is; where that raises, the state is as it was.
         The info has one number per seed.
         """
-        name = phase.name, repeats
         if isinstance(phase.run, Pieces):
             assert repeats == 1
-            if phase.name not in self._pieces:
-                self._pieces[phase.name] = self._compile_pieces(phase.name, phase.run)
-            return self._run_pieces(self._pieces[phase.name], state, replay, step, tell)
-        if name not in self._phases:
-            self._phases[name] = self._compile_phase(phase, repeats)
-        return self._phases[name](self.keys, state, replay, step)
+            return self._run_pieces(self._pieces_of(phase, phase.run), state, replay, step, tell)
+        return self._phase(phase, repeats)(self.keys, state, replay, step)
 
     def compiled(self, phase: Phase, repeats: int) -> bool:
-        """Whether that phase has run before, so that it will not be compiled."""
+        """Whether that phase has run or was prepared before, so that it will not be compiled."""
         return phase.name in self._pieces or (phase.name, repeats) in self._phases
+
+    def prepare(self, phases: Iterable[tuple[Phase, int]], state: PyTree, replay: ring.Ring, carry: PyTree) -> None:
+        """Compile what acting, recording and phases with their repeats will run; nothing is run, the arrays stay."""
+        leading = len(self.seeds), self.num_envs
+        t = jax.tree.map(lambda x: np.zeros((*leading, *x.shape), x.dtype), empty_transition(self.agent.spec))
+        self._random.lower(self.keys, 0).compile()
+        self._act[True].lower(self.keys, state, carry, t.obs, t.truncated, 0).compile()
+        self._record.lower(replay, t, carry).compile()
+        for phase, repeats in phases:
+            if isinstance(phase.run, Pieces):
+                self._prepare_pieces(self._pieces_of(phase, phase.run), state, replay)
+            else:
+                self._phase(phase, repeats).lower(self.keys, state, replay, 0).compile()
+
+    def _prepare_pieces(self, parts: Any, state: PyTree, replay: ring.Ring) -> None:
+        work = jax.eval_shape(parts.begin, self.keys, state, replay, 0)
+        parts.begin.lower(self.keys, state, replay, 0).compile()
+        parts.proceed.lower(self.keys, work, replay, 0, 1).compile()
+        parts.finish.lower(self.keys, state, work, replay, 0).compile()
+
+    def _pieces_of(self, phase: Phase, pieces: Pieces) -> Pieces:
+        if phase.name not in self._pieces:
+            self._pieces[phase.name] = self._compile_pieces(phase.name, pieces)
+        return self._pieces[phase.name]
 
     def _over(self, fn: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
         return over_seeds(fn, len(self.seeds), in_axes, out_axes)
@@ -196,6 +215,12 @@ class Program:
 
     def _random_actions(self, key: Key, step: Array) -> Array:
         return random_action(self.agent.spec.action, self.num_envs, purpose_key(key, "random", step))
+
+    def _phase(self, phase: Phase, repeats: int) -> Any:
+        name = phase.name, repeats
+        if name not in self._phases:
+            self._phases[name] = self._compile_phase(phase, repeats)
+        return self._phases[name]
 
     def _compile_phase(self, phase: Phase, repeats: int) -> Callable[..., Any]:
         def once(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
