@@ -1,7 +1,7 @@
 """The documentation as a site of plain files: ``pip install -e '.[docs]' && python docs/build.py [FOLDER]``.
 
-The pages of this folder, the first-steps notebook, and an API reference that pdoc makes of the docstrings. Whatever pdoc
-warns of, a public name that is missing and a link that leads nowhere end the build.
+The pages of this folder, the first-steps notebook, and an API reference that pdoc makes of the docstrings. Whatever
+pdoc warns of, a public name that is missing and a link that leads nowhere end the build.
 """
 
 import importlib
@@ -50,7 +50,8 @@ MODULES = (
 )
 EXTRAS = ["fenced-code-blocks", "tables", "header-ids", "cuddled-lists", "code-friendly"]
 STYLE = """
-body { max-width: 62rem; margin: 0 auto; padding: 1rem; font: 16px/1.55 system-ui, sans-serif; color-scheme: light dark }
+body { max-width: 62rem; margin: 0 auto; padding: 1rem; font: 16px/1.55 system-ui, sans-serif }
+:root { color-scheme: light dark }
 pre { padding: .8rem; overflow-x: auto; background: color-mix(in srgb, currentColor 7%, transparent) }
 code { font-size: .9em } img { max-width: 100%; background: white }
 table { border-collapse: collapse; display: block; overflow-x: auto }
@@ -86,7 +87,11 @@ def write_pages(folder: Path) -> None:
 
 def page(text: str, up: str) -> str:
     """A document of Markdown; ``up`` leads to the root of the site."""
-    body = re.sub(r'href="((?!\w+:)[^"#]*)\.(?:md|ipynb)(#[^"]*)?"', r'href="\1.html\2"', str(markdown2.markdown(text, extras=EXTRAS)))
+    body = re.sub(
+        r'href="((?!\w+:)[^"#]*)\.(?:md|ipynb)(#[^"]*)?"',
+        r'href="\1.html\2"',
+        str(markdown2.markdown(text, extras=EXTRAS)),
+    )
     body = re.sub(r'href="((?!\w+:)[^"#]*)/"', r'href="\1/index.html"', body)
     title = escape(text.splitlines()[0].lstrip("# "))
     links = f'<a href="{up}index.html">forethought</a> · <a href="{up}api/forethought.html">API reference</a>'
@@ -107,7 +112,9 @@ def write_reference(folder: Path) -> list[str]:
     """The API reference; returns the public names that it lacks."""
     for name in forethought.__all__:  # they load themselves when asked for: pdoc looks without asking
         setattr(forethought, name, getattr(forethought, name))
-    pdoc.render.configure(docformat="google", logo_link="../index.html", footer_text=f"forethought {forethought.__version__}")
+    pdoc.render.configure(
+        docformat="google", logo_link="../index.html", footer_text=f"forethought {forethought.__version__}"
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         warnings.filterwarnings("ignore", message=".*Import of ArrayTree failed")  # inside of optax.OptState

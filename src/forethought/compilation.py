@@ -3,6 +3,7 @@
 import functools
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -21,8 +22,9 @@ def keep_programs() -> None:
     word = os.environ.get(_VARIABLE, "")
     if word not in ("", "off"):
         raise UsageError(f"{_VARIABLE} is {word!r}; it takes off, and JAX_COMPILATION_CACHE_DIR takes a directory")
-    told = "JAX_COMPILATION_CACHE_DIR" in os.environ or jax.config.jax_compilation_cache_dir is not None
-    if word == "off" or told or not jax.config.jax_enable_compilation_cache:
+    now: Any = jax.config
+    told = "JAX_COMPILATION_CACHE_DIR" in os.environ or now.jax_compilation_cache_dir is not None
+    if word == "off" or told or not now.jax_enable_compilation_cache:
         return
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

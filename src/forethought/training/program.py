@@ -97,7 +97,7 @@ class Program:
         self.replay_capacity = -(-wanted // num_envs) * num_envs
         if self.replay_capacity > ring.MOST_ROWS:
             raise UsageError(f"a replay holds at most {ring.MOST_ROWS:,} transitions; lower --agent.replay-capacity")
-        self._act = {explore: self._compile_act(explore) for explore in (True, False)}
+        self._act: dict[bool, Any] = {explore: self._compile_act(explore) for explore in (True, False)}
         self._random = jax.jit(self._over(self._random_actions, (0, None)))
         self._record = jax.jit(self._over(self._remember, (REPLAY_AXES, 0, 0), REPLAY_AXES), donate_argnums=0)
         self._phases: dict[tuple[str, int], Any] = {}
