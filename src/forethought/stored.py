@@ -45,6 +45,11 @@ def numbers(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(map(number, value))
 
 
+def words(value: Any) -> bool:
+    """A list of texts."""
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
 def named_numbers(value: Any) -> bool:
     """Finite numbers by name."""
     return isinstance(value, dict) and all(map(number, value.values()))

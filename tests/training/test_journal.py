@@ -1,5 +1,7 @@
 """What a run tells of itself while it goes on."""
 
+import json
+
 import gymnasium
 import numpy as np
 import pytest
@@ -10,18 +12,27 @@ from forethought.training import journal as module
 AGENT = {"hidden": (8,), "batch_size": 8, "random_steps": 20, "replay_capacity": 100}
 
 
-def test_the_time_left_is_reckoned_from_the_whole_of_the_learning(tmp_path, monkeypatch):
+def test_the_speed_is_that_of_the_last_seconds(tmp_path, monkeypatch):
     space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
     live = forethought.start("sac", space, space, run=tmp_path / "run", steps=100, agent=AGENT)
     learner, now = live.learner, [1000.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     live.journal.begin(50.0)
-    assert live.journal.snapshot().left_s is None  # no step, no speed
     for steps, second in ((10, 1020.0), (20, 1022.0)):
         learner.env_steps, now[0] = steps, second
         seen = live.journal.snapshot()
-    # 20 steps in 22 s, 80 steps to go; the speed shown is that of the first ten steps, measured over 20 s.
-    assert seen.left_s == pytest.approx(80 * 22 / 20)
+    # The first ten steps, measured over 20 s; two seconds are too short to be measured again.
     assert seen.steps_per_s == pytest.approx(0.5)
     assert seen.wall_s == pytest.approx(72.0)
     assert np.isfinite(live.journal.wall_s)
+
+
+def test_what_was_said_once_is_not_said_again_after_a_resume(tmp_path):
+    space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    live = forethought.start("sac", space, space, run=tmp_path / "run", steps=100, agent=AGENT)
+    live.journal.warn("the reward is not learned: 0.9 of its variance is missed")
+    live.save()
+    live = forethought.resume_live(tmp_path / "run")
+    live.journal.warn("the reward is not learned: 0.8 of its variance is missed")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["the reward is not learned: 0.9 of its variance is missed"]

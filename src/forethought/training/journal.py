@@ -10,7 +10,7 @@ import numpy as np
 
 from forethought.agents.base import Agent, Phase
 from forethought.envs.contract import Step
-from forethought.stored import array, count, number, numbers, require
+from forethought.stored import array, count, number, numbers, require, words
 from forethought.training.baselines import Baseline, Baselines, are_stored
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.learner import Learner, compiled_programs
@@ -126,6 +126,7 @@ class Journal:
             "recent": [float(x) for x in self.episodes.recent],
             "metrics_bytes": self.run.metrics_size(),
             "baselines": {name: list(played) for name, played in self.baselines.items()},
+            "warned": sorted(self._warned),
             "wall_s": self.wall_s,
         }
 
@@ -137,7 +138,7 @@ class Journal:
         returns, lengths = self.episodes.returns, self.episodes.lengths
         arrays = {"returns": array(returns.shape, returns.dtype), "lengths": array(lengths.shape, lengths.dtype)}
         simple = {"episodes": count, "recent": numbers, "metrics_bytes": count, "wall_s": number}
-        require(host, {**arrays, **simple, "baselines": are_stored})
+        require(host, {**arrays, **simple, "baselines": are_stored, "warned": words})
         lost = self.run.cut_metrics(host["metrics_bytes"])
         if lost:
             self.show(f"warning: {self.run.metrics_path} has lost {lost:,} bytes of what the checkpoint knows of")
@@ -145,6 +146,7 @@ class Journal:
         self.episodes.finished = host["episodes"]
         self.episodes.recent = deque(host["recent"], maxlen=_RECENT)
         self.baselines = {name: Baseline(*played) for name, played in host["baselines"].items()}
+        self._warned = set(host["warned"])
         self.begin(host["wall_s"])
 
     def snapshot(self) -> Snapshot:
