@@ -53,5 +53,5 @@ def test_plans(learner, name):
     found, _ = plan(model, *args, key=jax.random.key(1))
     np.testing.assert_allclose(found.value, np.resize(probe.optimal_values(GAMMA), n), atol=0.15)
     if probe.optimal_actions() is not None:
-        # An action pays -(a - best)²: 0.3 beside it costs 0.09, less than the models of other seeds and processors err by.
+        # An action pays -(a - best)²: 0.3 beside it costs 0.09, less than models of other seeds and processors err by.
         np.testing.assert_allclose(found.action, np.resize(probe.optimal_actions(), (n, 1)), atol=0.3)
