@@ -144,7 +144,7 @@ def test_learning_can_be_put_off_until_the_world_rests(tmp_path):
 def test_a_run_without_an_environment_says_who_drives_it(tmp_path):
     agent = forethought.start("sac", OBS, ACTION, run=tmp_path / "run", steps=100, agent=AGENT)
     agent.save()
-    for use in (forethought.evaluate, forethought.resume):
+    for use in (forethought.evaluate, forethought.resume, forethought.diagnose):
         with pytest.raises(UsageError, match=r"forethought.resume_live\('.*run'\)"):
             use(tmp_path / "run")
     with pytest.raises(UsageError, match=r"go on with it: forethought.resume_live"):

@@ -40,7 +40,7 @@ from forethought.report.read import read_run
 from forethought.training import checkpoint, memory
 from forethought.training.baselines import Baseline, below, described
 from forethought.training.config import RUN_FIELDS, Given, RunConfig, coerced, flatten, from_dict, to_dict
-from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world
+from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world, playable
 from forethought.training.evaluate import evaluate as play
 from forethought.training.given import named
 from forethought.training.learner import check_room, check_warm_up
@@ -379,16 +379,20 @@ def evaluate(
 
     ``which="best"`` plays the policies that were the best so far, each seed's by its own evaluations during training;
     ``env_steps`` is then the last step at which one of them was chosen. ``episodes`` per seed are 100 unless told
-    otherwise, 2 for planners, whose actions are dear. ``env``, and ``reward``
-    and ``termination`` for planners, are to be given again where no import leads to them. ``trust``: import the modules
-    that the run names, though it was not made here.
+    otherwise, 2 for planners, whose actions are dear. They are played in the run's environment, or in ``env`` with the
+    same spaces. Of an ask/tell run without ``env`` nothing can be played: it is judged by the last episodes of its
+    training (`Evaluation.explored`). ``env``, and ``reward`` and ``termination`` for planners, are to be given again
+    where no import leads to them. ``trust``: import the modules that the run names, though it was not made here.
     """
     if episodes is not None:
         episodes = require_count("episodes", episodes)
     seed = require_seed("seed", seed)
-    again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
-    RunDir.open(Path(path)).require_world(trust=trust, **again)
-    held, learner = load_learner(path, which=which, trust=trust, **again)
+    run = RunDir.open(Path(path))
+    if env is None and run.read().live:
+        return _last_episodes(run, episodes)
+    functions: dict[str, Any] = {"reward": reward, "termination": termination}
+    played = playable(run, trust=trust, env=env, **functions)
+    held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
     config = held.config
     episodes = episodes or catalog.find(config.algorithm).judged_episodes
 
@@ -398,7 +402,7 @@ def evaluate(
     carry, at = learner.program.init_carry(episodes), learner.env_steps
     at = int(learner.best_step.max()) if which == "best" else at
     stream = f"judge {seed}"
-    return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=held.spec)
+    return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=played.spec)
 
 
 def beside_baselines(path: str | Path, returns: np.ndarray) -> list[str]:
@@ -419,6 +423,16 @@ def model_errors(path: str | Path) -> dict[str, str]:
         "error of reward": f"{last[0]:.3g} of its variance, {seen}",
         "error of observations": f"{last[1:].min():.3g} to {last[1:].max():.3g}",
     }
+
+
+def _last_episodes(run: RunDir, episodes: int | None) -> Evaluation:
+    """What the last episodes of an ask/tell run have brought while it learned; `Live` has one seed."""
+    config = run.read().config
+    ended = read_run(run.path).of("episode")[-(episodes or catalog.find(config.algorithm).judged_episodes) :]
+    if not ended:
+        run.require_world(way_out="and no episode has ended so far; name one with env=... (--env ID), ")
+    returns, lengths = ([[record[name] for record in ended]] for name in ("return", "length"))
+    return Evaluation(np.array(returns), np.array(lengths), int(ended[-1]["env_steps"]), explored=True)
 
 
 def device_line() -> str:

@@ -161,21 +161,24 @@ def _eval(args: list[str]) -> int:
         from forethought.report.video import require_suffix
 
         require_suffix(asked.video)
-    _find_code(asked.run, asked.trust)
+    _find_code(asked.run, asked.trust, asked.env)
     from forethought.api import beside_baselines, evaluate
     from forethought.policy import film
     from forethought.statistics import bootstrap_interval
 
+    where = {"seed": asked.seed, "which": asked.which, "env": asked.env, "trust": asked.trust}
     if asked.video:  # before the episodes are played: it may not be possible
-        filmed = film(asked.run, asked.video, seed=asked.seed, which=asked.which, trust=asked.trust)
-        print(f"video: {filmed}", file=sys.stderr)
-    judged = evaluate(asked.run, episodes=asked.episodes, seed=asked.seed, which=asked.which, trust=asked.trust)
+        print(f"video: {film(asked.run, asked.video, **where)}", file=sys.stderr)
+    judged = evaluate(asked.run, episodes=asked.episodes, **where)
     per_seed = judged.returns.mean(axis=1)
     if asked.json:
-        print(json.dumps({"return": judged.returns.tolist(), "length": judged.lengths.tolist()}))
+        said = {"return": judged.returns.tolist(), "length": judged.lengths.tolist(), "explored": judged.explored}
+        print(json.dumps(said))
     else:
         line = "best by " if asked.which == "best" else ""
         line += f"step {judged.env_steps:,}: return {per_seed.mean():.4g} over {judged.returns.shape[1]} episodes"
+        if judged.explored:
+            line += " (the last of the training, with exploration; --env ID plays others without)"
         if len(per_seed) > 1:
             low, high = bootstrap_interval(per_seed)
             line += f" of each of {len(per_seed)} seeds, 95 % interval [{low:.4g}, {high:.4g}]"
@@ -220,11 +223,17 @@ def _report(args: list[str]) -> int:
 def _diagnose(args: list[str]) -> int:
     args = ["--output" if a == "-o" else a for a in args]
     asked = parse(Diagnose, args, "forethought diagnose")
-    _find_code(asked.run, asked.trust)
+    if asked.episodes_from is None:  # logged episodes need no environment
+        _find_code(asked.run, asked.trust, asked.env)
+    from forethought.diagnostics import read_episodes
     from forethought.examine import diagnose, show
     from forethought.report.html import write_report
 
-    options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name != "run"}
+    options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in ("run", "episodes_from")}
+    if asked.episodes_from is not None:
+        if asked.episodes is not None:
+            raise UsageError("--episodes plays episodes, --episodes-from takes logged ones; give one of them")
+        options["episodes"] = read_episodes(asked.episodes_from)
     show(diagnose(asked.run, **options, tell=lambda text: print(text, file=sys.stderr)))
     if asked.output is None:
         print(f"{'report':<30}{write_report([asked.run], asked.run / 'report.html')}")
@@ -283,13 +292,16 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def _find_code(run: Path, trust: bool) -> None:
-    """Let the code that a run names be found in the current folder; raises where it may not be imported."""
+def _find_code(run: Path, trust: bool, env: str | None = None) -> None:
+    """Let the code that a run or ``env`` names be found in the current folder; raises where it may not be imported."""
     from forethought.training.config import to_dict
     from forethought.training.origin import code_named
     from forethought.training.rundir import RunDir
 
-    if code_named(to_dict(RunDir.open(run).require_world(trust=trust).config)):
+    opened = RunDir.open(run)
+    if env is None and opened.read().live:
+        return  # nothing is imported
+    if code_named(to_dict(opened.require_world(trust=trust, env=env).config)):
         use_current_folder()
 
 

@@ -1,6 +1,6 @@
 """Examine the world model of a run: play held-out episodes, measure, and keep what was found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,18 @@ from rich.console import Console
 from rich.table import Table
 
 from forethought.agents.base import Agent
-from forethought.diagnostics import Diagnosis, Episode, Settings, collect, findings, measure, verdict, write_diagnosis
+from forethought.diagnostics import (
+    Diagnosis,
+    Episode,
+    Settings,
+    as_agents_see,
+    collect,
+    findings,
+    measure,
+    verdict,
+    write_diagnosis,
+)
+from forethought.diagnostics.episodes import require_enough
 from forethought.envs import VectorEnv
 from forethought.errors import UsageError, require_count, require_seed
 from forethought.imagine import Policy
@@ -21,14 +32,15 @@ from forethought.models.taught import Function
 from forethought.policy import load_learner
 from forethought.report.trust import ERRORS_HEAD, answers, errors
 from forethought.training.config import RunConfig
-from forethought.training.evaluate import STEP_LIMIT, make_world
+from forethought.training.evaluate import STEP_LIMIT, make_world, playable
 from forethought.training.program import purpose_key, random_action
-from forethought.training.rundir import RunDir
+from forethought.training.rundir import Description, RunDir
 from forethought.types import PyTree
 
 FILE = "diagnostics.json"
 HORIZON = 30
 _EPISODES, _DEAR_EPISODES = 10, 2
+_WAY_OUT = "name one with env=... (--env ID), or give logged episodes with episodes=[...] (--episodes-from FILE), "
 _PLANS = 8  # starts that plans are tried from
 
 
@@ -45,7 +57,7 @@ def diagnose(
     path: str | Path,
     *,
     horizon: int | None = None,
-    episodes: int | None = None,
+    episodes: int | Sequence[Episode] | None = None,
     seed: int = 0,
     of_seed: int | None = None,
     output: str | Path | None = None,
@@ -61,17 +73,23 @@ def diagnose(
     It is laid beside held-out episodes that are played for this purpose, with the run's policy and half as many with
     random actions; nothing that it was trained on is used. A policy without a memory also acts in imagination.
 
+    Where no environment can be made, as for many a robot, give logged ``episodes``. It is not known who acted in them,
+    so their actions are carried out in the model, and what needs a world to try plans in is left out.
+
     Args:
         path: the run directory.
         horizon: imagined steps to look at. Default: 30, or as long as the episodes are.
-        episodes: held-out episodes with the run's policy. Default: 10, or 2 where the policy is a planner.
+        episodes: held-out episodes with the run's policy. Default: 10, or 2 where the policy is a planner. Or logged
+            episodes, in the environment's own units, which the run must not have learned from: a model looks good on
+            what it was fitted to. `forethought.diagnostics.read_episodes` reads them from a file.
         seed: chooses the episodes.
         of_seed: the seed of the run whose model is judged. Default: the first.
         output: the directory that ``diagnostics.json`` is written to. Default: the run directory.
         trust: import the modules that the run names, though it was not made here.
         settings: how much is imagined.
         tell: called with a line of text before each part that takes time.
-        env: the environment, where no import leads to it: what was an object, or was made in a notebook or a script.
+        env: an environment with the same spaces to play in. Default: the run's own; it must be given where no import
+            leads to it (an object, or what was made in a notebook or a script) and where the user owned the loop.
         reward, termination: the functions that the run was given, where no import leads to them.
 
     Raises:
@@ -80,12 +98,19 @@ def diagnose(
     """
     if horizon is not None:
         horizon = require_count("horizon", horizon)
-    if episodes is not None:
-        episodes = require_count("episodes", episodes, 2)
     seed = require_seed("seed", seed)
-    again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
-    RunDir.open(Path(path)).require_world(trust=trust, **again)
-    held, learner = load_learner(path, needs_model=True, trust=trust, **again)
+    functions: dict[str, Any] = {"reward": reward, "termination": termination}
+    run = RunDir.open(Path(path))
+    if isinstance(episodes, Sequence) and not isinstance(episodes, str):
+        if env is not None:
+            raise UsageError("env plays episodes, and there are logged ones; give one of them")
+        held = run.read()
+        episodes = as_agents_see(episodes, held.codec)
+    else:
+        if episodes is not None:
+            episodes = require_count("episodes", episodes, 2)
+        held = playable(run, trust=trust, env=env, way_out=_WAY_OUT, **functions)
+    _, learner = load_learner(path, needs_model=True, trust=trust, env=env, **functions)
     config, agent = held.config, learner.agent
     state = jax.tree.map(lambda x: x[config.index_of(of_seed)], learner.state)
     model = agent.world_model(state)
@@ -93,13 +118,32 @@ def diagnose(
         raise UsageError(
             f"{path} is a run without a model: {config.algorithm} learns none; diagnose a run of mbpo, pets, ..."
         )
-    found = _measured(config, agent, state, model, horizon, episodes, seed, settings, tell)
+    if isinstance(episodes, Sequence):
+        found = _on_logged(model, episodes, horizon, seed, settings, tell)
+    else:
+        found = _measured(held, agent, state, model, horizon, episodes, seed, settings, tell)
     said = verdict(found)
     return Examination(found, said, write_diagnosis(found, said, Path(output or path) / FILE))
 
 
+def _on_logged(
+    model: WorldModel,
+    episodes: Sequence[Episode],
+    horizon: int | None,
+    seed: int,
+    settings: Settings | None,
+    tell: Callable[[str], None],
+) -> Diagnosis:
+    require_enough(episodes, horizon or 1)
+    steps = horizon or min(HORIZON, sorted(e.length for e in episodes)[-2])
+    tell(f"imagining up to {steps} steps of {len(episodes)} logged episodes")
+    key = purpose_key(jax.random.key(seed), "diagnose", 0)
+    found = measure(model, episodes, horizon=steps, settings=settings, key=key)
+    return found._replace(favoured=None, logged=True)  # the bound asks for states of the present policy
+
+
 def _measured(
-    config: RunConfig,
+    held: Description,
     agent: Agent,
     state: PyTree,
     model: WorldModel,
@@ -109,10 +153,10 @@ def _measured(
     settings: Settings | None,
     tell: Callable[[str], None],
 ) -> Diagnosis:
-    policy = _policy(agent, state)
+    config, policy = held.config, _policy(agent, state)
     n = episodes or (_EPISODES if policy else _DEAR_EPISODES)
     key = purpose_key(jax.random.key(seed), "diagnose", 0)
-    world = make_world(config, [seed], _PLANS, stream="diagnose plans", made_for=agent.spec)
+    world = make_world(config, [seed], _PLANS, stream="diagnose plans", made_for=held.spec)
     try:
         limit = world.spec.max_episode_steps
         if horizon is not None and limit is not None and horizon > limit:

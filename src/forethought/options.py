@@ -77,7 +77,10 @@ class Resume:
 
 @dataclass(frozen=True)
 class Eval:
-    """Judge what a run has learned: whole episodes without exploration."""
+    """Judge what a run has learned: whole episodes without exploration.
+
+    An ask/tell run without --env is judged by the last episodes of its training, with exploration.
+    """
 
     run: Positional[Path]
     """The run directory."""
@@ -87,6 +90,8 @@ class Eval:
     """Chooses the episodes."""
     which: Literal["newest", "best"] = "newest"
     """The newest policy, or the one of each seed whose evaluation during training was the best."""
+    env: str | None = None
+    """An environment with the same spaces to play in. Default: the run's own."""
     json: bool = False
     """Print JSON."""
     video: Path | None = None
@@ -97,7 +102,7 @@ class Eval:
 
 @dataclass(frozen=True)
 class Diagnose:
-    """How far the model of a run can be trusted, on held-out episodes that are played for this."""
+    """How far the model of a run can be trusted, on held-out episodes: played for this, or logged ones."""
 
     run: Positional[Path]
     """The run directory."""
@@ -105,6 +110,11 @@ class Diagnose:
     """Imagined steps to look at. Default: 30, or as long as the episodes are."""
     episodes: int | None = None
     """Held-out episodes with the run's policy, 2 at least. Default: 10; 2 for planners, whose actions are dear."""
+    env: str | None = None
+    """An environment with the same spaces to play in. Default: the run's own."""
+    episodes_from: Path | None = None
+    """Take logged episodes instead, which the run has not learned from: an .npz file of obs, action, reward, next_obs,
+    terminated and truncated, a row for each step, in the environment's own units."""
     seed: int = 0
     """Chooses the episodes."""
     of_seed: int | None = None

@@ -18,7 +18,7 @@ from forethought.models.taught import Function
 from forethought.report.video import require_suffix, write_video
 from forethought.training import checkpoint
 from forethought.training.config import RunConfig, from_dict
-from forethought.training.evaluate import STEP_LIMIT, make_world
+from forethought.training.evaluate import STEP_LIMIT, make_world, playable
 from forethought.training.given import known
 from forethought.training.learner import Learner
 from forethought.training.rundir import Description, RunDir
@@ -123,11 +123,11 @@ def film(
     """
     require_suffix(Path(output))
     seed = require_seed("seed", seed)
-    again: dict[str, Any] = {"env": env, "reward": reward, "termination": termination}
-    RunDir.open(Path(path)).require_world(trust=trust, **again)
-    held, learner = load_learner(path, which=which, trust=trust, **again)
+    functions: dict[str, Any] = {"reward": reward, "termination": termination}
+    played = playable(RunDir.open(Path(path)), trust=trust, env=env, **functions)
+    held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
     policy = _policy(held, learner, 0)
-    world = make_world(held.config, [seed], stream="film", render=True, made_for=held.spec)
+    world = make_world(played.config, [seed], stream="film", render=True, made_for=played.spec)
     try:
         return write_video(_frames(world, policy), Path(output))
     finally:

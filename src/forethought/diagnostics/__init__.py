@@ -5,6 +5,7 @@ One measure to a file, each a short pure function with its equation.
 
 from forethought.diagnostics.diagnosis import Diagnosis, read_diagnosis, write_diagnosis
 from forethought.diagnostics.episodes import Episode, collect
+from forethought.diagnostics.logged import as_agents_see, read_episodes
 from forethought.diagnostics.measuring import Settings, measure
 from forethought.diagnostics.words import findings, verdict
 
@@ -12,10 +13,12 @@ __all__ = [
     "Diagnosis",
     "Episode",
     "Settings",
+    "as_agents_see",
     "collect",
     "findings",
     "measure",
     "read_diagnosis",
+    "read_episodes",
     "verdict",
     "write_diagnosis",
 ]

@@ -1,8 +1,10 @@
-"""The return bounds of MBPO and the length of rollouts that they favour (Janner et al. 2019, arXiv 1906.08253).
+"""The return bound of MBPO and the length of rollouts that it favours (Janner et al. 2019, arXiv 1906.08253).
 
-``eta`` is the real return of a policy with discount g, rewards are at most ``r_max`` in size. Errors are expected
-total variations: ``model_error`` between the model's next (state, reward) and the real one, ``policy_shift`` between
-the policy and the one that collected the data, the greatest over the states.
+With the real return ``eta`` of a policy and the return ``eta_branch`` of rollouts of k steps in the model that branch
+off real states, ``eta >= eta_branch - gap``. The discount is g, and rewards are at most ``r_max`` in size. Errors are
+total variations: ``model_error`` between the model's next (state, reward) and the real one, expected, and
+``policy_shift`` between the policy and the one that collected the data, the greatest over the states. A run keeps the
+actions that its policies took and not those policies, so their shift is not known; lengths are given for several.
 """
 
 from typing import NamedTuple
@@ -33,46 +35,14 @@ class Favoured(NamedTuple):
     length: Float[Array, " s"]
 
 
-def full_rollout_gap(model_error: Array, policy_shift: Array, discount: float, r_max: float = 1.0) -> Array:
-    """Theorem 4.1, rollouts in the model from the first state to the end; ``eta >= eta_model - gap``::
-
-    gap = 2 g r_max (e_m + 2 e_pi) / (1 - g)^2 + 4 r_max e_pi / (1 - g)
-    """
-    rest = 1.0 - discount
-    return 2.0 * r_max * (discount * (model_error + 2.0 * policy_shift) / rest**2 + 2.0 * policy_shift / rest)
-
-
-def branched_gap(length: Array, model_error: Array, policy_shift: Array, discount: float, r_max: float = 1.0) -> Array:
-    """Theorem 4.2, rollouts of k steps from states of the data, with the error e_m measured on the data::
-
-        gap = 2 r_max [g^(k+1) e_pi / (1 - g)^2 + (g^k + 2) e_pi / (1 - g) + k (e_m + 2 e_pi) / (1 - g)]
-
-    It is least at k = 0: a model that is only known to be right on old data is never worth using.
-    """
-    rest, power = 1.0 - discount, discount**length
-    shift = discount * power / rest**2 + (power + 2.0) / rest
-    return 2.0 * r_max * (shift * policy_shift + length * (model_error + 2.0 * policy_shift) / rest)
-
-
 def on_policy_gap(length: Array, model_error: Array, policy_shift: Array, discount: float, r_max: float = 1.0) -> Array:
-    """Theorem 4.3, as theorem 4.2 with the error e_m' measured on the states of the current policy::
+    """Theorem 4.3, with the error e_m' measured on the states of the current policy::
 
     gap = 2 r_max [g^(k+1) e_pi / (1 - g)^2 + g^k e_pi / (1 - g) + k e_m' / (1 - g)]
         = 2 r_max [g^k e_pi / (1 - g)^2 + k e_m' / (1 - g)]
     """
     rest = 1.0 - discount
     return 2.0 * r_max * (discount**length * policy_shift / rest**2 + length * model_error / rest)
-
-
-def shifted_error(model_error: Array, slope: Array, policy_shift: Array) -> Array:
-    """The linear model of section 4.2, ``e_m'(e_pi) = e_m + e_pi (d e_m' / d e_pi)``, the slope taken at the data."""
-    return model_error + policy_shift * slope
-
-
-def error_slope(policy_shift: Float[Array, " n"], model_error: Float[Array, " n"]) -> Float[Array, ""]:
-    """``d e_m' / d e_pi`` by least squares, from errors that were measured under n policies of known shift."""
-    dx = policy_shift - jnp.mean(policy_shift)
-    return jnp.sum(dx * (model_error - jnp.mean(model_error))) / jnp.sum(dx**2)
 
 
 def favoured_length(model_error: Array, policy_shift: Array, discount: float) -> Array:

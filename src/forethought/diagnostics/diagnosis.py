@@ -41,6 +41,7 @@ class Diagnosis(NamedTuple):
         long_run: where long imagined lives lead.
         favoured: the lengths of rollouts that MBPO's bound favours.
         traces: dreams beside reality.
+        logged: whether the episodes were given, by whatever policy; else they were played for this.
     """
 
     horizon: int
@@ -57,6 +58,7 @@ class Diagnosis(NamedTuple):
     long_run: LongRun
     favoured: Favoured | None
     traces: list[Trace]
+    logged: bool = False
 
 
 def write_diagnosis(diagnosis: Diagnosis, verdict: list[str], path: Path) -> Path:

@@ -29,7 +29,8 @@ def from_json(cls: type[T], said: Any) -> T:
     Raises `KeyError`, `TypeError` or `ValueError` where it was something else.
     """
     hints = typing.get_type_hints(cls)
-    return cls(**{name: _read(hint, said[name]) for name, hint in hints.items()})
+    known = {name: hint for name, hint in hints.items() if name in said or name not in cls._field_defaults}  # type: ignore[attr-defined]
+    return cls(**{name: _read(hint, said[name]) for name, hint in known.items()})
 
 
 def _read(hint: Any, value: Any) -> Any:

@@ -94,9 +94,10 @@ def _both(imagined: ArrayLike, real: ArrayLike) -> str:
 
 
 def _basis(d: Diagnosis) -> str:
+    how = "were logged" if d.logged else "were played for this, with the policy and with random actions"
     return (
-        f"Measured on {plural(d.episodes, 'held-out episode')} of {d.steps:,} steps that were played for this, with "
-        "the policy and with random actions; errors are medians, in standard deviations of the observations."
+        f"Measured on {plural(d.episodes, 'held-out episode')} of {d.steps:,} steps that {how}; errors are medians, in "
+        "standard deviations of the observations."
     )
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from forethought import envs
-from forethought.errors import CheckpointError
+from forethought.errors import CheckpointError, UsageError
 from forethought.stored import array, require, whole
 from forethought.training.config import RunConfig
+from forethought.training.rundir import Description, RunDir
 from forethought.types import EnvSpec
 
 # Where an environment has no time limit, a policy that runs in circles is stopped here and keeps what it has earned.
@@ -19,11 +20,15 @@ STEP_LIMIT = 1000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Undiscounted return and length (agent steps) of each episode, [seeds, episodes], at a step of training."""
+    """Undiscounted return and length (agent steps) of each episode, [seeds, episodes], at a step of training.
+
+    ``explored``: these are episodes of the training itself, with exploration; nothing was played to judge the policy.
+    """
 
     returns: np.ndarray
     lengths: np.ndarray
     env_steps: int
+    explored: bool = False
 
     def to_host(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
@@ -36,6 +41,34 @@ class Evaluation:
         shape = (seeds, returns.size // seeds if isinstance(returns, np.ndarray) else 0)
         require(host, {"returns": array(shape, np.float64), "lengths": array(shape, np.int64), "env_steps": whole})
         return cls(host["returns"], host["lengths"], host["env_steps"])
+
+
+def playable(
+    run: RunDir,
+    *,
+    trust: bool = False,
+    env: Any = None,
+    way_out: str = "name one with env=... (--env ID), ",
+    **functions: Any,
+) -> Description:
+    """What a run says, where its policy can be played in its environment, or in ``env`` in place of it.
+
+    Raises `UsageError` as `RunDir.require_world` does, and where ``env`` has other spaces than the run.
+    """
+    held = run.require_world(trust=trust, env=env, way_out=way_out, **functions)
+    if env is None:
+        return held
+    world = make_world(held.config, [0])
+    world.close()
+    for name in ("obs", "obs_keys", "obs_parts", "obs_start", "action", "action_shape", "action_start"):
+        own, other = getattr(held.codec, name), getattr(world.codec, name)
+        if own != other:
+            raise UsageError(f"{world.spec.id} has other spaces than {run.path}: {name} is {other} and not {own}")
+    for name in ("action_low", "action_high"):
+        own, other = getattr(held.codec, name), getattr(world.codec, name)
+        if not np.allclose(own, other):
+            raise UsageError(f"{world.spec.id} has other bounds than {run.path}: {name} is {other} and not {own}")
+    return held._replace(spec=world.spec)
 
 
 def make_world(

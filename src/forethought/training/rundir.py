@@ -155,17 +155,20 @@ class RunDir:
         config = with_given(config, **again)
         return Description(config, spec, codec, bool(described.get("live")), made_here(described), named)
 
-    def require_world(self, *, trust: bool = False, **again: Any) -> Description:
-        """What `read` gives, where the environment may be made.
+    def require_world(self, *, trust: bool = False, way_out: str = "", **again: Any) -> Description:
+        """What `read` gives, where the environment may be made: the run's, or the one that is given ``again``.
 
-        Raises `UsageError` where the user owns the loop of the run, so that there is none to make, and where making it
-        would import what a run names that was not made here, unless the user says that it is to be trusted.
+        Raises `UsageError` where the user owns the loop of the run, so that there is none to make (``way_out`` is what
+        may be done besides), and where making it would import what a run names that was not made here, unless the user
+        says that it is to be trusted.
         """
         held = self.read(**again)
+        if again.get("env") is not None:
+            held = held._replace(live=False)
         if held.live:
             raise UsageError(
                 f"{self.path} was driven from Python by forethought.start, its environment is not known here; "
-                f"go on with {_resume_live(self.path)}, use it with forethought.load"
+                f"{way_out}go on with {_resume_live(self.path)}, use it with forethought.load"
             )
         self.require_trust(held, tuple(held.named), trust)
         return held
