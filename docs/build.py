@@ -130,10 +130,11 @@ def write_reference(folder: Path) -> list[str]:
 
 
 def dead_links(folder: Path) -> list[str]:
-    """Links from page to page whose file or heading is not there."""
+    """Links of the pages whose file or heading is not there; those inside of the reference are pdoc's own."""
     texts = {path.resolve(): path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
     found = []
-    for path, text in texts.items():
+    pages = {path: text for path, text in texts.items() if folder.resolve() / "api" not in path.parents}
+    for path, text in pages.items():
         for link in re.findall(r'(?:href|src)="((?!\w+:|//)[^"]+)"', text):
             name, _, anchor = unquote(link).partition("#")
             target = (path.parent / name).resolve() if name else path
