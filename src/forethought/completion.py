@@ -11,12 +11,14 @@ from typing import Any
 from forethought.agents.catalog import ALGORITHMS
 from forethought.arguments import options
 from forethought.errors import UsageError, nearest
-from forethought.options import Demo, Diagnose, Eval, List, Report, Resume, Train
+from forethought.options import Demo, Diagnose, Eval, Export, ExportData, List, Report, Resume, Train
 
 COMMANDS: dict[str, Any] = {  # but train, whose options are those of its algorithm too
     "resume": Resume(Path()),
     "eval": Eval(Path()),
     "diagnose": Diagnose(Path()),
+    "export": Export(Path()),
+    "export-data": ExportData(Path()),
     "report": Report(()),
     "list": List(),
     "demo": Demo(),

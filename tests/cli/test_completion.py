@@ -29,7 +29,7 @@ def scripts(tmp_path_factory):
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ([""], ["train", "resume", "eval", "diagnose", "report", "list", "demo"]),
+        ([""], list(cli.COMMANDS)),
         (["re"], ["resume", "report"]),
         (["train", ""], list(ALGORITHMS)),
         (
@@ -67,4 +67,4 @@ def test_the_command_prints_it(scripts, capsys):
 
 
 def test_no_command_is_left_out():
-    assert {"train", *COMMANDS} == set(cli.COMMANDS)
+    assert ["train", *COMMANDS] == list(cli.COMMANDS)
