@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 import forethought
+from forethought.agents import catalog
+from forethought.agents.dyna.mbpo import MBPO, MBPOConfig, MBPOState, RolloutSchedule
+from forethought.agents.free.sac import ActorCritic, SACState
 from forethought.api import configure
 from forethought.envs import make
+from forethought.models.ensemble import Ensemble
+from forethought.planning.cem import CEM
+from forethought.planning.planner import Planner
+from forethought.training.config import flatten, to_dict
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-environment.md"
 
@@ -56,3 +63,31 @@ def test_the_reward_of_the_page_is_that_of_its_cart(page):
     np.testing.assert_allclose(said, step.reward, rtol=1e-5)
     assert asked[3].given.reward is names["reward"]
     assert names["termination"](obs, obs[:, :1], np.float32([[5.5, 0.0]])).tolist() == [True]
+
+
+DOCS = sorted(PAGE.parent.glob("*.md"))
+SOURCE = Path(forethought.__file__).parent
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.stem)
+def test_settings_and_files_that_pages_name_exist(path):
+    text = path.read_text(encoding="utf-8")
+    known = {name for a in catalog.ALGORITHMS for name in flatten(to_dict(catalog.find(a).load()[1]()))}
+    named = {name.replace("-", "_") for name in re.findall(r"--agent\.([\w.-]*\w)", text)}
+    whole = named - {"FIELD", "search", "sac", "fit"}  # what is only the beginning of a name
+    assert not whole - known
+    files = re.findall(r"`((?:agents|models|planning|training|diagnostics|nets|replay|report)/[\w/]+\.py)`", text)
+    assert not [name for name in files if not (SOURCE / name).exists()]
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.stem)
+def test_names_that_the_tables_of_papers_point_at_exist(path):
+    """``Class.attribute`` between backticks, of the classes that the pages of the papers name."""
+    homes = {
+        c.__name__: c
+        for c in (ActorCritic, CEM, Ensemble, MBPO, MBPOConfig, MBPOState, Planner, RolloutSchedule, SACState)
+    }
+    text = path.read_text(encoding="utf-8")
+    for name, attribute in re.findall(r"`(\w+)\.(\w+)`", text):
+        if name in homes:
+            assert attribute in {*dir(homes[name]), *getattr(homes[name], "__annotations__", {})}, f"{name}.{attribute}"
