@@ -29,6 +29,7 @@ LEARNING = (
     "mbpo_inverted_pendulum",
     "warm_start",
     "impacts",
+    "own_worlds",
     "calibration_pendulum",
     "cem_oracle",
     "pets_cartpole",

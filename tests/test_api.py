@@ -42,7 +42,7 @@ def test_a_loaded_policy_takes_one_observation_or_a_batch(run):
 def test_the_policy_acts_as_the_network_in_the_environments_units(run):
     policy = forethought.load(run.path)
     obs = np.array([0.3, -0.2, 1.0], np.float32)
-    mean, _ = policy.state.actor(jax.numpy.asarray(obs))
+    mean, _ = policy.state.actor(policy.state.scales.obs.normalize(jax.numpy.asarray(obs)))
     np.testing.assert_allclose(policy(obs), 2.0 * np.tanh(mean), rtol=1e-5)
 
 
@@ -112,7 +112,7 @@ def test_ask_and_tell_writes_a_journal_that_a_report_can_read(tmp_path):
     assert all("critic_loss" in r for r in run.of("train") if r["env_steps"] >= 20)
     assert run.summary["status"] == "saved"
     assert run.summary["env_steps"] == 70
-    assert "Return" in write_report([run.path], tmp_path / "report.html").read_text()
+    assert "Learning curves" in write_report([run.path], tmp_path / "report.html").read_text()
 
 
 def test_learning_can_be_put_off_until_the_world_rests(tmp_path):

@@ -24,7 +24,7 @@ def test_what_cannot_be_written_is_one_line_and_leaves_the_old_file(tmp_path, mo
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(CheckpointError) as error:
         write_atomically(path, "new", then="diagnose again")
     assert str(error.value) == f"the disk is full, {path} was not written; free some space, then diagnose again"

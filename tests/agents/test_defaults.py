@@ -111,7 +111,7 @@ def configured(monkeypatch):
     """The config that a command line leads to; nothing is trained."""
     seen = []
 
-    def keep(config, path, progress):
+    def keep(config, *_, **__):
         seen.append(config)
         raise forethought.ForethoughtError("enough")
 
@@ -138,5 +138,5 @@ def test_the_help_shows_what_the_budget_leads_to(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "mbpo", HOUSE, "--steps", "3000", "--help"])
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    start = said.index("--agent.random-steps")
+    start = said.rindex("--agent.random-steps")
     assert "default: 500" in said[start : start + 150]

@@ -104,7 +104,7 @@ def test_training_goes_on_from_data(trained, tmp_path, capsys):
     ]
     assert run("train", "sac", "Pendulum-v1", *args, "--agent.hidden", 8, 8, "--agent.batch-size", 8, "--run", out) == 0
     said = capsys.readouterr().out
-    assert "best return        -" in said
+    assert "best return           -" in said
     assert "environment steps  0 per seed" in said
     config = json.loads((out / "config.json").read_text())
     assert config["agent"]["random_steps"] == 0
@@ -259,7 +259,7 @@ for name, cls in (("Bare-v0", Bare), ("Blind-v0", Blind)):
         (["train", "sac", "Pendulum-v1", "--steps", "2k"], "--steps takes a whole number, not '2k'"),
         (["train", "sac", "Pendulum-v1", "--agent.learning-rate", "-1"], "learning_rate is -1.0; it must be above 0"),
         (["train", "mbpo", "Pendulum-v1", "--agent.rollouts-per-step", "100000000"], "more than a ring holds"),
-        (["train", "mbpo", "Pendulum-v1", "--agent.schedule.end", "5"], "schedule.end is 5; it must be at least"),
+        (["train", "mbpo", "Pendulum-v1", "--agent.schedule.end", "5"], "schedule.end is 5; it must be between 20,000"),
         (["resume", "runs/nope"], "holds no config.json; "),
     ],
 )

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from forethought.models.normalizer import fit_normalizer, identity
+from forethought.models.normalizer import fit_columns, fit_normalizer, identity
 
 
 def test_statistics_of_the_rows_that_are_kept():
@@ -38,6 +38,20 @@ def test_no_unit_is_too_small(unit):
     noise = np.random.default_rng(0).normal(size=(500, 1))
     fitted = fit_normalizer(jnp.asarray(unit * noise, jnp.float32), jnp.ones(500, bool))
     np.testing.assert_allclose(fitted.std, unit * noise.std(), rtol=1e-4)
+
+
+def test_the_room_after_the_rows_changes_no_bit():
+    """1,500 rows are two blocks; the rest of the room holds what is not to count."""
+    x = np.random.default_rng(0).normal(size=(1500, 3)).astype(np.float32) * [1.0, 40.0, 1e-4] + [0.0, 290.0, 0.0]
+    x = jnp.asarray(x, jnp.float32)
+    found = []
+    for room in (0, 10, 4000):
+        data = jnp.concatenate([x, jnp.full((room, 3), 1e6)])
+        found.append(jax.jit(fit_columns)(data, jnp.array(1500)))
+    for other in found[1:]:
+        jax.tree.map(np.testing.assert_array_equal, found[0], other)
+    np.testing.assert_allclose(found[0].mean, np.mean(x, axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[0].std, np.std(x, axis=0), rtol=1e-4)
 
 
 def test_without_data():

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -110,6 +111,8 @@ def _full_id(env_id: str) -> str:
         if colon:
             require_module(env_id)
             import_named(module)
+            if hasattr(sys.modules[module], name):  # a class or function of it; others may have registered its name
+                return env_id
         import_plugins(name)
         namespace, plain, version = parse_env_id(name)
         newest = find_highest_version(namespace, plain) if version is None and name not in gymnasium.registry else None

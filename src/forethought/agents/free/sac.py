@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from forethought.agents.base import Phase, Portable
 from forethought.errors import require_above, require_within
-from forethought.models.normalizer import Normalizer, fit_normalizer, identity
+from forethought.models.normalizer import Normalizer, fit_columns, identity
 from forethought.nets.heads import tanh_gaussian_sample
 from forethought.nets.mlp import MLP
 from forethought.replay import ring
@@ -144,10 +144,10 @@ def fit_scales(replay: ring.Ring, discount: float) -> Scales:
     ``value = r / (1 - discount (1 - p))``.
     """
     t, used = replay.data, jnp.arange(replay.capacity) < replay.size
-    reward = fit_normalizer(t.reward[:, None], used)
+    reward = fit_columns(t.reward[:, None], replay.size)
     ends = jnp.sum(t.terminated & used) / jnp.maximum(replay.size, 1)
     steps = 1.0 / jnp.maximum(1.0 - discount * (1.0 - ends), _LEAST_LOSS)  # that a reward counts for
-    return Scales(fit_normalizer(t.obs, used), reward.std[0], reward.mean[0] / reward.std[0] * steps)
+    return Scales(fit_columns(t.obs, replay.size), reward.std[0], reward.mean[0] / reward.std[0] * steps)
 
 
 def q_values(critics: Twins, obs: Float[Array, "b o"], action: Float[Array, "b a"]) -> Float[Array, "2 b"]:
