@@ -14,12 +14,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from benchmarks import results
+from benchmarks.tables import alike
 from forethought.report.lines import add_band, add_mean_and_seeds
 from forethought.report.series import Series
 from forethought.report.style import FONT, MUTED, figure, pen
 
-# Panel, and the curves in it: result, run in it, name and pen of the line. SAC is the one that has MBPO's random steps
-# and target entropy.
+# Panel, and the curves in it: result, run in it, name and pen of the line. SAC is the one that is set as MBPO is, and
+# left out where it was not.
 PANELS: dict[str, tuple[tuple[str, str, str, int], ...]] = {
     "Pendulum-v1": (("mbpo_pendulum", "mbpo", "MBPO", 0), ("samples_pendulum", "sac", "SAC", 1)),
     "InvertedPendulum-v5": (
@@ -89,8 +90,9 @@ def write_svg(drawn: go.Figure, path: Path) -> None:
 def _curves(found: Mapping[tuple[str, str], Mapping[str, Any]], env: str) -> list[tuple[str, Series, int]]:
     curves = []
     for result, label, name, index in PANELS[env]:
-        run = found.get(("learning", result), {}).get("details", {}).get(label)
-        if run is not None:
+        details = found.get(("learning", result), {}).get("details", {})
+        run = details.get(label)
+        if run is not None and alike(details):
             held = run["curve"]
             values = np.array(held["returns"], dtype=float)  # null becomes NaN
             steps, wall = (np.array(held[key], dtype=float) for key in ("env_steps", "wall_s"))

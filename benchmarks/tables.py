@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from benchmarks.formats import number, percent, seconds, table, with_unit
 
 Found = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -86,7 +87,7 @@ def summary(found: Found) -> str:
     checks = [check for result in found.values() for check in result["checks"]]
     reached = sum(check["met"] is True for check in checks)
     lines = [f"In short: {reached} of {len(checks)} numbers meet their targets.", ""]
-    short = []
+    short, unknown = [], []
     for kind, names in (("speed", SPEED), ("learning", LEARNING)):
         met_by = []
         for name in names:
@@ -99,11 +100,15 @@ def summary(found: Found) -> str:
             elif (kind, name) in found:
                 head = found[kind, name]["checks"][0]
                 met_by.append(f"`{name}` {measured(head)} ({target(head)})")
+            else:
+                unknown.append(f"`{name}`")
         if met_by:
             lines.append(f"- Met in {kind} (`python -m benchmarks.{kind} NAME`): {', '.join(met_by)}.")
     if gains := sample_gains(found):
         tasks = " ".join(name for _, name in found if name.startswith("samples_"))
         lines.append(f"- Steps to a return (`python -m benchmarks.learning {tasks}`): {_gains(gains)}.")
+    if unknown:
+        short.append(f"- Not measured yet: {', '.join(unknown)}.")
     return "\n".join([*lines, *short, ""])
 
 
@@ -240,7 +245,7 @@ def samples(found: Found) -> str:
             steps, sac = run["first_step"], result["details"]["sac"]["iqm"]
             interval = " to ".join("never" if end is None else number(end) for end in run["interval"])
             gain = results.times_fewer(sac, run["iqm"])
-            fewer = "-" if gain is None else f"{gain:.2g}"
+            fewer = "-" if gain is None else f"{gain:.2g}" if alike(result["details"]) else "not alike"
             reached = f"{sum(step is not None for step in steps)} of {len(steps)}"
             mean = "never" if run["iqm"] is None else number(run["iqm"])
             row = [f"{run['env']}, {run['goal']:g}", label, mean, interval, reached, fewer]
@@ -252,8 +257,9 @@ def samples(found: Found) -> str:
     return (
         "Environment steps to a return, by the first evaluation that reaches it; for PETS and POPLIN, which act alike "
         "when judged and learn in every trial, by the end of the first of two trials in a row whose mean does. Random "
-        "steps count; SAC has those of MBPO, its target entropy, and evaluations as close together; the planners have "
-        "those of their presets. A seed that never gets there counts as infinitely late.\n\n"
+        "steps count; SAC has those of MBPO, its target entropy, and evaluations as close together (where it has not, "
+        "they are not alike, and no factor is told); the planners have those of their presets. A seed that never gets "
+        "there counts as infinitely late.\n\n"
         f'{table(heads, rows)}\n"Ten times fewer samples", as the literature has it, is here: '
         f"{_gains(sample_gains(found))}.\n"
     )
@@ -264,8 +270,19 @@ def sample_gains(found: Found) -> dict[str, list[float | None]]:
     gains: dict[str, list[float | None]] = {}
     for (_, name), result in found.items():
         for label, run in result["details"].items() if name.startswith("samples_") else ():
-            gains.setdefault(label, []).append(results.times_fewer(result["details"]["sac"]["iqm"], run["iqm"]))
+            sac = result["details"]["sac"]["iqm"] if alike(result["details"]) else None
+            gains.setdefault(label, []).append(results.times_fewer(sac, run["iqm"]))
     return gains
+
+
+def alike(runs: Mapping[str, Any]) -> bool:
+    """Whether SAC had the random steps, the target entropy and the evaluations that MBPO had, where both were run."""
+    sac, mbpo = runs.get("sac"), runs.get("mbpo")
+    if sac is None or mbpo is None:
+        return True
+    entropies = sac["settings"].get("agent.target_entropy"), mbpo["settings"].get("agent.sac.target_entropy")
+    intervals = (run["settings"]["eval_every"] for run in (sac, mbpo))
+    return sac["random_steps"] == mbpo["random_steps"] and len({*intervals}) == 1 and entropies[0] == entropies[1]
 
 
 def _gains(gains: Mapping[str, Sequence[float | None]]) -> str:
@@ -312,37 +329,6 @@ def _machine(result: Mapping[str, Any]) -> str:
     device = "" if machine["device"] == "cpu" else f", {machine['device_kind']}"
     names = [f"{name} {versions[name]}" for name in ("python", "jax", "forethought") if name in versions]
     return f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB{device}; {', '.join(names)}"
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
-
-
-def number(value: float | None) -> str:
-    """Three digits that matter, whole numbers from 100 on."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def with_unit(value: float, unit: str) -> str:
-    """A number and its unit, if it has one."""
-    return f"{number(value)} {unit}".strip()
-
-
-def percent(share: float | None) -> str:
-    """A share in percent."""
-    return "-" if share is None else f"{100 * share:.0f} %"
-
-
-def seconds(value: float) -> str:
-    """A time in a unit that suits it."""
-    for size, unit in ((1.0, "s"), (1e-3, "ms")):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value * 1e6:.3g} us"
 
 
 if __name__ == "__main__":

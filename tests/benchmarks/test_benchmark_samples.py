@@ -127,3 +127,24 @@ def test_the_table_says_how_many_seeds_got_there_and_how_much_sooner_than_sac(iq
     assert f"| E-v0, -200 | pets | {mean} | 400 to never | 1 of 2 | {fewer} | 200 | 3,000 |" in page
     said = "4 times fewer than SAC (1 of 1" if iqm else "no times fewer than SAC (0 of 1"
     assert f"pets {said} environments)." in page
+
+
+@pytest.mark.parametrize(
+    ("sac", "factor"),
+    [
+        ({}, "4"),
+        ({"random_steps": 1000}, "not alike"),
+        ({"target_entropy": -1.0}, "not alike"),
+        ({"eval_every": 250}, "not alike"),
+    ],
+)
+def test_no_factor_is_told_where_sac_and_mbpo_were_not_treated_alike(sac, factor):
+    def run(iqm, prefix="", random_steps=500, target_entropy=-0.5, eval_every=50):
+        settings = {f"agent.{prefix}target_entropy": target_entropy, "eval_every": eval_every}
+        of_run = {"first_step": [iqm], "iqm": iqm, "interval": [iqm, iqm], "env": "E-v0", "goal": 1.0, "budget": 9000}
+        return {**of_run, "random_steps": random_steps, "settings": settings}
+
+    details = {"sac": run(2000.0, **sac), "mbpo": run(500.0, "sac.")}
+    page = samples_table({("learning", "samples_e"): {"details": details}})
+    assert f"| E-v0, 1 | mbpo | 500 | 500 to 500 | 1 of 1 | {factor} | 500 | 9,000 |" in page
+    assert (f"mbpo {factor} times fewer" in page) == (factor == "4")
