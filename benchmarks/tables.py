@@ -39,6 +39,7 @@ LEARNING = (
     "samples_inverted_pendulum",
     "samples_cartpole",
     "mbpo_hopper",
+    "own_worlds",
 )
 
 # Workload, what is done, where its details keep the other library, and that library.
