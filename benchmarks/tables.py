@@ -39,7 +39,6 @@ LEARNING = (
     "samples_inverted_pendulum",
     "samples_cartpole",
     "mbpo_hopper",
-    "own_worlds",
 )
 
 # Workload, what is done, where its details keep the other library, and that library.

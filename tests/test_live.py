@@ -10,7 +10,7 @@ import small
 from forethought.agents.dyna.dyna_q import DynaQ
 from forethought.envs import Step
 from forethought.training.learner import Learner, compiled_programs
-from forethought.types import Discrete, EnvSpec
+from forethought.types import Box, Discrete, EnvSpec
 
 STATES, ACTIONS = gymnasium.spaces.Discrete(7), gymnasium.spaces.Discrete(3)
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,))
@@ -40,6 +40,13 @@ def test_a_table_learns_the_same_late_as_at_once(algorithm):
     late.learn()
     assert late.updates == at_once.updates > 0
     same(late.state, at_once.state)
+
+
+def test_what_is_to_be_learned_from_data_fills_no_room():
+    spec = EnvSpec("toy", Box((2,)), Box((1,)))
+    learner = Learner(small.make_agent("sac", spec), [0], 1, 100, pretrain=500)
+    assert learner.program.replay_capacity == 100
+    assert not learner.full
 
 
 def test_a_step_is_learned_before_the_replay_forgets_it(tmp_path, monkeypatch):

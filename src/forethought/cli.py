@@ -225,7 +225,6 @@ def _diagnose(args: list[str]) -> int:
     asked = parse(Diagnose, args, "forethought diagnose")
     if asked.episodes_from is None:  # logged episodes need no environment
         _find_code(asked.run, asked.trust, asked.env)
-    from forethought.diagnostics import read_episodes
     from forethought.examine import diagnose, show
     from forethought.report.html import write_report
 
@@ -233,7 +232,7 @@ def _diagnose(args: list[str]) -> int:
     if asked.episodes_from is not None:
         if asked.episodes is not None:
             raise UsageError("--episodes plays episodes, --episodes-from takes logged ones; give one of them")
-        options["episodes"] = read_episodes(asked.episodes_from)
+        options["episodes"] = asked.episodes_from
     show(diagnose(asked.run, **options, tell=lambda text: print(text, file=sys.stderr)))
     if asked.output is None:
         print(f"{'report':<30}{write_report([asked.run], asked.run / 'report.html')}")

@@ -88,7 +88,7 @@ def transitions(path: str | Path, *, seed: int | None = None) -> Transitions:
 
     In order of time. With N environments per seed their steps take turns, so that row i + N follows row i within an
     episode. Transitions that the run was given come first. A replay that was full has forgotten the oldest
-    (`replay_capacity`; agents with a table keep the newest only).
+    (`replay_capacity`).
     Raises `CheckpointError` where the directory holds no run or checkpoint.
     """
     held, learner = load_learner(path)

@@ -1,5 +1,6 @@
 """Examine the world model of a run: play held-out episodes, measure, and keep what was found."""
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from forethought.agents.base import Agent
+from forethought.data import DataSource, read
 from forethought.diagnostics import (
     Diagnosis,
     Episode,
@@ -20,6 +22,7 @@ from forethought.diagnostics import (
     collect,
     findings,
     measure,
+    split,
     verdict,
     write_diagnosis,
 )
@@ -57,7 +60,7 @@ def diagnose(
     path: str | Path,
     *,
     horizon: int | None = None,
-    episodes: int | Sequence[Episode] | None = None,
+    episodes: int | Sequence[Episode] | DataSource | None = None,
     seed: int = 0,
     of_seed: int | None = None,
     output: str | Path | None = None,
@@ -80,8 +83,9 @@ def diagnose(
         path: the run directory.
         horizon: imagined steps to look at. Default: 30, or as long as the episodes are.
         episodes: held-out episodes with the run's policy. Default: 10, or 2 where the policy is a planner. Or logged
-            episodes, in the environment's own units, which the run must not have learned from: a model looks good on
-            what it was fitted to. `forethought.diagnostics.read_episodes` reads them from a file.
+            episodes, which the run must not have learned from: a model looks good on what it was fitted to. They are
+            in the environment's own units: `forethought.diagnostics.Episode`, or what ``data`` of `forethought.train`
+            takes, a row for each step in order of time.
         seed: chooses the episodes.
         of_seed: the seed of the run whose model is judged. Default: the first.
         output: the directory that ``diagnostics.json`` is written to. Default: the run directory.
@@ -101,15 +105,15 @@ def diagnose(
     seed = require_seed("seed", seed)
     functions: dict[str, Any] = {"reward": reward, "termination": termination}
     run = RunDir.open(Path(path))
-    if isinstance(episodes, Sequence) and not isinstance(episodes, str):
+    logged, count = None, None
+    if episodes is None or isinstance(episodes, numbers.Number):
+        count = None if episodes is None else require_count("episodes", episodes, 2)
+        held = playable(run, trust=trust, env=env, way_out=_WAY_OUT, **functions)
+    else:
         if env is not None:
             raise UsageError("env plays episodes, and there are logged ones; give one of them")
         held = run.read()
-        episodes = as_agents_see(episodes, held.codec)
-    else:
-        if episodes is not None:
-            episodes = require_count("episodes", episodes, 2)
-        held = playable(run, trust=trust, env=env, way_out=_WAY_OUT, **functions)
+        logged = _logged(episodes, run, held)
     _, learner = load_learner(path, needs_model=True, trust=trust, env=env, **functions)
     config, agent = held.config, learner.agent
     state = jax.tree.map(lambda x: x[config.index_of(of_seed)], learner.state)
@@ -118,12 +122,26 @@ def diagnose(
         raise UsageError(
             f"{path} is a run without a model: {config.algorithm} learns none; diagnose a run of mbpo, pets, ..."
         )
-    if isinstance(episodes, Sequence):
-        found = _on_logged(model, episodes, horizon, seed, settings, tell)
+    if logged is not None:
+        found = _on_logged(model, logged, horizon, seed, settings, tell)
     else:
-        found = _measured(held, agent, state, model, horizon, episodes, seed, settings, tell)
+        found = _measured(held, agent, state, model, horizon, count, seed, settings, tell)
     said = verdict(found)
     return Examination(found, said, write_diagnosis(found, said, Path(output or path) / FILE))
+
+
+def _logged(episodes: Any, run: RunDir, held: Description) -> list[Episode]:
+    """The episodes as agents see them. Raises `UsageError` for those that the run is known to have learned from."""
+    if isinstance(episodes, Sequence) and not isinstance(episodes, str):
+        return as_agents_see(episodes, held.codec)
+    known = isinstance(episodes, str | Path) and Path(episodes).resolve() == run.path.resolve()
+    rows = read(episodes, held.codec)
+    if known or (held.config.data or {}).get("sha256") == rows.described()["sha256"]:
+        raise UsageError(
+            f"{rows.source} is what the run has learned from, and its model looks better there than it is; give other "
+            "episodes"
+        )
+    return split(rows.rows)
 
 
 def _on_logged(

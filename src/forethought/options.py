@@ -112,9 +112,9 @@ class Diagnose:
     """Held-out episodes with the run's policy, 2 at least. Default: 10; 2 for planners, whose actions are dear."""
     env: str | None = None
     """An environment with the same spaces to play in. Default: the run's own."""
-    episodes_from: Path | None = None
-    """Take logged episodes instead, which the run has not learned from: an .npz file of obs, action, reward, next_obs,
-    terminated and truncated, a row for each step, in the environment's own units."""
+    episodes_from: str | None = None
+    """Take logged episodes instead, which the run has not learned from: what train --data takes, a row for each step in
+    order of time."""
     seed: int = 0
     """Chooses the episodes."""
     of_seed: int | None = None

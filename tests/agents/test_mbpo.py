@@ -72,12 +72,13 @@ def test_a_length_is_reached_where_the_official_code_reaches_it(name):
 
 
 def test_schedules_that_cannot_be_counted_are_refused():
-    for settings, said in (
+    for steps, said in (
         ({"end": 2**31}, "end is 2147483648; it must be at most 2,147,483,647"),
+        ({"end": 5}, "end is 5; it must be at least 20,000"),
         ({"start": -1}, "start is -1; it must be at least 0"),
     ):
         with pytest.raises(UsageError, match=said):
-            RolloutSchedule(**settings)
+            RolloutSchedule(**steps)
 
 
 def test_sizes_of_the_official_configurations():

@@ -259,7 +259,7 @@ for name, cls in (("Bare-v0", Bare), ("Blind-v0", Blind)):
         (["train", "sac", "Pendulum-v1", "--steps", "2k"], "--steps takes a whole number, not '2k'"),
         (["train", "sac", "Pendulum-v1", "--agent.learning-rate", "-1"], "learning_rate is -1.0; it must be above 0"),
         (["train", "mbpo", "Pendulum-v1", "--agent.rollouts-per-step", "100000000"], "more than a ring holds"),
-        (["train", "mbpo", "Pendulum-v1", "--agent.schedule.end", "5"], "schedule.end is 5; it must be between 20,000"),
+        (["train", "mbpo", "Pendulum-v1", "--agent.schedule.end", "5"], "schedule.end is 5; it must be at least"),
         (["resume", "runs/nope"], "holds no config.json; "),
     ],
 )

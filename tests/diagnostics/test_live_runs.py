@@ -10,9 +10,10 @@ from dreamers import SMALL
 import forethought
 import small
 from forethought import cli
-from forethought.diagnostics import read_diagnosis, read_episodes
-from forethought.diagnostics.logged import split
+from forethought.data import FIELDS
+from forethought.diagnostics import read_diagnosis, split
 from forethought.errors import UsageError
+from forethought.types import Transition
 
 PENDULUM = "forethought/Pendulum-v0"
 OBS, ACTION = gymnasium.spaces.Box(-8.0, 8.0, (3,)), gymnasium.spaces.Box(-1.0, 1.0, (1,))
@@ -33,17 +34,21 @@ def robot(tmp_path_factory):
 
 
 def rows(episodes=3, steps=8, seed=1):
-    """Logged steps in the units of the pendulum."""
+    """Logged steps in the units of the pendulum, which are those of agents."""
     rng, n = np.random.default_rng(seed), episodes * steps
     seen = rng.uniform(-1.0, 1.0, (episodes, steps + 1, 3)).astype(np.float32)
     return {
         "obs": seen[:, :-1].reshape(n, 3),
         "action": rng.uniform(-1.0, 1.0, (n, 1)).astype(np.float32),
-        "reward": rng.normal(size=n),
+        "reward": rng.normal(size=n).astype(np.float32),
         "next_obs": seen[:, 1:].reshape(n, 3),
         "terminated": np.zeros(n, bool),
         "truncated": np.arange(n) % steps == steps - 1,
     }
+
+
+def episodes_of(named):
+    return split(Transition(*(named[name] for name in FIELDS)))
 
 
 def test_a_live_run_is_judged_by_its_last_episodes_or_in_a_world_that_is_named(robot, capsys):
@@ -79,15 +84,15 @@ def test_a_live_run_is_diagnosed_on_logged_episodes(robot, tmp_path):
 def test_logged_steps_are_cut_into_episodes():
     given = rows(2, 4)
     given["terminated"][3], given["truncated"][:] = True, False
-    first, second = split(**given)
+    first, second = episodes_of(given)
     assert (first.terminated, first.truncated, second.terminated, second.truncated) == (True, False, False, True)
     assert first.obs.shape == (5, 3)
     np.testing.assert_array_equal(second.obs, [*given["obs"][4:], given["next_obs"][-1]])
     np.testing.assert_array_equal(second.action, given["action"][4:])
-    assert len(split(**rows(2, 1))) == 2
+    assert len(episodes_of(rows(2, 1))) == 2
     given["terminated"][3] = False
     with pytest.raises(UsageError, match="row 4 does not begin where row 3 led to"):
-        split(**given)
+        episodes_of(given)
 
 
 def test_what_is_no_log_of_this_robot_is_one_line(robot, tmp_path):
@@ -95,18 +100,17 @@ def test_what_is_no_log_of_this_robot_is_one_line(robot, tmp_path):
         with pytest.raises(UsageError, match=said):
             forethought.diagnose(robot, episodes=episodes, output=tmp_path, **options)
 
-    good = split(**rows())
+    (tmp_path / "no.npz").write_text("no")
+    good = episodes_of(rows())
     refused("there are 1 held-out episodes; two at least", good[:1])
     refused("env plays episodes, and there are logged ones", good, env=PENDULUM)
     refused("shape", [e._replace(obs=e.obs[:, :2]) for e in good])
     refused("episode 0 has 8 observations, 8 actions", [e._replace(obs=e.obs[:-1]) for e in good])
     refused("rewards of logged episode 0 are not all finite", [e._replace(reward=e.reward * np.nan) for e in good])
-    (tmp_path / "no.npz").write_text("no")
-    np.savez(tmp_path / "less.npz", obs=np.zeros((3, 3)))
-    np.savez(tmp_path / "pickle.npz", **{**rows(), "obs": np.array([{}] * 24)})
-    for name in ("no", "less", "pickle", "gone"):
-        with pytest.raises(UsageError, match=rf"{name}.npz.*it takes an .npz file of obs, action"):
-            read_episodes(tmp_path / f"{name}.npz")
+    refused(r"no.npz' is no .npz file of plain arrays", str(tmp_path / "no.npz"))
+    refused("obs has 24 rows, reward has 23", rows() | {"reward": np.zeros(23)})
+    refused("row 1 does not begin where row 0 led to", rows() | {"obs": np.zeros((24, 3))})
+    refused("robot is what the run has learned from", str(robot))
 
 
 def test_a_world_with_other_spaces_is_refused(robot, tmp_path):

@@ -5,7 +5,7 @@ One measure to a file, each a short pure function with its equation.
 
 from forethought.diagnostics.diagnosis import Diagnosis, read_diagnosis, write_diagnosis
 from forethought.diagnostics.episodes import Episode, collect
-from forethought.diagnostics.logged import as_agents_see, read_episodes
+from forethought.diagnostics.logged import as_agents_see, split
 from forethought.diagnostics.measuring import Settings, measure
 from forethought.diagnostics.words import findings, verdict
 
@@ -18,7 +18,7 @@ __all__ = [
     "findings",
     "measure",
     "read_diagnosis",
-    "read_episodes",
+    "split",
     "verdict",
     "write_diagnosis",
 ]

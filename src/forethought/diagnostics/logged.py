@@ -1,9 +1,7 @@
-"""Episodes that somebody has logged, in the environment's own units, as agents see them."""
+"""Episodes that somebody has logged, as agents see them."""
 
 import itertools
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,45 +9,19 @@ import numpy as np
 from forethought.diagnostics.episodes import Episode
 from forethought.envs.codec import SpaceCodec
 from forethought.errors import UsageError
-
-_FIELDS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
-
-
-def read_episodes(path: str | Path) -> list[Episode]:
-    """Read an ``.npz`` file with a row for each step, in order of time; see `split`.
-
-    Raises `UsageError` where there is none or where it holds something else. Nothing in it is executed.
-    """
-    needed = f"it takes an .npz file of {', '.join(_FIELDS)}, a row for each step"
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            rows = {name: held[name] for name in _FIELDS}
-    except FileNotFoundError as error:
-        raise UsageError(f"there is no file {path}; {needed}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path} holds no episodes ({type(error).__name__}); {needed}") from error
-    if any(x.ndim == 0 or len(x) != len(rows["reward"]) for x in rows.values()):
-        raise UsageError(f"{path} holds no episodes (numbers of rows differ); {needed}")
-    return split(**rows)
+from forethought.types import Transition
 
 
-def split(
-    obs: np.ndarray,
-    action: np.ndarray,
-    reward: np.ndarray,
-    next_obs: np.ndarray,
-    terminated: np.ndarray,
-    truncated: np.ndarray,
-) -> list[Episode]:
+def split(rows: Transition) -> list[Episode]:
     """Cut steps in order of time where an episode ends; the last one is cut off where the rows are.
 
     Raises `UsageError` where a step within an episode does not begin where the one before it led to.
     """
-    ends = np.flatnonzero(np.asarray(terminated, bool) | np.asarray(truncated, bool)) + 1
-    bounds = [0, *(int(end) for end in ends if end < len(reward)), len(reward)]
+    ends = np.flatnonzero(rows.terminated | rows.truncated) + 1
+    bounds = [0, *(int(end) for end in ends if end < len(rows.reward)), len(rows.reward)]
     episodes = []
     for begin, end in itertools.pairwise(bounds):
-        follows = np.isclose(next_obs[begin : end - 1], obs[begin + 1 : end], rtol=1e-4, atol=1e-5)
+        follows = np.isclose(rows.next_obs[begin : end - 1], rows.obs[begin + 1 : end], rtol=1e-4, atol=1e-5)
         astray = np.flatnonzero(~follows.all(axis=tuple(range(1, follows.ndim))))
         if astray.size:
             row = begin + int(astray[0])
@@ -57,9 +29,9 @@ def split(
                 f"row {row + 1} does not begin where row {row} led to; rows must be in order of time, episode after "
                 "episode, with terminated or truncated where one ends"
             )
-        seen = np.concatenate([obs[begin:end], next_obs[end - 1 : end]])
-        ended = bool(terminated[end - 1])
-        episodes.append(Episode(seen, action[begin:end], reward[begin:end], ended, not ended))
+        obs = np.concatenate([rows.obs[begin:end], rows.next_obs[end - 1 : end]])
+        ended = bool(rows.terminated[end - 1])
+        episodes.append(Episode(obs, rows.action[begin:end], rows.reward[begin:end], ended, not ended))
     return episodes
 
 

@@ -185,7 +185,7 @@ class Learner:
     @property
     def full(self) -> bool:
         """Whether the next step would overwrite one that was not learned from yet."""
-        return self.env_steps + self.num_envs - self.learned > self.program.replay_capacity
+        return self.env_steps + self.num_envs - max(self.learned, 0) > self.program.replay_capacity
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Actions [K * N, ...] for observations [K * N, ...], exploring; random during the warm-up."""

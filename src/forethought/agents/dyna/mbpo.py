@@ -45,7 +45,7 @@ class RolloutSchedule(Settings):
         require_within("first", self.first, 1)
         require_within("last", self.last, 1)
         require_within("start", self.start, 0)
-        require_within("end", self.end, self.start, ring.MOST_ROWS)
+        require_within("end", self.end, self.start)
 
     def length(self, step: Int[Array, ""]) -> Int[Array, ""]:
         """Steps per rollout from ``step`` on, rounded down (official code, ``_set_rollout_length``)."""
