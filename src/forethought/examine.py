@@ -104,10 +104,10 @@ def diagnose(
         horizon = require_count("horizon", horizon)
     seed = require_seed("seed", seed)
     functions: dict[str, Any] = {"reward": reward, "termination": termination}
-    run = RunDir.open(Path(path))
-    logged, count = None, None
-    if episodes is None or isinstance(episodes, numbers.Number):
-        count = None if episodes is None else require_count("episodes", episodes, 2)
+    play = episodes is None or isinstance(episodes, numbers.Number)
+    count = require_count("episodes", episodes, 2) if play and episodes is not None else None
+    run, logged = RunDir.open(Path(path)), None
+    if play:
         held = playable(run, trust=trust, env=env, way_out=_WAY_OUT, **functions)
     else:
         if env is not None:

@@ -105,7 +105,7 @@ def test_training_goes_on_from_data(trained, tmp_path, capsys):
     assert run("train", "sac", "Pendulum-v1", *args, "--agent.hidden", 8, 8, "--agent.batch-size", 8, "--run", out) == 0
     said = capsys.readouterr().out
     assert "best return           -" in said
-    assert "environment steps  0 per seed" in said
+    assert "environment steps     0 per seed" in said
     config = json.loads((out / "config.json").read_text())
     assert config["agent"]["random_steps"] == 0
     assert (config["data"]["rows"], config["data"]["source"]) == (60, str(trained))
