@@ -81,7 +81,7 @@ def test_dicts_go_out_and_come_back_in(tmp_path):
     logged = read(data.save(tmp_path / "d.npz"), codec)
     np.testing.assert_array_equal(logged.rows.next_obs, seen)
     assert logged.rows.action.tolist() == [0, 1, 2, 0]
-    with pytest.raises(UsageError, match=r"the action must lie in 1\.\.3"):
+    with pytest.raises(UsageError, match=r"of row 3 is 4, outside of the action space; it must lie in 1\.\.3"):
         read({**vars(data), "action": np.array([1, 2, 3, 4])}, codec)
     with pytest.raises(UsageError, match="whole numbers"):
         read({**vars(data), "action": np.array([1.0, 2.0, 3.0, 1.0])}, codec)

@@ -218,10 +218,15 @@ def _actions(values: Any, n: int, codec: SpaceCodec, origin: str) -> np.ndarray:
         raise UsageError(f"{origin}: action must be whole numbers, the environment's actions are discrete")
     if numeric.shape != (n, *own):
         raise UsageError(f"{origin}: action has the shape {numeric.shape}, the environment needs {(n, *own)}")
-    seen = codec.action_from_env(numeric)
     if isinstance(codec.action, Discrete):
-        outside = (numeric < codec.action_start) | (numeric >= codec.action_start + codec.action.n)
+        last = codec.action_start + codec.action.n - 1
+        outside, kept = (
+            (numeric < codec.action_start) | (numeric > last),
+            f"it must lie in {codec.action_start}..{last}",
+        )
+        seen = codec.action_from_env(np.clip(numeric, codec.action_start, last))  # which refuses them without the row
     else:
+        seen, kept = codec.action_from_env(numeric), "clip it"
         back = codec.action_to_env(seen)
         apart = ~np.isclose(back, numeric, rtol=1e-4, atol=1e-5) & np.isfinite(numeric)
         outside = apart.reshape(n, -1).any(axis=1)
@@ -230,7 +235,7 @@ def _actions(values: Any, n: int, codec: SpaceCodec, origin: str) -> np.ndarray:
     if bad.size:
         raise UsageError(
             f"{origin}: the action of row {bad[0]} is {numeric[bad[0]]}, outside of the action space"
-            f"{_more(bad)}; clip it"
+            f"{_more(bad)}; {kept}"
         )
     return seen
 
