@@ -44,21 +44,26 @@ def test_planners_and_sac_fit_theirs():
     assert (pets["random_steps"], pets["model_every"]) == (100, 50)
     pets, plain = (flatten(configure("pets", HOUSE, steps=3000, preset=name).agent) for name in (None, "none"))
     changed = {name: value for name, value in pets.items() if value != plain[name]}
-    assert changed == {"fit.batch_size": 64, "fit.beta": 0.5, "fit.select": "geometric"}
+    own = {"fit.batch_size": 64, "fit.patience_updates": 200, "fit.beta": 0.5, "fit.select": "geometric"}
+    assert changed == own
 
 
 def test_environments_of_ones_own_get_settings_of_our_own():
     mbpo = flatten(configure("mbpo", HOUSE, steps=3000).agent)
     assert {name: mbpo[name] for name in OWN if name != "normalize"} == {
-        "sac.normalize": True, "fit.batch_size": 64, "fit.beta": 0.5, "fit.select": "geometric"
-    }  # fmt: skip
+        "sac.normalize": True,
+        "fit.batch_size": 64,
+        "fit.patience_updates": 200,
+        "fit.beta": 0.5,
+        "fit.select": "geometric",
+    }
     assert configure("sac", HOUSE, steps=3000).agent["normalize"] is True
     kept = flatten(configure("mbpo", HOUSE, steps=3000, agent={"fit.beta": 0.0}).agent)
     assert (kept["fit.beta"], kept["fit.batch_size"]) == (0.0, 64)
     papers = flatten(configure("mbpo", HOUSE, steps=6000, preset="none").agent)
-    assert [papers[name] for name in OWN if name in papers] == [False, 256, 0.0, "mean"]
+    assert [papers[name] for name in OWN if name in papers] == [False, 256, 0, 0.0, "mean"]
     hopper = flatten(configure("mbpo", "Hopper-v5", steps=6000).agent)
-    assert [hopper[name] for name in OWN if name in hopper] == [False, 256, 0.0, "mean"]
+    assert [hopper[name] for name in OWN if name in hopper] == [False, 256, 0, 0.0, "mean"]
     pendulum = flatten(configure("mbpo", "Pendulum-v1", steps=6000, preset="fitted").agent)
     assert pendulum["sac.normalize"] is True
 

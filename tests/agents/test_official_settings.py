@@ -22,6 +22,7 @@ MBPO = {
     "fit.holdout_ratio": 0.2,
     "fit.max_holdout": 5000,
     "fit.patience": 5,
+    "fit.patience_updates": 0,
     "fit.min_gain": 0.01,
     "fit.beta": 0.0,
     "fit.calibrate": False,

@@ -12,6 +12,7 @@ OWN: dict[str, Any] = {
     "normalize": True,
     "sac.normalize": True,
     "fit.batch_size": 64,  # of 256 a few hundred transitions are one: five epochs without a gain are five updates
+    "fit.patience_updates": 200,
     "fit.beta": 0.5,
     "fit.select": "geometric",
 }

@@ -49,6 +49,9 @@ class FitConfig(Settings):
     """Transitions held out at most."""
     patience: int = 5
     """Epochs without a gain on any member that are forgiven; the next one ends the fit."""
+    patience_updates: int = 0
+    """Updates without such a gain that are forgiven as well (ours, the official code counts epochs alone: of a few
+    hundred transitions an epoch is a handful of updates, which may not make up for statistics that have moved)."""
     min_gain: float = 0.01
     """Relative fall of a member's hold-out error that counts as a gain."""
     max_epochs: int = 1000
@@ -76,6 +79,7 @@ class FitConfig(Settings):
         require_within("beta", self.beta, 0.0, 1.0)
         for name in ("batch_size", "max_holdout", "patience", "max_epochs"):
             require_within(name, getattr(self, name), 1)
+        require_within("patience_updates", self.patience_updates, 0)
 
 
 Kept = TypeVar("Kept", "MLP", "Score")
@@ -216,7 +220,8 @@ def proceed(
         return Fitting(best, weights, opt_state, _keep_gains(gained, new, f.score), f.epoch + 1, stale, nll)
 
     def going(f: Fitting) -> Array:
-        return (f.stale <= config.patience) & (f.epoch < config.max_epochs)
+        patient = (f.stale <= config.patience) | (f.stale * n_batches <= config.patience_updates)
+        return patient & (f.epoch < config.max_epochs)
 
     last = fitting.epoch + epochs
     fitting = jax.lax.while_loop(lambda f: going(f) & (f.epoch < last), epoch, fitting)

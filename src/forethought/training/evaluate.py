@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,11 @@ class Evaluation:
     lengths: np.ndarray
     env_steps: int
     explored: bool = False
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean return over seeds and episodes."""
+        return float(self.returns.mean())
 
     def to_host(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""

@@ -39,7 +39,7 @@ class Episodes:
         ended = []
         for slot in np.flatnonzero(step.terminated | step.truncated):
             ended.append((int(slot), float(self.returns[slot]), int(self.lengths[slot])))
-            self.recent.append(self.returns[slot])
+            self.recent.append(float(self.returns[slot]))
             self.returns[slot], self.lengths[slot] = 0.0, 0
         self.finished += len(ended)
         return ended
@@ -149,8 +149,8 @@ class Journal:
         self._warned = set(host["warned"])
         self.begin(host["wall_s"])
 
-    def snapshot(self) -> Snapshot:
-        """The numbers for a display."""
+    def snapshot(self, judged: float | None) -> Snapshot:
+        """The numbers for a display, the last evaluation's return ``judged`` among them."""
         learner, now = self.learner, time.monotonic()
         if compiled_programs() > self._programs:  # a step that waited for the compiler says nothing of the speed
             self._programs = compiled_programs()
@@ -167,7 +167,8 @@ class Journal:
             wall_s=self.wall_s,
             steps_per_s=self._rate,
             left_s=self.pace.left(now),
-            train_return=float(np.mean(self.episodes.recent)) if self.episodes.recent else None,
+            train_return=sum(recent) / len(recent) if (recent := self.episodes.recent) else None,
+            eval_return=judged,
             metrics=self.latest,
         )
 

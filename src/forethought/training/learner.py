@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
 from forethought.training.config import flatten, to_dict
-from forethought.training.program import Program
+from forethought.training.program import Flat, Program
 from forethought.types import PyTree, Transition
 
 _HUGE = 1e6  # of an observation or a reward: networks and squared errors are made for numbers around 1
@@ -29,23 +28,34 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self._compile_at_start = 0.0
 
-    @contextmanager
-    def measure(self, name: str):
+    def measure(self, name: str) -> "_Charge":
         """Charge the time of the block to ``name``, less what compilation took in it."""
-        start, compiled = time.perf_counter(), compile_seconds()
-        try:
-            yield
-        finally:
-            compiling = compile_seconds() - compiled
-            self.add(name, time.perf_counter() - start - compiling)
-            if compiling:
-                self.add("compile", compiling)
+        return _Charge(self, name)
 
     def add(self, name: str, seconds: float) -> None:
         """Charge seconds to a name."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+class _Charge:
+    """The block that `Clock.measure` begins; a class, because a generator costs twice as much at each of ten blocks
+    per step.
+    """
+
+    __slots__ = ("clock", "compiled", "name", "start")
+
+    def __init__(self, clock: Clock, name: str):
+        self.clock, self.name = clock, name
+
+    def __enter__(self) -> None:
+        self.compiled, self.start = _compiled["seconds"], time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        compiling = _compiled["seconds"] - self.compiled
+        self.clock.add(self.name, time.perf_counter() - self.start - compiling)
+        if compiling:
+            self.clock.add("compile", compiling)
 
 
 _compiled = {"seconds": 0.0, "programs": 0}
@@ -115,17 +125,27 @@ class Learner:
         self.env_steps = self.frames = self.updates = 0
         self.learned = -self.pretrain
         self._acted = False  # by the policy
+        self._running: str | None = None  # the phase that was called last, where it may not have ended yet
         self._runs: dict[str, int] = {}  # of the phases of the step after `learned`, where learning was stopped in it
         self.infos: dict[str, dict[str, Any]] = {}
         on_compile("the agent")
         with self.clock.measure("init"):
-            self.state = self.program.init_state()
+            self._state = Flat.of(self.program.init_state())
             self.replay = self.program.init_replay()
             self.carry = self.program.init_carry()
         self.first = np.ones((len(self.program.seeds), num_envs), bool)
         k = len(self.program.seeds)
         self.best_return, self.best_step = np.full(k, -np.inf), np.zeros(k, np.int64)
         self._best = self._acting()
+
+    @property
+    def state(self) -> PyTree:
+        """All that the agents have learned; leaves have the leading axis K."""
+        return self._state.tree
+
+    @state.setter
+    def state(self, state: PyTree) -> None:
+        self._state = Flat.of(state)
 
     @property
     def leading(self) -> tuple[int, int]:
@@ -179,7 +199,7 @@ class Learner:
         """Compile all that `act`, `observe`, `learn` and `check_finite` will run, and run none of it."""
         with self.clock.measure("init"):
             phases = [(phase, n) for phase in self.phases for n in usual_repeats(phase, self.num_envs)]
-            self.program.prepare(phases, self.state, self.replay, self.carry)
+            self.program.prepare(phases, self._state, self.replay, self.carry)
             _all_finite.lower(self.state).compile()
 
     @property
@@ -189,6 +209,7 @@ class Learner:
 
     def act(self, obs: np.ndarray) -> np.ndarray:
         """Actions [K * N, ...] for observations [K * N, ...], exploring; random during the warm-up."""
+        self._settle()
         with self.clock.measure("act"):
             if self.env_steps < self.agent.random_steps:
                 action = self.program.random_actions(self.env_steps)
@@ -198,7 +219,7 @@ class Learner:
                     self.on_compile("the policy")
                 grouped = np.asarray(obs).reshape(*self.leading, *np.shape(obs)[1:])
                 action, self.carry = self.program.act(
-                    self.state, self.carry, grouped, self.first, self.env_steps, explore=True
+                    self._state, self.carry, grouped, self.first, self.env_steps, explore=True
                 )
         return action.reshape(-1, *action.shape[2:])
 
@@ -245,12 +266,21 @@ class Learner:
             self.on_compile(phase.name)
         elif phase.kind == "model":
             self.on_progress(phase.name)
+        self._settle()
         with self.clock.measure(phase.name):
-            self.state, info = self.program.run(phase, self.state, self.replay, at, repeats, self.on_progress)
-            jax.block_until_ready(info)
-        self.infos[phase.name] = info
+            self._state, info = self.program.run(phase, self._state, self.replay, at, repeats, self.on_progress)
+        self.infos[phase.name], self._running = info, phase.name
+        if phase.every > self.num_envs:  # so that it is heard of when it is done; the others end while the host goes on
+            self._settle()
         self.updates += phase.updates * repeats
         self._runs[phase.name] = self._runs.get(phase.name, 0) + repeats
+
+    def _settle(self) -> None:
+        """Wait for the phase that is running, and charge the time to it."""
+        if self._running is not None:
+            with self.clock.measure(self._running):
+                jax.block_until_ready(self.infos[self._running])
+            self._running = None
 
     def metrics(self, phase: str) -> dict[str, list[float]]:
         """What a phase last reported: name -> one number per seed.

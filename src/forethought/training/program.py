@@ -8,7 +8,8 @@ draws the same whether or not others train beside it.
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -70,6 +71,37 @@ def _put_back(x: Array) -> Array:
     return x[None]
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["leaves"], meta_fields=["structure"])
+@dataclass(frozen=True)
+class Flat:
+    """A pytree as the list of its leaves, which is how it should be kept between two calls of a compiled program.
+
+    Equinox modules take a tenth of a millisecond to be taken apart and as long to be put together, at each call.
+    """
+
+    leaves: list[Any]
+    structure: Any
+
+    @classmethod
+    def of(cls, tree: PyTree) -> "Flat":
+        """The leaves of a tree."""
+        return cls(*jax.tree.flatten(tree))
+
+    @property
+    def tree(self) -> PyTree:
+        """The tree again."""
+        return jax.tree.unflatten(self.structure, self.leaves)
+
+
+def _tree(state: PyTree | Flat) -> PyTree:
+    return state.tree if isinstance(state, Flat) else state
+
+
+def _as_given(given: PyTree | Flat, out: tuple[PyTree, Info]) -> tuple[PyTree | Flat, Info]:
+    """A new state in the form of the one given, with the info beside it."""
+    return (Flat.of(out[0]), out[1]) if isinstance(given, Flat) else out
+
+
 def empty_item(space: Space) -> Array:
     """Zeros shaped and typed like one item of the space, as agents see it."""
     return jnp.zeros(space.shape, space.dtype) if isinstance(space, Box) else jnp.array(0, jnp.int32)
@@ -84,6 +116,8 @@ def random_action(space: Space, n: int, key: Key) -> Array:
 
 class Program:
     """Pure functions of an agent, compiled once each, over all seeds at once.
+
+    States are pytrees or `Flat`; what is given comes back in the same form.
 
     Attributes:
         replay_capacity: transitions kept per seed; a multiple of ``num_envs``.
@@ -206,7 +240,8 @@ class Program:
         purpose = "act" if explore else "evaluate"
 
         def act(key: Key, state: PyTree, carry: PyTree, obs: Array, first: Array, step: Array) -> tuple[Array, PyTree]:
-            return self.agent.act(state, carry, obs, first, key=purpose_key(key, purpose, step), explore=explore)
+            key = purpose_key(key, purpose, step)
+            return self.agent.act(_tree(state), carry, obs, first, key=key, explore=explore)
 
         return jax.jit(self._over(act, (0, 0, 0, 0, 0, None)))
 
@@ -224,7 +259,8 @@ class Program:
 
     def _compile_phase(self, phase: Phase, repeats: int) -> Callable[..., Any]:
         def once(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
-            return phase.run(state, replay, step=step, key=purpose_key(key, phase.name, step))
+            out = phase.run(_tree(state), replay, step=step, key=purpose_key(key, phase.name, step))
+            return _as_given(state, out)
 
         def several(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
             steps = step - phase.every * jnp.arange(repeats - 1, -1, -1)
@@ -237,13 +273,14 @@ class Program:
         """The parts over all seeds, with ``(key, state or work, ..., replay, step, ...)`` by place."""
 
         def begin(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> PyTree:
-            return _settled(pieces.begin(state, replay, step=step, key=purpose_key(key, name, step)))
+            return _settled(pieces.begin(_tree(state), replay, step=step, key=purpose_key(key, name, step)))
 
         def proceed(key: Key, work: PyTree, replay: ring.Ring, step: Array, units: Array) -> tuple[PyTree, Array]:
             return pieces.proceed(work, replay, step=step, key=purpose_key(key, name, step), units=units)
 
         def finish(key: Key, state: PyTree, work: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
-            return pieces.finish(state, work, replay, step=step, key=purpose_key(key, name, step))
+            out = pieces.finish(_tree(state), work, replay, step=step, key=purpose_key(key, name, step))
+            return _as_given(state, out)
 
         return replace(
             pieces,

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -312,8 +311,7 @@ class Trainer:
         self.progress.note(f"warning: {text}")
 
     def _snapshot(self) -> Snapshot:
-        judged = self.evaluation
-        return replace(self.journal.snapshot(), eval_return=None if judged is None else float(judged.returns.mean()))
+        return self.journal.snapshot(None if self.evaluation is None else self.evaluation.mean)
 
 
 def _fate(error: BaseException) -> tuple[str, str]:
