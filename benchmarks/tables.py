@@ -12,6 +12,7 @@ Found = Mapping[tuple[str, str], Mapping[str, Any]]
 
 SPEED = (
     "sac_update",
+    "train_sac",
     "ensemble_epoch",
     "branched_rollout",
     "mbpo_end_to_end",
@@ -44,6 +45,7 @@ LEARNING = (
 # Workload, what is done, where its details keep the other library, and that library.
 _PEERS = (
     ("sac_update", "SAC update", "stable_baselines3", "stable-baselines3"),
+    ("train_sac", "SAC on Pendulum-v1, one update per step", "stable_baselines3", "stable-baselines3"),
     ("ensemble_epoch", "ensemble epoch", "mbrl_lib", "mbrl"),
     ("mbpo_end_to_end", "MBPO on InvertedPendulum-v5", "mbrl_lib", "mbrl"),
     ("plan_cem", "a decision by CEM on an ensemble", "mbrl_lib", "mbrl"),

@@ -1,9 +1,16 @@
-"""What every test shares: a cache of compiled programs that outlives the session, and where runs are made."""
+"""What every test shares: a cache of compiled programs that outlives the session, where runs are made, other seeds.
+
+``FORETHOUGHT_TEST_SEED=1 pytest -m learned`` draws everything anew: what is asserted of something learned or searched
+must hold for other seeds than those it was written with, as for other instruction sets
+(``XLA_FLAGS=--xla_cpu_max_isa=AVX2``).
+"""
 
 import os
 from pathlib import Path
 
 import jax
+import numpy as np
+import pytest
 
 # Most of the time of a first run goes into compiling; a second one finds the programs here.
 _CACHE = Path(os.environ.get("FORETHOUGHT_TEST_CACHE", Path.home() / ".cache" / "forethought-tests"))
@@ -11,3 +18,26 @@ os.environ["XDG_STATE_HOME"] = str(_CACHE / "state")  # what tells a run made he
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+_SHIFT = 1000 * int(os.environ.get("FORETHOUGHT_TEST_SEED", 0))
+
+
+@pytest.fixture(autouse=_SHIFT > 0, scope="session")
+def other_seeds():
+    """Every seed is another one, of the library's keys as well as of the tests' own numbers."""
+    key, default_rng = jax.random.key, np.random.default_rng
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax.random, "key", lambda seed, **kwargs: key(seed + _SHIFT, **kwargs))
+        patch.setattr(np.random, "default_rng", lambda seed=None: default_rng(_shifted(seed)))
+        yield
+
+
+def _shifted(seed):
+    return seed + _SHIFT if isinstance(seed, int) else seed
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Compiled programs are of use within one file; those of all files together are gigabytes."""
+    yield
+    jax.clear_caches()

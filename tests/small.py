@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pytest
 
 from forethought import envs
 from forethought.agents import catalog
@@ -65,6 +66,11 @@ WORLDS = dict.fromkeys(SETTINGS, "forethought/DynaMaze-v0") | {
     "mbpo": "forethought/ProbeAction-v0",
     **dict.fromkeys(PLANNERS, "forethought/ProbeAction-v0"),
 }
+
+
+def quick(names: Sequence[str], *those: str) -> list[Any]:
+    """Parameters for a test or a fixture, of which all but ``those`` are marked as slow."""
+    return [name if name in those else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
 def make_agent(algorithm: str, spec: EnvSpec, **settings: Any) -> Any:

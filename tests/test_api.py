@@ -74,6 +74,7 @@ def drive(agent, rng, steps):
     return np.array(actions)
 
 
+@pytest.mark.slow
 def test_ask_and_tell_is_saved_and_goes_on_with_the_same_bits(tmp_path):
     def start(path):
         return forethought.start("sac", OBS, ACTION, run=path, steps=200, agent=AGENT)
@@ -96,6 +97,7 @@ def test_ask_and_tell_is_saved_and_goes_on_with_the_same_bits(tmp_path):
     np.testing.assert_array_equal(second.act(obs), expected[39])
 
 
+@pytest.mark.slow
 def test_ask_and_tell_writes_a_journal_that_a_report_can_read(tmp_path):
     agent = forethought.start("sac", OBS, ACTION, run=tmp_path / "run", steps=200, agent=AGENT)
     drive(agent, np.random.default_rng(3), 60)
@@ -115,6 +117,7 @@ def test_ask_and_tell_writes_a_journal_that_a_report_can_read(tmp_path):
     assert "Learning curves" in write_report([run.path], tmp_path / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_learning_can_be_put_off_until_the_world_rests(tmp_path):
     def start(path):
         return forethought.start("sac", OBS, ACTION, run=path, steps=200, agent=AGENT)

@@ -138,6 +138,7 @@ def test_other_sources_are_refused_in_one_line(tmp_path):
         read(tmp_path, CODEC)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_given_data_learns_before_its_first_step(run, tmp_path):
     """30 rows are there at once, `pretrain` steps are learned from, and the first action is the policy's."""
     path = tmp_path / "run"
@@ -160,6 +161,7 @@ def test_a_run_that_was_given_data_learns_before_its_first_step(run, tmp_path):
     np.testing.assert_array_equal(more.transitions().reward[:40], mine.reward)
 
 
+@pytest.mark.slow
 def test_a_run_may_learn_from_data_alone(run, tmp_path):
     path = tmp_path / "run"
     given = {"hidden": (8,), "batch_size": 16}
@@ -172,6 +174,7 @@ def test_a_run_may_learn_from_data_alone(run, tmp_path):
         forethought.resume(path)
 
 
+@pytest.mark.slow
 def test_an_agent_whose_loop_is_mine_may_begin_with_data(tmp_path):
     boxes = spaces.Box(-9.0, 9.0, (2,)), spaces.Box(-2.0, 6.0, (1,))
     given = {"data": ROWS, "pretrain": 3, "obs_names": ["x", "y"], "agent": {"hidden": (8,), "batch_size": 16}}

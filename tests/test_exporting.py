@@ -102,6 +102,7 @@ def test_stablehlo_acts_as_jax(algorithm, obs, action):
     np.testing.assert_allclose(said, policy(given), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_planner_goes_with_its_search(tmp_path):
     agent, codec, state, policy = of("icem", spaces.Box(-1, 1, (3,)), ACTION)
     with pytest.raises(UsageError, match=r"a planner has no policy to export as arrays; write it as .stablehlo"):

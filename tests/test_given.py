@@ -84,6 +84,7 @@ def test_a_wrong_one_is_refused_before_anything_is_written(reward, said, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_run_keeps_names_and_finds_them_again(named, capsys):
     held = config_of(named)
     assert (held["env"], held["reward"], held["termination"]) == (HOUSE, "tests.house:comfort", "tests.house:frozen")
@@ -97,6 +98,7 @@ def test_the_run_keeps_names_and_finds_them_again(named, capsys):
     assert forethought.resume(named.path, steps=22).summary["env_steps"] == 22
 
 
+@pytest.mark.slow
 def test_what_has_no_name_is_asked_for_again(unnamed, tmp_path):
     path = unnamed.path
     assert config_of(unnamed)["env"] == "tests.house:House(...)"
@@ -114,6 +116,7 @@ def test_what_has_no_name_is_asked_for_again(unnamed, tmp_path):
     assert forethought.resume(path, steps=22, env=House(3.0), **KNOWN).summary["env_steps"] == 22
 
 
+@pytest.mark.slow
 def test_a_policy_acts_without_the_functions_that_only_its_model_needs(unnamed):
     assert forethought.load(unnamed.path)(np.float32([290, 275])).shape == (1,)
 
@@ -128,6 +131,7 @@ def test_what_contradicts_the_data_is_named():
         assert f"<lambda> contradicts {share} % of the real transitions; mend it, or leave out --{what}" in text
 
 
+@pytest.mark.slow
 def test_ask_and_tell_takes_them_and_a_planner_needs_them(tmp_path):
     world, reward = House(), lambda obs, action, next_obs: comfort(obs, action, next_obs)
     agent = forethought.start(

@@ -66,6 +66,7 @@ def test_a_step_is_learned_before_the_replay_forgets_it(tmp_path, monkeypatch):
     same(late.learner.state, at_once.learner.state)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:warning. the model")  # which has hardly seen anything
 @pytest.mark.parametrize("algorithm", ["mbpo", "poplin-p"])
 def test_what_is_compiled_before_is_not_compiled_again_and_changes_nothing(algorithm, tmp_path):

@@ -116,6 +116,7 @@ def policy_of(name):
     return Policy(agent, codec, agent.init(key=jax.random.key(7)), seed=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_a_policy_can_be_pickled(name):
     policy = policy_of(name)

@@ -1,9 +1,14 @@
-"""Time the gradient steps of Stable-Baselines3's SAC; prints one line of JSON. Runs in its own environment."""
+"""Time SAC of Stable-Baselines3; prints one line of JSON. Runs in its own environment.
+
+``update``: gradient steps alone, on a replay full of noise. ``learn``: environment steps of its training loop on
+Pendulum-v1, one gradient step for each.
+"""
 
 import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
@@ -13,6 +18,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import Logger
 
 N_OBS, N_ACTION, TRANSITIONS, BATCH = 17, 6, 100_000, 256
+RANDOM_STEPS = 200
 
 
 class Nothing(gym.Env):
@@ -28,10 +34,15 @@ class Nothing(gym.Env):
         return np.zeros(N_OBS, np.float32), 0.0, False, False, {}
 
 
-def filled_model() -> SAC:
-    """SAC with networks of 256 x 256 and a replay full of noise."""
+def made(env: gym.Env | str, **options) -> SAC:
+    """SAC with networks of 256 x 256."""
     sizes = {"net_arch": [256, 256]}
-    model = SAC("MlpPolicy", Nothing(), batch_size=BATCH, buffer_size=TRANSITIONS, policy_kwargs=sizes, device="cpu")
+    return SAC("MlpPolicy", env, batch_size=BATCH, policy_kwargs=sizes, device="cpu", **options)
+
+
+def filled_model() -> SAC:
+    """With a replay full of noise."""
+    model = made(Nothing(), buffer_size=TRANSITIONS)
     model.set_logger(Logger(folder=None, output_formats=[]))
     rng, memory = np.random.default_rng(0), model.replay_buffer
     memory.observations[:, 0] = rng.normal(size=(TRANSITIONS, N_OBS))
@@ -42,22 +53,36 @@ def filled_model() -> SAC:
     return model
 
 
+def updates(n: int) -> Callable[[], object]:
+    """A call that makes ``n`` gradient steps; warmed up."""
+    model = filled_model()
+    model.train(gradient_steps=min(n, 20), batch_size=BATCH)
+    return lambda: model.train(gradient_steps=n, batch_size=BATCH)
+
+
+def steps(n: int) -> Callable[[], object]:
+    """A call that goes on for ``n`` environment steps; the random ones are over, and the first updates."""
+    model = made("Pendulum-v1", learning_starts=RANDOM_STEPS, train_freq=1, gradient_steps=1)
+    model.learn(RANDOM_STEPS + n)
+    return lambda: model.learn(n, reset_num_timesteps=False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--updates", type=int, default=200, help="gradient steps per repeat")
+    parser.add_argument("what", choices=("update", "learn"))
+    parser.add_argument("--steps", type=int, default=200, help="gradient or environment steps per repeat")
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
-    model = filled_model()
-    model.train(gradient_steps=min(asked.updates, 20), batch_size=BATCH)  # warm-up
+    call = {"update": updates, "learn": steps}[asked.what](asked.steps)
     seconds = []
     for _ in range(asked.repeats):
         start = time.perf_counter()
-        model.train(gradient_steps=asked.updates, batch_size=BATCH)
-        seconds.append((time.perf_counter() - start) / asked.updates)
+        call()
+        seconds.append((time.perf_counter() - start) / asked.steps)
     found = {
         "seconds_best": min(seconds),
         "seconds_median": statistics.median(seconds),
-        "updates": asked.updates,
+        "steps": asked.steps,
         "repeats": asked.repeats,
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "stable-baselines3": stable_baselines3.__version__},

@@ -13,11 +13,13 @@ from benchmarks.workloads import (
     replay_add,
     sac_update,
     startup,
+    train_sac,
 )
 
 # Each takes ``quick``: True for a check that it works at all, in seconds; its numbers then mean nothing.
 WORKLOADS: dict[str, Callable[[bool], Result]] = {
     "sac_update": sac_update.run,
+    "train_sac": train_sac.run,
     "ensemble_epoch": ensemble_epoch.run,
     "branched_rollout": branched_rollout.run,
     "mbpo_end_to_end": mbpo_end_to_end.run,

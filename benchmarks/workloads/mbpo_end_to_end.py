@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def run(quick: bool) -> Result:
         )
         records = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     peaks += [peak() for _ in range(5)]
-    spent = spent_between(records, RANDOM_STEPS, steps)
+    spent = spent_between(records, RANDOM_STEPS, steps, LEARNING)
     rate, wanted = spent["steps"] / spent["seconds"], TARGET_RATE * max(peaks) / TARGET_PEAK
     arguments = ["mbpo", "--quick"] if quick else ["mbpo"]
     theirs = venv.run_script("mbrl", "mbrl_lib.py", arguments, probe=["epoch", "--repeats", "1"])
@@ -67,14 +68,16 @@ def run(quick: bool) -> Result:
     )
 
 
-def spent_between(records: list[dict[str, Any]], first: int, last: int) -> dict[str, Any]:
-    """Wall seconds between two steps without compilation and evaluation, by kind of work."""
+def spent_between(records: list[dict[str, Any]], first: int, last: int, learning: Sequence[str]) -> dict[str, Any]:
+    """Wall seconds between two steps without compilation and evaluation, by kind of work; what is not one of
+    ``learning`` is the other share.
+    """
     at = {record["env_steps"]: record for record in records if record["kind"] == "train"}
     begin, end = at[first], at[last]
     by_kind = {name: s - begin["seconds"].get(name, 0.0) for name, s in end["seconds"].items()}
     left_out = {name: by_kind.pop(name, 0.0) for name in ("compile", "evaluate")}
     seconds = end["wall_s"] - begin["wall_s"] - sum(left_out.values())
-    other = seconds - sum(by_kind.get(name, 0.0) for name in LEARNING)
+    other = seconds - sum(by_kind.get(name, 0.0) for name in learning)
     return {
         "steps": last - first,
         "seconds": seconds,

@@ -50,5 +50,5 @@ def run(quick: bool) -> Result:
 
 
 def _stable_baselines(updates: int, quick: bool) -> dict[str, Any]:
-    arguments = ["--updates", str(updates), "--repeats", "1" if quick else "5"]
-    return venv.run_script("sb3", "sb3_sac.py", arguments, probe=["--updates", "10", "--repeats", "2"])
+    arguments = ["update", "--steps", str(updates), "--repeats", "1" if quick else "5"]
+    return venv.run_script("sb3", "sb3_sac.py", arguments, probe=["update", "--steps", "10", "--repeats", "2"])

@@ -101,7 +101,7 @@ def test_a_run_begins_by_saying_so():
 
 
 def test_a_setting_of_the_wrong_kind_is_named():
-    with pytest.raises(forethought.ForethoughtError, match="model_every is 'often'; it takes int"):
+    with pytest.raises(forethought.ForethoughtError, match="model_every is 'often'; it takes a whole number"):
         configure("mbpo", HOUSE, steps=3000, agent={"model_every": "often"})
 
 

@@ -8,6 +8,8 @@ from forethought.replay import ring
 from forethought.training.program import empty_transition
 from forethought.types import Discrete, EnvSpec, Transition
 
+pytestmark = pytest.mark.learned
+
 SPEC = EnvSpec("toy", Discrete(3), Discrete(2))
 GAMMA = 0.9
 

@@ -102,6 +102,7 @@ def lived(n, reward=0.0):
     return ring.add(ring.create(empty_transition(SPEC), n), rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ratio", "n_real"), [(0.05, 12), (0.0, 0), (1.0, 256)])
 def test_a_batch_holds_its_share_of_real_transitions(ratio, n_real):
     """12 of 256 for MBPO's 5 %. Real ones pay 1 here and imagined ones 0."""
@@ -159,6 +160,7 @@ def test_rollouts_branch_off_real_states_and_are_never_truncated(rolled_out):
     assert not any(np.any(imagined.data.truncated) for _, _, imagined in seen)
 
 
+@pytest.mark.slow
 def test_only_elites_dream():
     """Member 0 is broken: with it, a third of the rollouts would hold nothing that is finite."""
     agent = small.make_agent("mbpo", SPEC)
@@ -172,6 +174,7 @@ def test_only_elites_dream():
         assert np.all(np.isfinite(after.imagined.data.next_obs))
 
 
+@pytest.mark.slow
 def test_the_fit_is_reported_and_a_wrong_termination_is_a_concern():
     hopper = EnvSpec("Hopper-v5", Box((11,)), Box((3,)))
     agent = small.make_agent("mbpo", hopper)

@@ -86,6 +86,7 @@ def act(agent, state, obs, *, explore=True):
     return np.asarray(agent.act(state, *args, key=jax.random.key(0), explore=explore)[0])[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("to", "first_actions"), [(1.0, [-0.5, 0.8]), (-1.0, [0.5, -0.8])])
 def test_the_agent_believes_its_elites_and_plans_alike_when_judged(to, first_actions):
     """Back to 0 in one step, in the world of the elites; the other member believes the opposite."""
@@ -128,6 +129,7 @@ def test_a_contradicted_reward_is_a_concern():
     assert "\n" not in concern
 
 
+@pytest.mark.slow
 def test_the_fit_reports_on_the_known_reward():
     learner = small.train("cem", KNOWN.id, steps=17, settings={"reward": "known"})
     assert learner.metrics("fit_model")["reward_disagreement"] == [0.0]

@@ -17,6 +17,8 @@ from forethought.replay import ring
 from forethought.training.program import empty_transition
 from forethought.types import Box, EnvSpec
 
+pytestmark = pytest.mark.learned
+
 SPEC = EnvSpec("toy", Box((1,)), Box((1,)))
 KEY = jax.random.key(0)
 
@@ -108,6 +110,7 @@ def test_what_the_ring_has_forgotten_is_not_averaged():
     np.testing.assert_allclose(change, [2.0, 3.0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["poplin-a", "poplin-p"])
 def test_cloning_teaches_the_planned_actions_and_no_others(name):
     """Planned: -1/2 where the observation is negative, 1/2 where it is positive. Random actions say the opposite."""

@@ -195,6 +195,7 @@ def test_target_critics_begin_as_copies_of_their_own():
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "log_std", "slope"), [(-100.0, -20.0, 0.0), (-19.5, -19.5, 1.0), (1.5, 1.5, 1.0), (100.0, 2.0, 0.0)]
 )
@@ -226,6 +227,7 @@ def test_acting_explores_around_what_it_does_when_judged():
     assert u.mean() == pytest.approx(float(mean[0]), abs=4 * float(np.exp(log_std[0])) / 20)
 
 
+@pytest.mark.slow
 def test_an_update_is_so_many_steps_on_batches_from_the_replay():
     agent = SAC(SACConfig(hidden=(4,), batch_size=N, updates_per_step=2), SPEC)
     batch = make_batch()

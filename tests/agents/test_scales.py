@@ -81,6 +81,7 @@ def test_what_is_learned_does_not_depend_on_the_units(agent, learned):
         assert np.ptp(np.asarray(b)) > 1e-3  # it sees the observations
 
 
+@pytest.mark.slow
 def test_the_value_is_an_offset_and_no_other_problem():
     """A critic that is lower by the offset everywhere has the same errors, also at termination."""
     made = ActorCritic(ActorCriticConfig(hidden=(4,)), SPEC)
@@ -110,6 +111,7 @@ def test_without_normalisation_nothing_is_scaled():
     jax.tree.map(np.testing.assert_array_equal, agent.learner.rescaled(state, filled(in_units=True)), state)
 
 
+@pytest.mark.slow
 def test_imagined_rollouts_act_at_the_same_scale(monkeypatch):
     """MBPO takes the scales with each fit, before its policy acts in the model."""
     config = MBPOConfig(

@@ -10,6 +10,8 @@ from forethought.models.tabular import TabularModel
 from forethought.replay import ring
 from forethought.types import Discrete, EnvSpec, Transition
 
+pytestmark = pytest.mark.learned
+
 GAMMA = 0.95
 
 
@@ -105,6 +107,7 @@ def backups_to_converge(agent, transitions, best, at_most):
     return at_most
 
 
+@pytest.mark.slow
 def test_sweeping_needs_far_fewer_backups_than_random_planning():
     transitions, best = maze_life()
     assert best.max() == pytest.approx(1.0)

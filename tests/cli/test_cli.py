@@ -85,6 +85,7 @@ def test_a_policy_and_its_data_are_exported(trained, tmp_path, capsys):
     assert np.abs(np.load(tmp_path / "d.npz")["action"]).max() > 1.0  # N m, not the agent's units
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_data(trained, tmp_path, capsys):
     out = tmp_path / "run"
     args = [
@@ -111,6 +112,7 @@ def test_training_goes_on_from_data(trained, tmp_path, capsys):
     assert (config["data"]["rows"], config["data"]["source"]) == (60, str(trained))
 
 
+@pytest.mark.slow
 def test_eval_writes_a_video(trained, tmp_path, capsys):
     assert run("eval", trained, "--episodes", 1, "--video", tmp_path / "v.gif") == 0
     assert (tmp_path / "v.gif").read_bytes()[:4] == b"GIF8"
@@ -182,6 +184,7 @@ def test_help_is_quick_and_imports_neither_jax_nor_an_environment(argument):
     subprocess.run([sys.executable, "-c", code, argument], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_piped_output_is_plain_lines(tmp_path):
     args = [sys.executable, "-m", "forethought", "train", "sac", "Pendulum-v1", *TINY, "--run", str(tmp_path / "run")]
     done = subprocess.run(args, capture_output=True, text=True, timeout=300)
@@ -273,6 +276,7 @@ def test_mistakes_of_a_newcomer(tmp_path, monkeypatch, capsys, words, said):
     assert out.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_cannot_be_filmed_or_judged(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine_three.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)

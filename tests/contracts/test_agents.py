@@ -18,6 +18,7 @@ from forethought.training.program import empty_item
 from forethought.types import Box
 
 EVERY = pytest.mark.parametrize("name", ALGORITHMS)
+EVERY_IN_TIME = pytest.mark.parametrize("name", small.quick(list(ALGORITHMS), "sac", "dyna-q", "cem"))
 
 
 def test_every_algorithm_is_in_these_tests():
@@ -90,7 +91,7 @@ def test_every_setting_is_explained(name):
         assert config_class.__doc__
 
 
-@EVERY
+@EVERY_IN_TIME
 @pytest.mark.parametrize("explore", [True, False])
 def test_actions_lie_in_their_space(name, explore):
     agent = new_agent(name)
@@ -108,7 +109,7 @@ def test_actions_lie_in_their_space(name, explore):
         assert set(action.tolist()) <= set(range(agent.spec.action.n))
 
 
-@EVERY
+@EVERY_IN_TIME
 def test_nothing_compiles_twice(name):
     """After every phase has run once and the policy has acted, going on compiles nothing."""
     world = small.envs.make(small.WORLDS[name], seeds=[0])

@@ -16,7 +16,7 @@ def leaves(learner, seed=None):
     return {jax.tree_util.keystr(p): np.asarray(x if seed is None else x[seed]) for p, x in named}
 
 
-@pytest.fixture(scope="module", params=ALGORITHMS)
+@pytest.fixture(scope="module", params=small.quick(list(ALGORITHMS), "sac", "dyna-q"))
 def alone(request):
     return request.param, small.train(request.param, steps=STEPS, seeds=[1])
 

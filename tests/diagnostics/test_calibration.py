@@ -19,6 +19,8 @@ from forethought.diagnostics.outcomes import correlation
 from forethought.diagnostics.ranking import ranks, spearman
 from forethought.models.ensemble import Ensemble, EnsembleBelief
 
+pytestmark = pytest.mark.learned
+
 
 def gaussian(sd_model=1.0, sd_world=1.0, bias=0.0, particles=200, n=4000, d=2):
     """Errors of particles N(bias, sd_model) about a world N(0, sd_world)."""
@@ -71,12 +73,14 @@ def test_total_variation_is_proven_from_below():
     assert 0.8 * true < shifted < true
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimensions", [3, 17, 45])
 def test_many_dimensions_of_a_true_model_prove_nothing(dimensions):
     """The greatest of many is held against what chance makes of the greatest of as many."""
     assert variation(gaussian(particles=60, n=1024, d=dimensions)) < 0.015
 
 
+@pytest.mark.slow
 def test_a_vague_model_is_right_on_the_whole_and_wrong_where_it_stands():
     """The world does what the context says; the model only knows how that is distributed."""
     world = jax.random.normal(KEY, (2000, 1))
@@ -86,6 +90,7 @@ def test_a_vague_model_is_right_on_the_whole_and_wrong_where_it_stands():
     assert variation(errors, context=world) > 0.5
 
 
+@pytest.mark.slow
 def test_density_of_a_mixture():
     model = Ensemble(2, 1, key=KEY, members=3, elites=3, hidden=(4,))
     keys = jax.random.split(KEY, 3)

@@ -18,6 +18,8 @@ from forethought.models.base import WorldModel
 from forethought.report.html import write_report
 from forethought.training.progress import Silent
 
+pytestmark = [pytest.mark.slow, pytest.mark.learned]
+
 PENDULUM, MAZE = "forethought/Pendulum-v0", "forethought/DynaMaze-v0"
 
 

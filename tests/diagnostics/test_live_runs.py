@@ -15,6 +15,8 @@ from forethought.diagnostics import read_diagnosis, split
 from forethought.errors import UsageError
 from forethought.types import Transition
 
+pytestmark = pytest.mark.slow
+
 PENDULUM = "forethought/Pendulum-v0"
 OBS, ACTION = gymnasium.spaces.Box(-8.0, 8.0, (3,)), gymnasium.spaces.Box(-1.0, 1.0, (1,))
 

@@ -23,6 +23,7 @@ def examine(model, episodes, horizon=4, **more):
     return measure(model, episodes, horizon=horizon, settings=SMALL, key=KEY, **more)
 
 
+@pytest.mark.slow
 def test_a_drift_of_a_tenth_is_off_by_h_tenths():
     episodes = walks()
     d = examine(Walk(drift=0.1), episodes)
@@ -36,6 +37,7 @@ def test_a_drift_of_a_tenth_is_off_by_h_tenths():
     assert d.calibration is None  # all particles are the same
 
 
+@pytest.mark.slow
 def test_a_true_model_of_a_noisy_world_expects_its_error():
     d = examine(Walk(noise=0.5), walks(n=20, steps=30, noise=0.5))
     std = float(spread_of(side_by_side(walks(n=20, steps=30, noise=0.5)))[0])
@@ -45,6 +47,7 @@ def test_a_true_model_of_a_noisy_world_expects_its_error():
     assert float(d.favoured.model_error) < 0.1
 
 
+@pytest.mark.slow
 def test_what_never_moves_hides_nothing():
     episodes = walks(n=20, steps=30, noise=0.5)
     alone, beside = examine(Walk(noise=0.1), episodes), examine(BesideStill(noise=0.1), beside_still(episodes))
@@ -55,6 +58,7 @@ def test_what_never_moves_hides_nothing():
     assert np.isnan(beside.calibration.coverage_by_dimension[:, 1:]).all()
 
 
+@pytest.mark.slow
 def test_what_the_model_alone_moves_counts():
     d = examine(BesideStill(slip=0.6), beside_still(walks()))
     std = np.asarray(spread_of(side_by_side(beside_still(walks()))))
@@ -103,6 +107,7 @@ def test_a_policy_acts_on_what_it_imagines():
     assert float(d.long_run.distance[0]) > 0.5
 
 
+@pytest.mark.slow
 def test_traces_show_the_episode_and_the_dream():
     episodes = walks(steps=7)
     d = examine(Walk(drift=0.1), episodes)

@@ -126,6 +126,7 @@ def test_the_state_restores_to_the_bit(gymnax):
     np.testing.assert_array_equal([again.step(action).obs for _ in range(20)], expected)
 
 
+@pytest.mark.slow
 def test_the_oracle_knows_them_from_known_states_on(gymnax):
     env = functional_env("gymnax/Pendulum-v1")
     with pytest.raises(UsageError, match="gymnax/Pendulum-v1 does not tell its state"):

@@ -15,6 +15,8 @@ from forethought.models.termination import never
 from forethought.replay import ring
 from forethought.types import Transition
 
+pytestmark = pytest.mark.learned
+
 N = 1500
 
 
@@ -71,6 +73,7 @@ def noisy_ring(n):
     return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), n), rows)
 
 
+@pytest.mark.slow
 def test_a_fit_that_calibrates_covers_data_it_has_never_seen():
     config = FitConfig(calibrate=True, max_epochs=3, holdout_ratio=0.4)
     state, _ = jax.jit(lambda s, r, k: fit(s, r, config, key=k))(
@@ -86,6 +89,7 @@ def test_a_fit_that_calibrates_covers_data_it_has_never_seen():
     assert np.mean(np.abs(rank - 0.5) <= 0.45) == pytest.approx(0.9, abs=0.03)
 
 
+@pytest.mark.slow
 def test_the_spread_widens_the_noise_and_the_density_alike():
     """Three times the spread is the same as ln 9 more log-variance, in samples and in densities."""
     model = eqx.tree_at(lambda e: e.min_logvar, small(), jnp.full(3, -30.0))  # far from the bound it changes nothing

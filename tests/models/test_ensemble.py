@@ -68,6 +68,7 @@ def square(obs, action, next_obs):
     return next_obs[:, 0] ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("propagation", "places", "learned_rewards"),
     [
@@ -183,6 +184,7 @@ def test_the_predictor_is_the_elites_alone():
     assert set(np.round(np.asarray(belief.obs)[:, 0]).tolist()) == {4.0, 2.0}
 
 
+@pytest.mark.slow
 def test_a_predictor_in_bfloat16_rounds_between_hidden_layers_alone():
     """Products of 8 bits err by less than a hundredth of what is said; what is learned stays as it was."""
     options = {

@@ -28,6 +28,8 @@ from forethought.replay import ring
 from forethought.types import Transition
 from small import ensemble, weights_of
 
+pytestmark = pytest.mark.learned
+
 
 def full_ring(n, n_obs=2, seed=0, **columns):
     """A ring of n rows of noise; columns given replace it."""
@@ -120,6 +122,7 @@ def test_the_statistics_are_those_of_the_training_rows(linear):
         np.testing.assert_allclose(fitted.std, data.std(axis=0), rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("propagation", ["ts1", "ts_inf", "expectation"])
 def test_what_never_changed_is_foretold_exactly(propagation):
     """A reward of 1 for each step and an observation that stands still; planners would follow any slope in them."""
@@ -163,6 +166,7 @@ def short_fit():
     return jax.jit(partial(fit, config=SHORT))
 
 
+@pytest.mark.slow
 def test_held_out_rows_leave_no_trace_in_training(short_fit):
     n, state = 120, init(ensemble(), SHORT)
     out = held(n, n)
@@ -216,9 +220,7 @@ def test_patience_ends_the_fit():
 
 def test_patience_counts_updates_too():
     """Nor does any here; but it must have made 40 updates in vain, of which an epoch is a handful."""
-    config = FitConfig(
-        batch_size=16, max_epochs=50, patience=2, patience_updates=40, min_gain=0.99, learning_rate=1e-5
-    )
+    config = FitConfig(batch_size=16, max_epochs=50, patience=2, patience_updates=40, min_gain=0.99, learning_rate=1e-5)
     _, info = jax.jit(partial(fit, config=config))(init(ensemble(), config), full_ring(120), key=jax.random.key(0))
     n_batches = -(-int((~held(120, 120)).sum()) // 16)
     assert int(info["epochs"]) == 1 + 40 // n_batches + 1
@@ -239,6 +241,7 @@ def norms(of: Weights) -> np.ndarray:
     return np.append(np.linalg.norm(np.concatenate(of_members, axis=1), axis=1), np.linalg.norm(of_bounds))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0.05, 1e6])
 def test_the_gradient_of_an_update_is_cut(limit):
     """After one step the first moment of Adam is a tenth of what is left of the gradient."""
@@ -251,6 +254,7 @@ def test_the_gradient_of_an_update_is_cut(limit):
     np.testing.assert_allclose(norms(adam.mu), 0.1 * np.minimum(uncut, limit), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_every_member_trains_on_one_fixed_resample_of_its_own(monkeypatch):
     n, batch_size, epochs = 150, 21, 12
     drawn = []
@@ -280,6 +284,7 @@ def test_every_member_trains_on_one_fixed_resample_of_its_own(monkeypatch):
     assert not np.array_equal(rows[0], rows[1])
 
 
+@pytest.mark.slow
 def test_termination_is_learned_from_data():
     n, rng = 600, np.random.default_rng(0)
     obs = rng.uniform(-1, 1, size=(n, 2))
@@ -308,6 +313,7 @@ def test_settings_that_no_fit_can_have(settings, said):
         FitConfig(**settings)
 
 
+@pytest.mark.slow
 def test_of_a_handful_of_transitions_one_is_held_out():
     config = FitConfig(batch_size=4, max_epochs=200, holdout_ratio=0.01)
     assert not jnp.any(is_held_out(jnp.arange(8), jnp.array(8), 0.01, 5000))  # by their numbers all would be trained on
@@ -316,6 +322,7 @@ def test_of_a_handful_of_transitions_one_is_held_out():
     assert int(info["epochs"]) < 200
 
 
+@pytest.mark.slow
 def test_a_constant_observation_stays_where_it_is():
     # A set-point of 207.4: were its rounding error taken for a spread, imagination would multiply it at every step.
     n, rng = 200, np.random.default_rng(0)
@@ -329,6 +336,7 @@ def test_a_constant_observation_stays_where_it_is():
     assert float(jnp.max(jnp.abs(belief.obs[:, 1] - 207.4))) < 5.0
 
 
+@pytest.mark.slow
 def test_without_a_hold_out_every_epoch_is_taken_and_the_last_weights_stay():
     config = FitConfig(batch_size=16, holdout_ratio=0.0, max_epochs=9, patience=1)
     state, info = fit(init(ensemble(), config), full_ring(64), config, key=jax.random.key(0))
@@ -367,6 +375,7 @@ def fit_in_pieces(two_seeds, lengths, second_gains=True):
     return finish(fitting, replay), pieces
 
 
+@pytest.mark.slow
 def test_where_a_fit_is_cut_changes_no_bit(two_seeds):
     """Also for two seeds of which one stops earlier: it waits, untouched, for the other."""
     whole, pieces = fit_in_pieces(two_seeds, [1000], second_gains=False)
@@ -379,6 +388,7 @@ def test_where_a_fit_is_cut_changes_no_bit(two_seeds):
         assert expected is None or pieces == expected
 
 
+@pytest.mark.slow
 def test_a_fit_in_pieces_is_the_fit(two_seeds):
     models, replay, keys, _ = two_seeds
     at_once = jax.jit(jax.vmap(lambda s, r, key: fit(s, r, CUT, key=key), (0, None, 0)))(models, replay, keys)
@@ -413,6 +423,7 @@ def test_without_a_hold_out_errors_are_those_of_training():
     assert np.all(np.asarray(info["train_mse_outputs"]) > 0.1)
 
 
+@pytest.mark.slow
 def test_a_termination_that_is_not_learned_is_told_from_one_that_is():
     rng, n = np.random.default_rng(0), 400
     config = FitConfig(learning_rate=1e-2, batch_size=32, max_epochs=20, patience=100)

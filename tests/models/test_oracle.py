@@ -23,6 +23,7 @@ def observed(oracle, obs):
     return oracle.observe(oracle.initial(n), jnp.zeros((n, 1)), jnp.asarray(obs), jnp.ones(n, bool), key=KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ENVS)
 def test_an_open_loop_rollout_is_what_happens(env):
     oracle, vector = Oracle(env), make(env.spec.id, seeds=range(8))
@@ -88,6 +89,7 @@ def test_worlds_that_hide_their_state():
         blind.observe(belief, jnp.array([0, 2]), belief.obs, jnp.zeros(2, bool), key=KEY)
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_the_world():
     """At the best gain, the discounted return with the best value at the end does not change with the gain."""
     discount, oracle = 0.99, Oracle(DoubleIntegrator())

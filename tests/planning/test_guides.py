@@ -109,6 +109,7 @@ def test_parameters_are_changed_for_each_step_or_for_all():
     assert found.tolist() == [[1.25 + 1.5 + 1.75, 0.5 + 0.25 + 0.125], [2.25 + 2.5 + 2.75, 1.0 + 0.5 + 0.25]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [False, True])
 def test_no_change_of_parameters_is_the_policy(shared):
     actor = Line(-0.5, 0.25)
@@ -128,6 +129,7 @@ def test_parameters_cannot_be_drawn():
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("propagation", ["ts1", "ts_inf", "expectation"])
 def test_plans_can_be_followed_back_through_an_ensemble(propagation):
     """The gradient of a plan's value is that of finite differences, for the same random numbers."""

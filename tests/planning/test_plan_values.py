@@ -158,6 +158,7 @@ def test_expectation_moves_by_the_mean_of_the_members():
     np.testing.assert_allclose(found, [[31.5] * 2, [6.25 + 16 + 30.25] * 2], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_ts1_changes_members_on_the_way():
     """The four ways through two steps are worth 1 + 4, 1 + 9, 4 + 9 and 4 + 16, each a quarter of the time."""
     model = adding(2, propagation="ts1", reward=square)

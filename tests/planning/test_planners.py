@@ -22,6 +22,8 @@ from forethought.planning.shooting import RandomShooting
 from forethought.types import Transition
 from handmade import Fragile, Lock, Track, places
 
+pytestmark = pytest.mark.learned
+
 KEY = jax.random.key(0)
 EVERY = pytest.mark.parametrize(
     "search",
@@ -94,6 +96,7 @@ BEST_ACTIONS = np.asarray(STARTS) @ -lqr_gain() / 10
 LEAST_COSTS = np.einsum("ni,ij,nj->n", STARTS, riccati(), STARTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "horizon"),
     [
@@ -111,6 +114,7 @@ def test_with_the_true_value_behind_it_every_planner_is_the_linear_regulator(sea
     np.testing.assert_allclose(driven.value, -LEAST_COSTS, rtol=0.01)
 
 
+@pytest.mark.slow
 def test_a_longer_plan_does_not_make_up_for_a_missing_value():
     """With nothing behind the plan, 10 steps are worse than 2 with the true value."""
     without, guided = drive(CEM(100, 10, 5), 10, None), drive(CEM(100, 10, 5), 2, CostToGo())
@@ -182,6 +186,7 @@ def test_random_shooting_finds_the_goal_of_the_maze():
 # What is broken.
 
 
+@pytest.mark.slow
 @EVERY
 def test_plans_that_break_are_not_followed(search):
     """The best action is 0.5, but the model says NaN for anything above 0; one in 8 random plans is sound."""
@@ -251,6 +256,7 @@ def test_changes_of_what_a_policy_proposes_go_on(search):
     np.testing.assert_allclose(plan.action, [[0.25]], atol=1e-4)
 
 
+@pytest.mark.slow
 @EVERY
 def test_the_second_decision_compiles_nothing_and_the_same_key_decides_the_same(search):
     planner, guide, model = Planner(search, 3, particles=2, discount=0.9), Actions(1), Fragile()

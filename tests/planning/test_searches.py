@@ -11,6 +11,8 @@ from forethought.planning.guides import Actions, Choices
 from forethought.planning.mppi import MPPI
 from forethought.planning.shooting import RandomShooting
 
+pytestmark = pytest.mark.learned
+
 KEY = jax.random.key(0)
 FREE = Actions(1)
 EVERY = [
@@ -107,6 +109,7 @@ def test_cem_has_no_bounds_where_there_are_none():
     assert seen[0].std() == pytest.approx(0.8796 * 3.0, rel=0.04)
 
 
+@pytest.mark.slow
 def test_icem_population_kept_elites_and_mean():
     """20, then 20 / 2, then not 5 but twice the elites: 8; two plans are kept; the mean is among the last."""
     objective, seen = watched(lambda x: -jnp.sum((x - 0.3) ** 2, axis=(2, 3)))
@@ -221,6 +224,7 @@ def test_random_shooting_draws_every_choice():
     assert found.value.tolist() == [4.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", EVERY, ids=lambda s: type(s).__name__)
 def test_each_of_several_states_finds_its_own_optimum(search):
     targets = jnp.array([-0.6, 0.0, 0.3])
@@ -248,6 +252,7 @@ def test_plans_at_the_bound_do_not_cross_it(search):
         assert float(jnp.min(decisions)) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", EVERY, ids=lambda s: type(s).__name__)
 def test_if_every_plan_is_broken_something_finite_is_done(search):
     found, carry = searched(search, lambda x, key: jnp.full(x.shape[:2], -INFINITE), np.full((2, 3, 1), 0.25))

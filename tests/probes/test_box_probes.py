@@ -9,6 +9,8 @@ import small
 from forethought.agents.free.sac import q_values
 from forethought.envs.probes import Probe
 
+pytestmark = pytest.mark.learned
+
 NAMES = ("Constant", "Observation", "Discount", "Action", "Policy", "Truncation", "Termination")
 GAMMA = 0.9
 NUM_ENVS = 4
@@ -34,7 +36,7 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module", params=list(STEPS))
+@pytest.fixture(scope="module", params=small.quick(list(STEPS), "sac"))
 def learner(request):
     name = request.param
     agent = small.make_agent(name, Probe("Constant").spec, **SETTINGS[name])

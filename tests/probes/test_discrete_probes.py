@@ -9,6 +9,8 @@ import small
 from forethought.envs.probes import Probe
 from forethought.types import Discrete, EnvSpec
 
+pytestmark = pytest.mark.learned
+
 NAMES = ("Constant", "Observation", "Discount", "Action", "Policy", "Truncation", "Termination")
 GAMMA = 0.9
 TABLES = {
@@ -32,7 +34,7 @@ def learner_for(table, n_states):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", small.quick(list(TABLES), "dyna-q"))
 def test_values_and_actions(table, name):
     kinds = {"obs": "discrete", "action": "discrete"}
     probe, world = Probe(name, **kinds), small.envs.make(f"forethought/Probe{name}-v0", seeds=[0], env_kwargs=kinds)

@@ -9,6 +9,8 @@ import small
 from forethought.envs.probes import Probe
 from forethought.models.ensemble import EnsembleBelief
 
+pytestmark = pytest.mark.learned
+
 GAMMA = 0.9
 NUM_ENVS = 4
 RANDOM_STEPS = 400  # one fit, after them
@@ -33,7 +35,7 @@ SEARCHES = {
 }
 
 
-@pytest.fixture(scope="module", params=list(SEARCHES))
+@pytest.fixture(scope="module", params=small.quick(list(SEARCHES), "cem"))
 def learner(request):
     agent = small.make_agent(request.param, Probe("Constant").spec, **MODEL, **SEARCHES[request.param])
     return small.Learner(agent, [0], NUM_ENVS, RANDOM_STEPS + NUM_ENVS)

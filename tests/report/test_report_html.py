@@ -304,6 +304,7 @@ def ground(reader):
     return {colour for style in styles for colour in re.findall(r"rgb\([\d, ]+\)", style)}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_a_real_browser_draws_every_figure_offline_on_a_dark_page(both, tmp_path):
     output = tmp_path / "unfolded.html"

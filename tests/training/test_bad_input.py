@@ -31,6 +31,7 @@ def one_line(error) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -55,6 +56,7 @@ def test_a_faulty_environment_is_named_and_nothing_learned_is_lost(tmp_path, fau
     assert np.isfinite(policy(np.zeros(2, np.float32))).all()
 
 
+@pytest.mark.slow
 def test_a_run_that_a_fault_has_stopped_can_go_on(tmp_path):
     with pytest.raises(EnvironmentFault):
         train(tmp_path, FAULTY, env_kwargs={"fault": "raises"})
@@ -64,6 +66,7 @@ def test_a_run_that_a_fault_has_stopped_can_go_on(tmp_path):
     assert run.summary["env_steps"] == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "num_envs", "at"),
     [("raises", 1, 60), ("nan observation", 2, 33), ("infinite reward", 1, 60), ("interrupts", 2, 33)],
@@ -86,6 +89,7 @@ def test_a_step_that_failed_has_not_happened(tmp_path, fault, num_envs, at):
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True))
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_failed_is_made_up_for_on_resume(tmp_path, monkeypatch):
     options = {"steps": 60, "eval_every": 30}
     whole = train(tmp_path / "whole", **options)
@@ -107,6 +111,7 @@ def test_an_evaluation_that_failed_is_made_up_for_on_resume(tmp_path, monkeypatc
     assert evaluated[0] == evaluated[1]
 
 
+@pytest.mark.slow
 def test_observations_out_of_bounds_are_warned_of_once(tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -116,6 +121,7 @@ def test_observations_out_of_bounds_are_warned_of_once(tmp_path):
     assert run.summary["env_steps"] == 100
 
 
+@pytest.mark.slow
 def test_diverging_losses_stop_the_run_and_keep_the_last_good_state(tmp_path):
     with pytest.raises(TrainingDiverged) as error:
         train(tmp_path, agent={"learning_rate": 1e30}, checkpoint_every=15)
@@ -144,7 +150,7 @@ def test_steps_within_the_warm_up(tmp_path):
     ("change", "said"),
     [
         ({"agent": {"hiden": (8,)}}, "did you mean 'hidden'"),
-        ({"agent": {"tau": "fast"}}, "tau is 'fast'; it takes float"),
+        ({"agent": {"tau": "fast"}}, "tau is 'fast'; it takes a number"),
         ({"env": "Pendulum-v9"}, "Pendulum-v1"),
         ({"env": "CartPole-v1"}, "sac cannot learn CartPole-v1"),
         ({"env": "FrozenLake-v1"}, "use dyna-q"),
@@ -253,6 +259,7 @@ def test_a_run_cannot_be_shortened(finished):
         forethought.resume(finished, steps=30)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     real = checkpoint.safetensors.numpy.save_file
     written = []

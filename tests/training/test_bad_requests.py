@@ -37,7 +37,7 @@ def test_whole_numbers_come_in_many_kinds(steps):
 
 @pytest.mark.parametrize("steps", ["6000", 6000.5, None, True, [6000], float("nan"), float("inf"), 1j, np.zeros(3)])
 def test_what_is_no_whole_number(steps):
-    with pytest.raises(UsageError, match=r"steps is .*; it takes int") as error:
+    with pytest.raises(UsageError, match=r"steps is .*; it takes a whole number") as error:
         request(steps=steps)
     refused(error)
 
@@ -55,7 +55,7 @@ def test_what_is_no_whole_number(steps):
         ({"agent": {"hidden": np.arange(9000)}}, "hidden is array("),
         ({"env_kwargs": {"terrain": np.zeros(9000)}}, "env_kwargs has terrain=array([0., 0., 0."),
         ({"env_kwargs": {"robot": object()}}, "cannot write down as JSON"),
-        ({"env_kwargs": 3}, "env_kwargs is 3; it takes dict"),
+        ({"env_kwargs": 3}, "env_kwargs is 3; it takes a dict"),
         ({"preset": LONG}, "has no preset 'xxx"),
         ({"algorithm": LONG}, "there is no algorithm 'xxx"),
     ],

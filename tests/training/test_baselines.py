@@ -35,6 +35,7 @@ def test_of_a_few_actions_every_one_is_tried():
     assert found["best constant action"].action in (0, 1, 2, 3)
 
 
+@pytest.mark.slow
 def test_baselines_follow_from_the_seed_alone():
     (first, _), (again, _), (other, _) = (
         played("Pendulum-v1", seed=seed, seeds=seeds) for seed, seeds in ((0, 1), (0, 3), (1, 1))
@@ -66,6 +67,7 @@ def test_a_large_action_is_told_in_few_digits():
     )
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_baselines_and_warns_of_a_policy_below_them(tmp_path):
     run = forethought.train(
         "sac", "tests.training.paying:Tracking-v0", steps=60, run=tmp_path / "run", agent=TINY, **QUICK
@@ -80,6 +82,7 @@ def test_a_run_keeps_its_baselines_and_warns_of_a_policy_below_them(tmp_path):
     assert longer.summary["baselines"] == run.summary["baselines"]
 
 
+@pytest.mark.slow
 def test_baselines_can_be_left_out(tmp_path):
     run = forethought.train("sac", "Pendulum-v1", steps=30, run=tmp_path / "run", agent=TINY, baselines=False, **QUICK)
     assert run.summary["baselines"] == {}

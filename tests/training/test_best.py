@@ -26,6 +26,7 @@ def run(tmp_path_factory):
     return train(tmp_path_factory.mktemp("best") / "run", seeds=2)
 
 
+@pytest.mark.slow
 def test_each_seed_keeps_what_it_acted_with_when_its_evaluation_was_best():
     learner = small.train("sac", steps=10, seeds=(0, 1))
     first = jax.tree.map(np.array, learner.state.actor)
@@ -74,6 +75,7 @@ def test_the_best_is_the_one_whose_evaluation_was_best(run):
         forethought.load(run.path, which="bets")
 
 
+@pytest.mark.slow
 def test_a_callback_sees_every_line_and_may_stop_the_run(tmp_path):
     seen = []
 

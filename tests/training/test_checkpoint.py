@@ -72,6 +72,7 @@ def test_what_is_saved_comes_back(two):
     assert host["counters"]["first"].dtype == bool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_no_flipped_bit_is_believed(two, name):
     """All 4,000 bits of ``meta.json``, and hundreds of the others."""

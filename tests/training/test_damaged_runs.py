@@ -71,13 +71,13 @@ def refused(call, *args, **kwargs) -> str:
         ({"eval_every": 0}, "eval_every is 0; it must be at least 1"),
         ({"seeds": 0}, "seeds is 0; it must be at least 1"),
         ({"seed": -1}, "seed is -1"),
-        ({"steps": "many"}, "steps is 'many'; it takes int"),
-        ({"steps": None}, "steps is None; it takes int"),
+        ({"steps": "many"}, "steps is 'many'; it takes a whole number"),
+        ({"steps": None}, "steps is None; it takes a whole number"),
         ({"env_kwargs": [1]}, "env_kwargs is [1]"),
         ({"mirror": ["pigeon"]}, "there is no mirror 'pigeon'"),
         ({"algorithm": "dyna-z"}, "there is no algorithm 'dyna-z'; did you mean"),
         ({"agent__planing_steps": 3}, "there is no setting 'agent.planing_steps'; did you mean 'planning_steps'?"),
-        ({"agent__planning_steps": "x"}, "agent.planning_steps is 'x'; it takes int"),
+        ({"agent__planning_steps": "x"}, "agent.planning_steps is 'x'; it takes a whole number"),
         ({"agent": 3}, "agent is 3"),
         ({"env": "forethought/BlockingMaze-v0"}, f"the run was made with '{MAZE}'"),
         ({"action_repeat": 2}, "action_repeat is 2, the run was made with 1"),
@@ -153,6 +153,7 @@ def test_more_seeds_than_were_trained_are_not_made_up(run):
         assert "it holds 1 seeds, config.json says 3; put config.json back" in refused(call, run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -214,6 +215,7 @@ def test_a_finished_run_without_checkpoints_is_not_begun_anew(run):
     assert (run / "metrics.jsonl").read_bytes() == before[:-20]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(run):
     shutil.rmtree(run / "checkpoints")
     (run / "summary.json").unlink()
@@ -263,6 +265,7 @@ def test_a_run_that_was_killed_before_its_summary_is_finished(run, finished, los
         forethought.resume(run)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_deleted_meanwhile_was_not_saved(tmp_path):
     path = tmp_path / "run"
     text = refused(train, path, progress=Notes(lambda step: step == 30 and shutil.rmtree(path)))
@@ -270,6 +273,7 @@ def test_a_run_that_was_deleted_meanwhile_was_not_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_two_signals_of_one_wish_save_the_run(tmp_path):
     def stop(step):
         if step == 30:
@@ -281,6 +285,7 @@ def test_two_signals_of_one_wish_save_the_run(tmp_path):
     assert forethought.resume(tmp_path / "run").summary["env_steps"] == 60
 
 
+@pytest.mark.slow
 def test_a_second_signal_after_a_moment_stops_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(signals, "_ONE_WISH_S", 0.0)
 

@@ -20,7 +20,7 @@ def test_the_speed_is_that_of_the_last_seconds(tmp_path, monkeypatch):
     live.journal.begin(50.0)
     for steps, second in ((10, 1020.0), (20, 1022.0)):
         learner.env_steps, now[0] = steps, second
-        seen = live.journal.snapshot()
+        seen = live.journal.snapshot(None)
     # The first ten steps, measured over 20 s; two seconds are too short to be measured again.
     assert seen.steps_per_s == pytest.approx(0.5)
     assert seen.wall_s == pytest.approx(72.0)

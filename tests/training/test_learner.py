@@ -203,6 +203,7 @@ def test_what_is_remembered_is_what_happened():
     assert learner.first.tolist() == [[False, False]]
 
 
+@pytest.mark.slow
 def test_random_actions_first_and_the_policy_after():
     learner = small.train("sac", steps=8)
     warm_up = np.asarray(learner.replay.data.action)[0, :, 0]
@@ -215,6 +216,7 @@ def test_random_actions_first_and_the_policy_after():
     assert action.tolist() == said[0].tolist()
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_finite_stops_the_run():
     learner = small.train("sac", steps=10)
     learner.infos["update"]["critic_loss"] = jax.numpy.array([jax.numpy.nan])
@@ -241,5 +243,5 @@ def test_a_run_must_outlast_its_warm_up():
 @pytest.mark.parametrize(("every", "start"), [(1, 0), (1, 5), (4, 0), (4, 5), (4, 8), (250, 0), (3, 300)])
 def test_the_usual_repeats_are_those_that_come(num_envs, every, start):
     p = phase(every, start)
-    came = {due(p, now - num_envs, now) for now in range(num_envs, 2000, num_envs)} - {0}
+    came = {due(p, now - num_envs, now) for now in range(num_envs, 700, num_envs)} - {0}
     assert usual_repeats(p, num_envs) == sorted(came)

@@ -16,6 +16,7 @@ def test_flat_takes_means_over_seeds_and_dotted_names():
     assert flat(record) == {"q": 2.0, "return": 2.5, "seconds.act": 2.0, "seed": 3.0}
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_the_evaluations(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = forethought.train(

@@ -105,6 +105,7 @@ def test_the_clocks_go_on_after_a_snapshot():
     assert dict(describe(snapshot))["left"] == "-"
 
 
+@pytest.mark.slow
 def test_the_time_left_is_that_of_what_is_left():
     """Random steps and compilation say nothing of it, and nothing is said before every part has been seen."""
     learner = small.train("mbpo", steps=16)  # its first fit is at step 16, and then at every 8th

@@ -16,6 +16,8 @@ from forethought.errors import CheckpointError, Interrupted
 from forethought.training.progress import Silent
 from forethought.training.rundir import RunDir
 
+pytestmark = pytest.mark.slow
+
 COMMON = ["--eval-every", "60", "--eval-episodes", "2", "--log-every", "10", "--checkpoint-every", "23"]
 TINY_FIT = ["--agent.model-hidden", "8", "8", "--agent.fit.max-epochs", "3", "--agent.model-every", "50"]
 CASES = {

@@ -174,6 +174,17 @@ def flatten(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     return flat
 
 
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    str: "text",
+    tuple: "a list",
+    dict: "a dict",
+    type(None): "None",
+}
+
+
 def _coerce(hint: Any, value: Any, name: str) -> Any:
     """JSON and NumPy values as the field's type: lists become tuples, whole numbers floats where a float is meant."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
@@ -200,7 +211,7 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
                 return bool(value)
         elif isinstance(value, typing.get_origin(option) or option):
             return value
-    wanted = " or ".join(getattr(o, "__name__", repr(o)) for o in options)
+    wanted = " or ".join(_WORDS.get(typing.get_origin(o) or o) or getattr(o, "__name__", repr(o)) for o in options)
     raise UsageError(f"{name} is {brief(value)}; it takes {wanted}")
 
 
