@@ -211,7 +211,7 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
                 return bool(value)
         elif isinstance(value, typing.get_origin(option) or option):
             return value
-    wanted = " or ".join(_WORDS.get(typing.get_origin(o) or o) or getattr(o, "__name__", repr(o)) for o in options)
+    wanted = " or ".join(_WORDS.get(typing.get_origin(o) or o, repr(o)) for o in options)
     raise UsageError(f"{name} is {brief(value)}; it takes {wanted}")
 
 
