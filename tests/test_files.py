@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from forethought.errors import CheckpointError
-from forethought.files import disk_problem, write_atomically
+from forethought.errors import CheckpointError, UsageError
+from forethought.files import as_path, disk_problem, write_atomically
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
@@ -39,3 +39,11 @@ def test_a_place_that_is_no_directory(tmp_path):
     assert "mend that, then train on" in disk_problem(
         OSError(errno.EACCES, "Permission denied"), tmp_path, then="train on"
     )
+
+
+@pytest.mark.parametrize("path", [3, None, b"runs"])
+def test_what_is_no_path_is_named(path):
+    with pytest.raises(UsageError) as error:
+        as_path(path)
+    assert str(error.value) == f"{path!r} is no path; name a run's directory or a file, such as 'runs/pole'"
+    assert as_path("runs/pole") == as_path(Path("runs/pole")) == Path("runs") / "pole"

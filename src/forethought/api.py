@@ -30,6 +30,7 @@ from forethought.errors import (
     require_count,
     require_seed,
 )
+from forethought.files import as_path
 from forethought.models.taught import Function
 from forethought.policy import build_agent, film, load_learner, require_functions
 from forethought.report import outputs
@@ -64,7 +65,7 @@ class Run:
     @classmethod
     def open(cls, path: str | Path) -> "Run":
         """A run that is on disk, in whatever state. Raises `CheckpointError` where there is none."""
-        held = read_run(Path(path))
+        held = read_run(as_path(path))
         return cls(held.path, dict(held.summary or {}))
 
     @property
@@ -262,7 +263,7 @@ def start_run(
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name = re.sub(r"[^\w.-]+", "-", config.env.split("/")[-1])  # no colon: scp takes what is before it for a host
         name = name.strip("-")[:_MOST_LETTERS]
-        folder = Path(path) if path else Path("runs") / f"{config.algorithm}-{name}-{stamp}"
+        folder = as_path(path) if path else Path("runs") / f"{config.algorithm}-{name}-{stamp}"
         codec = world.codec.named(*names)
         run = RunDir.create(folder, config, to_dict(type(agent.config)()), world.spec, codec)
     except BaseException:
@@ -327,7 +328,7 @@ def resume(
 
     Raises `CheckpointError` where there is nothing to go on with, `UsageError` where nothing is left to do.
     """
-    run, progress = RunDir.open(Path(path)), progress or Silent()
+    run, progress = RunDir.open(as_path(path)), progress or Silent()
     held = run.require_world(trust=trust, env=env, reward=reward, termination=termination)
     config = held.config
     if steps is not None:
@@ -387,7 +388,7 @@ def evaluate(
     if episodes is not None:
         episodes = require_count("episodes", episodes)
     seed = require_seed("seed", seed)
-    run = RunDir.open(Path(path))
+    run = RunDir.open(as_path(path))
     if env is None and run.read().live:
         return _last_episodes(run, episodes)
     functions: dict[str, Any] = {"reward": reward, "termination": termination}
@@ -407,14 +408,14 @@ def evaluate(
 
 def beside_baselines(path: str | Path, returns: np.ndarray) -> list[str]:
     """What the baselines of a run earn, and a word where ``returns`` [seeds, episodes] are below them."""
-    played = {name: Baseline(**of) for name, of in (read_run(Path(path)).summary or {}).get("baselines", {}).items()}
+    played = {name: Baseline(**of) for name, of in (read_run(as_path(path)).summary or {}).get("baselines", {}).items()}
     shortfall = below(returns, played)
     return [f"{described(name, of)}" for name, of in played.items()] + ([f"warning: {shortfall}"] if shortfall else [])
 
 
 def model_errors(path: str | Path) -> dict[str, str]:
     """How well the model of a run foretells the reward and the observations after its last fit, for the end table."""
-    found = outputs.errors(read_run(Path(path)))
+    found = outputs.errors(read_run(as_path(path)))
     if found is None:
         return {}
     last = found.values[-1].mean(axis=0)
@@ -473,7 +474,7 @@ def report_run(path: str | Path, *, trust: bool = False) -> tuple[float, float, 
 
     Returns the mean return of its first and last evaluation, and the file.
     """
-    folder = Path(path)
+    folder = as_path(path)
     judged = [np.mean(record["return"]) for record in read_run(folder).of("eval")]
     with contextlib.suppress(UsageError, EnvironmentFault):  # without pictures the report stands without a video
         film(folder, folder / "videos" / "final.mp4", trust=trust)

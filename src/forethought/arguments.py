@@ -83,7 +83,7 @@ def json_object(text: str, flag: str) -> dict[str, Any]:
     """The JSON object that an option holds; raises `UsageError` for anything else."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise UsageError(f"{flag} takes a JSON object such as '{{\"is_slippery\": false}}', not {brief(text)}")

@@ -18,7 +18,7 @@ import numpy as np
 from forethought.envs import SpaceCodec
 from forethought.envs.codec import item_shape
 from forethought.errors import MissingExtra, UsageError
-from forethought.files import write_atomically
+from forethought.files import as_path, write_atomically
 from forethought.policy import load_learner
 from forethought.types import Box, Discrete, Transition
 
@@ -53,7 +53,7 @@ class Transitions:
 
     def save(self, path: str | Path) -> Path:
         """Write an ``.npz`` file with these names; entries of a dict are called ``obs/<key>``."""
-        target = Path(path)
+        target = as_path(path)
         if target.suffix != ".npz":
             raise UsageError(f"transitions are written as .npz, not {target.name!r}; choose another name")
         held = io.BytesIO()

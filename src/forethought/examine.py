@@ -29,6 +29,7 @@ from forethought.diagnostics import (
 from forethought.diagnostics.episodes import require_enough
 from forethought.envs import VectorEnv
 from forethought.errors import UsageError, require_count, require_seed
+from forethought.files import as_path
 from forethought.imagine import Policy
 from forethought.models.base import WorldModel
 from forethought.models.taught import Function
@@ -106,7 +107,7 @@ def diagnose(
     functions: dict[str, Any] = {"reward": reward, "termination": termination}
     play = episodes is None or isinstance(episodes, numbers.Number)
     count = require_count("episodes", episodes, 2) if play and episodes is not None else None
-    run, logged = RunDir.open(Path(path)), None
+    run, logged = RunDir.open(as_path(path)), None
     if play:
         held = playable(run, trust=trust, env=env, way_out=_WAY_OUT, **functions)
     else:

@@ -12,6 +12,13 @@ from forethought.errors import CheckpointError, UsageError, brief
 _MOST_NAME = 200  # bytes of a name are 255 at most
 
 
+def as_path(path: Any) -> Path:
+    """What a caller names, as a path. Raises `UsageError` for what is none."""
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"{brief(path)} is no path; name a run's directory or a file, such as 'runs/pole'")
+    return Path(path)
+
+
 def write_atomically(path: Path, content: str | bytes, *, then: str = "resume the run") -> None:
     """Replace a file as a whole, and make missing directories.
 

@@ -14,6 +14,7 @@ from forethought.envs import Source, SpaceCodec, Step
 from forethought.envs.codec import item_shape
 from forethought.envs.kinds import as_flag, as_reward, reward_as_float32
 from forethought.errors import UsageError, brief
+from forethought.files import as_path
 from forethought.models.taught import Function
 from forethought.policy import build_agent, print_warning, require_functions
 from forethought.training import checkpoint, memory
@@ -172,7 +173,7 @@ def start(
         check_room(built, config.rows)
     memory.plan(Program(built, config.seed_list, 1, config.rows)).refuse_if_too_large()
     defaults = to_dict(catalog.find(algorithm).load()[1]())
-    live = Live(config, codec, RunDir.create(Path(run), config, defaults, spec, codec, live=True))
+    live = Live(config, codec, RunDir.create(as_path(run), config, defaults, spec, codec, live=True))
     if logged is not None:
         live.learner.give(logged.rows)
         live.save()  # from here on the run needs its source no more
@@ -187,7 +188,7 @@ def resume_live(
     ``reward`` and ``termination`` are to be given again where no import leads to them. ``trust``: import the modules of
     those functions, though the run was not made here.
     """
-    run = RunDir.open(Path(path))
+    run = RunDir.open(as_path(path))
     held = run.read(reward=reward, termination=termination)
     run.require_trust(held, ("reward", "termination"), trust)
     live = Live(held.config, held.codec, run)

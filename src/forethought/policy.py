@@ -14,6 +14,7 @@ from forethought.agents.ensemble import EnsembleLearner
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
 from forethought.errors import UsageError, brief, nearest, require_seed
+from forethought.files import as_path
 from forethought.models.taught import Function
 from forethought.report.video import require_suffix, write_video
 from forethought.training import checkpoint
@@ -124,7 +125,7 @@ def film(
     require_suffix(Path(output))
     seed = require_seed("seed", seed)
     functions: dict[str, Any] = {"reward": reward, "termination": termination}
-    played = playable(RunDir.open(Path(path)), trust=trust, env=env, **functions)
+    played = playable(RunDir.open(as_path(path)), trust=trust, env=env, **functions)
     held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
     policy = _policy(held, learner, 0)
     world = make_world(played.config, [seed], stream="film", render=True, made_for=played.spec)
@@ -162,7 +163,7 @@ def load_learner(
     """
     if which not in WHICH:
         raise UsageError(f"there is no policy {which!r}; {nearest(which, WHICH)}")
-    run = RunDir.open(Path(path))
+    run = RunDir.open(as_path(path))
     held = run.read(**again)
     with run.blamed():
         agent = build_agent(held.config, held.spec)

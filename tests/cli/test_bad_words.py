@@ -39,6 +39,7 @@ def said(capsys, *words) -> tuple[int, str]:
         (["--seeds", "1000000"], "error: the run needs about "),
         (["--steps", "9" * 5000], "error: "),
         (["--" + "x" * 4000, "3"], "error: "),
+        (["--env-kwargs", "[" * 100_000], "error: --env-kwargs takes a JSON object such as"),
         (["--env-kwargs", "x" * 4000], "error: --env-kwargs takes a JSON object such as"),
         (["--run", "x" * 300], "error: there can be no 'xxx"),
     ],

@@ -18,7 +18,7 @@ from forethought.diagnostics.store import from_json, to_json
 from forethought.diagnostics.traces import Trace
 from forethought.diagnostics.value_gap import ValueGap
 from forethought.errors import CheckpointError
-from forethought.files import read_object, write_atomically
+from forethought.files import as_path, read_object, write_atomically
 
 FORMAT = 2
 
@@ -72,7 +72,7 @@ def write_diagnosis(diagnosis: Diagnosis, verdict: list[str], path: Path) -> Pat
 def read_diagnosis(path: str | Path) -> Diagnosis:
     """What `write_diagnosis` wrote. Raises `CheckpointError` where it is something else."""
     way_out = "run `forethought diagnose` again, or remove it"
-    said = read_object(Path(path), way_out=way_out)
+    said = read_object(as_path(path), way_out=way_out)
     if said.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {said.get('format')!r}, this version reads {FORMAT}; {way_out}")
     try:
