@@ -26,7 +26,7 @@ Agents that learn a model of their world and think ahead in it.
   export RUN       write its policy for NumPy alone (-o policy.npz) or as StableHLO (-o policy.stablehlo)
   export-data RUN  write the transitions that it has seen (-o data.npz)
   list             the algorithms, and which suit an environment (--env ENV)
-  demo             MBPO on Pendulum-v1, about two minutes on two cores
+  demo             MBPO on Pendulum-v1, two to four minutes on two cores
 
 forethought COMMAND --help says more; --completion bash (or zsh, fish) prints a script for tab completion.
 Exit codes: 0 done, 2 bad request, 3 the environment failed, 4 a run or checkpoint cannot be read or written,

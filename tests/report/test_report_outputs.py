@@ -50,11 +50,25 @@ def test_the_report_has_baselines_and_every_output(run):
     assert "Output by output" in page
     rows = tables.standings(read_run(run))
     assert "Random actions" in rows
-    assert "−900.5" in rows
+    assert "−900.5 [−906.4, −894.6]" in rows  # 1.96 standard errors
     assert "Best constant action [4.8]" in rows
     assert "−700.2" in rows
+    assert "Best evaluation" not in rows  # it is the newest one
     # One number per seed and output is no metric with a number per seed.
     assert "holdout_mse_outputs" not in series.metric_names(read_run(run), "model")
+
+
+def test_the_best_evaluation_of_each_seed_stands_beside_the_newest(run):
+    """A third evaluation in which only the first seed is better."""
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"kind": "eval", "env_steps": 9000, "return": [[-100.0], [-500.0]]}) + "\n")
+    best = series.best(read_run(run))
+    assert best is not None
+    assert best.per_seed == (-100.0, -190.0)
+    assert best.env_steps == 9000
+    rows = tables.standings(read_run(run))
+    assert "Best evaluation of each seed" in rows
+    assert "−145" in rows
 
 
 def test_a_run_without_such_a_model_has_none(tmp_path, write_run):

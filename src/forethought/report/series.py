@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,27 @@ def judged(run: Run, index: int) -> Judged | None:
     return Judged(
         env_steps=int(points.env_steps[index]),
         episodes=max(len(seed) for seed in record["return"]),
+        per_seed=tuple(float(value) for value in returns),
+        mean=float(mean(returns)),
+        iqm=float(iqm(returns)),
+        low=low,
+        high=high,
+    )
+
+
+def best(run: Run) -> Judged | None:
+    """Return the best evaluation of each seed, with the last of their steps; None where a run has none."""
+    points = evaluations(run)
+    if points.values.size == 0 or not np.isfinite(points.values).any(axis=0).all():
+        return None
+    chosen = np.nanargmax(points.values, axis=0)
+    returns = points.values[chosen, np.arange(points.values.shape[1])]
+    low, high = bootstrap_interval(returns)
+    newest = judged(run, -1)
+    assert newest is not None
+    return replace(
+        newest,
+        env_steps=int(points.env_steps[chosen].max()),
         per_seed=tuple(float(value) for value in returns),
         mean=float(mean(returns)),
         iqm=float(iqm(returns)),

@@ -35,16 +35,23 @@ def standings(run: Run) -> str:
         return ""
     found = [("First evaluation", first)] if first.env_steps < newest.env_steps else []
     found.append(("Newest evaluation", newest))
-    rows = [
-        f"<td>{escape(what)}</td>"
-        + _numbers(number(judged.env_steps))
-        + _numbers(interval(judged.mean, judged.low, judged.high))
-        + _numbers(f"{len(judged.per_seed)} × {judged.episodes}")
+    if (best := series.best(run)) and best.mean > newest.mean:
+        found.append(("Best evaluation of each seed, chosen for its return", best))
+    cells = [
+        (
+            what,
+            "" if judged is best else number(judged.env_steps),
+            (judged.mean, judged.low, judged.high),
+            f"{len(judged.per_seed)} × {judged.episodes}",
+        )
         for what, judged in found
     ]
-    rows += [
-        f"<td>{escape(name)}</td>" + _numbers("") + _numbers(number(played["mean"])) + _numbers("")
-        for name, played in series.baselines(run).items()
+    for name, played in series.baselines(run).items():
+        mean, half = played["mean"], 1.96 * played.get("error", 0.0)
+        cells.append((name, "", (mean, mean - half, mean + half), ""))
+    rows = [
+        f"<td>{escape(what)}</td>{_numbers(at)}{_numbers(interval(*returns))}{_numbers(over)}"
+        for what, at, returns, over in cells
     ]
     return table(("", "At step", "Return [95 %]", "Seeds × episodes"), rows, right=(1, 2, 3))
 
