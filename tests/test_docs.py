@@ -12,7 +12,7 @@ import forethought
 from forethought.agents import catalog
 from forethought.agents.dyna.mbpo import MBPO, MBPOConfig, MBPOState, RolloutSchedule
 from forethought.agents.free.sac import ActorCritic, SACState
-from forethought.api import configure
+from forethought.configure import configure
 from forethought.envs import make
 from forethought.models.ensemble import Ensemble
 from forethought.planning.cem import CEM

@@ -10,7 +10,7 @@ import pytest
 import forethought
 import small
 from forethought import cli
-from forethought.api import configure
+from forethought.configure import configure
 from forethought.errors import UsageError
 from forethought.policy import build_agent
 from forethought.report.read import read_run

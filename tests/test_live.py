@@ -9,7 +9,8 @@ import forethought
 import small
 from forethought.agents.dyna.dyna_q import DynaQ
 from forethought.envs import Step
-from forethought.training.learner import Learner, compiled_programs
+from forethought.training.clock import compiled_programs
+from forethought.training.learner import Learner
 from forethought.types import Box, Discrete, EnvSpec
 
 STATES, ACTIONS = gymnasium.spaces.Discrete(7), gymnasium.spaces.Discrete(3)

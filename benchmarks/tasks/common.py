@@ -13,7 +13,7 @@ import numpy as np
 
 import forethought
 from forethought import envs, statistics
-from forethought.api import configure
+from forethought.configure import configure
 from forethought.errors import UsageError
 from forethought.report import series
 from forethought.report.read import Run, read_run

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from forethought.api import Run, evaluate, open_run, resume, train
+    from forethought.api import evaluate, resume, train
     from forethought.data import Transitions, transitions
     from forethought.errors import ForethoughtError, StopTraining
     from forethought.examine import diagnose
     from forethought.exporting import export
     from forethought.live import Live, resume_live, start
     from forethought.policy import Policy, film, load
+    from forethought.runs import Run, open_run
 
 _HOMES = {
     "ForethoughtError": "forethought.errors",
     "Live": "forethought.live",
     "Policy": "forethought.policy",
-    "Run": "forethought.api",
+    "Run": "forethought.runs",
     "StopTraining": "forethought.errors",
     "Transitions": "forethought.data",
     "diagnose": "forethought.examine",
@@ -29,7 +30,7 @@ _HOMES = {
     "export": "forethought.exporting",
     "film": "forethought.policy",
     "load": "forethought.policy",
-    "open_run": "forethought.api",
+    "open_run": "forethought.runs",
     "resume": "forethought.api",
     "resume_live": "forethought.live",
     "start": "forethought.live",

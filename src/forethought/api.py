@@ -1,49 +1,37 @@
-"""The Python interface: train, resume, evaluate, report."""
+"""The Python interface: train, resume, evaluate."""
 
-import contextlib
 import dataclasses
 import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import plotly.graph_objects as go
 
 from forethought.agents import catalog, defaults
 from forethought.agents.base import Agent
-from forethought.agents.ensemble import EnsembleConfig
-from forethought.data import DataSource, Logged, Transitions, read, transitions
-from forethought.envs import Source, source_of
+from forethought.configure import configure, plain
+from forethought.data import DataSource, Logged, read
 from forethought.envs.catalog import NAMESPACES
 from forethought.errors import (
     CheckpointError,
-    EnvironmentFault,
     UsageError,
-    brief,
     install_command,
-    nearest,
     require_count,
     require_seed,
 )
 from forethought.files import as_path
 from forethought.models.taught import Function
-from forethought.policy import build_agent, film, load_learner, require_functions
-from forethought.report import outputs
-from forethought.report.card import card
-from forethought.report.figures import learning_curve_by_steps
-from forethought.report.html import write_report
+from forethought.policy import build_agent, load_learner, require_functions
 from forethought.report.read import read_run
+from forethought.runs import Run
 from forethought.training import checkpoint, memory
-from forethought.training.baselines import Baseline, below, described
-from forethought.training.config import RUN_FIELDS, Given, RunConfig, coerced, flatten, from_dict, to_dict
+from forethought.training.config import RunConfig, flatten, to_dict
 from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world, playable
 from forethought.training.evaluate import evaluate as play
-from forethought.training.given import named
 from forethought.training.learner import check_room, check_warm_up
 from forethought.training.mirror import require_mirrors
 from forethought.training.program import Program
@@ -51,50 +39,7 @@ from forethought.training.progress import Progress, Silent
 from forethought.training.rundir import RunDir, cpu_name
 from forethought.training.trainer import Callback, Trainer
 
-_OPTIONS = sorted({*RUN_FIELDS, "run", "progress"} - {"algorithm", "env"})
 _MOST_LETTERS = 80  # of an environment's id in the name of a directory
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run on disk and how it ended; ``summary`` is what ``summary.json`` holds."""
-
-    path: Path
-    summary: dict[str, Any]
-
-    @classmethod
-    def open(cls, path: str | Path) -> "Run":
-        """A run that is on disk, in whatever state. Raises `CheckpointError` where there is none."""
-        held = read_run(as_path(path))
-        return cls(held.path, dict(held.summary or {}))
-
-    @property
-    def final_return(self) -> float:
-        """Mean return of the last evaluation, over seeds and episodes."""
-        return float(np.mean(self.summary["return"]))
-
-    def transitions(self, *, seed: int | None = None) -> Transitions:
-        """What its replay holds, see `forethought.transitions`."""
-        return transitions(self.path, seed=seed)
-
-    def plot(self) -> go.Figure:
-        """The learning curve: return of the evaluations against environment steps, with the 95 % band over seeds.
-
-        Raises `UsageError` where nothing was evaluated yet.
-        """
-        drawn = learning_curve_by_steps([read_run(self.path)])
-        if drawn is None:
-            raise UsageError(f"{self.path} has no evaluation and no finished episode to draw yet")
-        return drawn
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return card(read_run(self.path))
-
-
-def open_run(path: str | Path) -> Run:
-    """See `Run.open`."""
-    return Run.open(path)
 
 
 def train(
@@ -171,81 +116,6 @@ def train(
     return start_run(config, run, progress or Silent(), data=data, names=names, callback=callback)
 
 
-def configure(
-    algorithm: str,
-    env: Any,
-    *,
-    preset: str | None = None,
-    agent: Mapping[str, Any] | None = None,
-    reward: Function = None,
-    termination: Function = None,
-    with_data: bool = False,
-    **options: Any,
-) -> RunConfig:
-    """A complete `RunConfig`: the preset for this environment or else the fitted defaults, over it the settings given.
-
-    ``with_data``: there are transitions to begin with. Raises `UsageError` for unknown names and impossible values.
-    """
-    unknown = [name for name in options if name not in RUN_FIELDS]
-    if unknown:
-        raise UsageError(f"train takes no option {brief(unknown[0])}; {nearest(unknown[0], _OPTIONS)}")
-    options = coerced(RunConfig, options)
-    require_count("steps", options["steps"], 0 if options.get("pretrain") else 1)
-    entry = catalog.find(algorithm)
-    _, config_class = entry.load()
-    source = source_of(env)
-    functions = {"reward": named("reward", reward), "termination": named("termination", termination)}
-    for what, (name, _) in functions.items():
-        if name is not None and not issubclass(config_class, EnsembleConfig):
-            raise UsageError(f"{algorithm} takes no {what} function: it has no model of vectors that could use one")
-    given = flatten(agent or {})
-    if with_data:
-        given = {**entry.with_data(), **given}
-        options["pretrain"] = options.get("pretrain") or (1 if options["steps"] else 0)
-    elif options.get("pretrain"):
-        raise UsageError("pretrain is learning from data before the first step; say from which: --data FILE")
-    length = options["steps"] + options.get("pretrain", 0)
-    _, _, env_kwargs = catalog.find_preset(algorithm, preset, source.id)
-    preset, settings = settings_for(algorithm, preset, source.id, length, given)
-    chosen: Any = from_dict(config_class, {**settings, **given})
-    options["env_kwargs"] = _env_kwargs(source, env_kwargs, options.get("env_kwargs", {}))
-    options.update({what: name for what, (name, _) in functions.items()})
-    objects = Given(source.maker, *(function for _, function in functions.values()))
-    options.setdefault("eval_every", max(1, length // entry.evaluations))
-    options.setdefault("eval_episodes", entry.eval_episodes)
-    options.setdefault("log_every", max(1, min(1000, length // 100)))
-    config = RunConfig(
-        algorithm=algorithm, env=source.id, preset=preset, agent=to_dict(chosen), given=objects, **options
-    )
-    config.validate()
-    return config
-
-
-def _env_kwargs(source: Source, of_preset: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    if source.env_kwargs is None:
-        return {**of_preset, **own}
-    other = own.keys() - {"max_episode_steps"}
-    if other:
-        raise UsageError(
-            f"env_kwargs {sorted(other)} go to a class or a function that makes the environment; {source.id} is made "
-            "already"
-        )
-    return {**source.env_kwargs, **own}
-
-
-def settings_for(
-    algorithm: str, preset: str | None, env: str, steps: int, given: Mapping[str, Any] | None = None
-) -> tuple[str | None, dict[str, Any]]:
-    """The preset asked for, else the one made for this environment, else the defaults fitted to ``steps``.
-
-    Returns its name (None for defaults) and settings by dotted name; ``given`` are the user's own settings.
-    """
-    chosen, settings, _ = catalog.find_preset(algorithm, preset, env)
-    if chosen is None and preset != "none":
-        settings = defaults.fitted(_plain(algorithm), steps, given or {})
-    return chosen, settings
-
-
 def start_run(
     config: RunConfig,
     path: str | Path | None,
@@ -270,7 +140,7 @@ def start_run(
         world.close()
         raise
     length = config.steps + config.pretrain
-    fitted = [] if config.preset else defaults.words(_plain(config.algorithm), length, flatten(config.agent))
+    fitted = [] if config.preset else defaults.words(plain(config.algorithm), length, flatten(config.agent))
     progress.begin(_title(config), [*fitted, str(plan), device_line(), f"run directory: {run.path}"])
     if world.spec.max_episode_steps is None:
         progress.note(endless(config.env))
@@ -406,26 +276,6 @@ def evaluate(
     return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=played.spec)
 
 
-def beside_baselines(path: str | Path, returns: np.ndarray) -> list[str]:
-    """What the baselines of a run earn, and a word where ``returns`` [seeds, episodes] are below them."""
-    played = {name: Baseline(**of) for name, of in (read_run(as_path(path)).summary or {}).get("baselines", {}).items()}
-    shortfall = below(returns, played)
-    return [f"{described(name, of)}" for name, of in played.items()] + ([f"warning: {shortfall}"] if shortfall else [])
-
-
-def model_errors(path: str | Path) -> dict[str, str]:
-    """How well the model of a run foretells the reward and the observations after its last fit, for the end table."""
-    found = outputs.errors(read_run(as_path(path)))
-    if found is None:
-        return {}
-    last = found.values[-1].mean(axis=0)
-    seen = "held out" if found.seen.startswith("held") else "in training"
-    return {
-        "error of reward": f"{last[0]:.3g} of its variance, {seen}",
-        "error of observations": f"{last[1:].min():.3g} to {last[1:].max():.3g}",
-    }
-
-
 def _last_episodes(run: RunDir, episodes: int | None) -> Evaluation:
     """What the last episodes of an ask/tell run have brought while it learned; `Live` has one seed."""
     config = run.read().config
@@ -447,11 +297,6 @@ def device_line() -> str:
     return line
 
 
-def _plain(algorithm: str) -> dict[str, Any]:
-    """An algorithm's defaults by dotted name."""
-    return flatten(to_dict(catalog.find(algorithm).load()[1]()))
-
-
 def _title(config: RunConfig) -> str:
     seeds = f"seed {config.seed}" if config.seeds == 1 else f"seeds {config.seed} to {config.seed_list[-1]}"
     preset = f", preset {config.preset}" if config.preset else ""
@@ -467,15 +312,3 @@ def endless(env: str) -> str:
         f"warning: {env} has no time limit, an episode of training may never end ({cut}); set one in register, or by "
         f"""env_kwargs: --env-kwargs '{{"max_episode_steps": {STEP_LIMIT}}}'"""
     )
-
-
-def report_run(path: str | Path, *, trust: bool = False) -> tuple[float, float, Path]:
-    """Write ``report.html`` into a run, with a video where the environment gives pictures (and may be imported).
-
-    Returns the mean return of its first and last evaluation, and the file.
-    """
-    folder = as_path(path)
-    judged = [np.mean(record["return"]) for record in read_run(folder).of("eval")]
-    with contextlib.suppress(UsageError, EnvironmentFault):  # without pictures the report stands without a video
-        film(folder, folder / "videos" / "final.mp4", trust=trust)
-    return float(judged[0]), float(judged[-1]), write_report([folder], folder / "report.html")

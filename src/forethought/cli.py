@@ -111,7 +111,8 @@ def _train(args: list[str]) -> int:
     algorithm, env = words
     use_current_folder()
     _, config_class = catalog.find(algorithm).load()
-    from forethought.api import configure, settings_for, start_run
+    from forethought.api import start_run
+    from forethought.configure import configure, settings_for
     from forethought.envs import source_of
     from forethought.training.config import flatten, from_dict, to_dict
     from forethought.training.progress import terminal
@@ -162,8 +163,9 @@ def _eval(args: list[str]) -> int:
 
         require_suffix(asked.video)
     _find_code(asked.run, asked.trust, asked.env)
-    from forethought.api import beside_baselines, evaluate
+    from forethought.api import evaluate
     from forethought.policy import film
+    from forethought.runs import beside_baselines
     from forethought.statistics import bootstrap_interval
 
     where = {"seed": asked.seed, "which": asked.which, "env": asked.env, "trust": asked.trust}
@@ -270,7 +272,8 @@ def _demo(args: list[str]) -> int:
     asked = parse(Demo, args, "forethought demo")
     import time
 
-    from forethought.api import configure, start_run
+    from forethought.api import start_run
+    from forethought.configure import configure
     from forethought.training.progress import terminal
 
     config = configure("mbpo", "Pendulum-v1", steps=asked.steps, seed=asked.seed, agent=_DEMO_AGENT)
@@ -308,7 +311,7 @@ def _finish(run: Any, trust: bool = False) -> int:
     """Write the report and print what came out."""
     from rich.console import Console
 
-    from forethought.api import model_errors, report_run
+    from forethought.runs import model_errors, report_run
     from forethought.training.progress import learned
 
     before, after, report = report_run(run.path, trust=trust)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from forethought.agents import catalog
-from forethought.api import configure
+from forethought.configure import configure
 from forethought.data import DataSource, read
 from forethought.envs import Source, SpaceCodec, Step
 from forethought.envs.codec import item_shape

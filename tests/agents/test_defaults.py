@@ -6,7 +6,7 @@ import pytest
 import forethought
 from forethought import cli
 from forethought.agents.defaults import OWN, fitted, words
-from forethought.api import configure, settings_for
+from forethought.configure import configure, settings_for
 from forethought.training.config import flatten
 
 PLAIN = {

@@ -12,7 +12,7 @@ from benchmarks.tasks import TASKS
 from benchmarks.tasks.common import Request
 from benchmarks.tasks.control import planned_trials
 from benchmarks.tasks.samples import first_steps, samples
-from forethought.api import configure
+from forethought.configure import configure
 
 LABELS = ("sac", "mbpo", "pets", "poplin-a")
 

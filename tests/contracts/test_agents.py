@@ -13,7 +13,7 @@ import pytest
 import small
 from forethought.agents.base import Agent
 from forethought.agents.catalog import ALGORITHMS, require_fit
-from forethought.training.learner import compiled_programs
+from forethought.training.clock import compiled_programs
 from forethought.training.program import empty_item
 from forethought.types import Box
 

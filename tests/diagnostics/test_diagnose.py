@@ -11,7 +11,8 @@ import forethought
 import small
 from forethought import cli
 from forethought.agents.catalog import ALGORITHMS
-from forethought.api import configure, start_run
+from forethought.api import start_run
+from forethought.configure import configure
 from forethought.diagnostics import read_diagnosis, verdict
 from forethought.errors import UsageError
 from forethought.models.base import WorldModel

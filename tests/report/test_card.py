@@ -4,10 +4,10 @@ from xml.etree import ElementTree
 import pytest
 
 import forethought
-from forethought.api import Run
 from forethought.errors import CheckpointError, UsageError
 from forethought.report.card import HEIGHT, WIDTH, card, facts, sketch
 from forethought.report.read import read_run
+from forethought.runs import Run
 
 SUMMARY = {
     "status": "finished",

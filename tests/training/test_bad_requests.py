@@ -8,7 +8,7 @@ import pytest
 
 import forethought
 from forethought.agents.catalog import ALGORITHMS
-from forethought.api import configure
+from forethought.configure import configure
 from forethought.errors import BadSetting, CheckpointError, MissingExtra, UsageError, brief, require_count, require_seed
 from forethought.settings import unchecked
 from forethought.training.config import coerced, flatten, from_dict, to_dict

@@ -12,8 +12,9 @@ from forethought.agents.base import Agent, Phase
 from forethought.envs.contract import Step
 from forethought.stored import array, count, number, numbers, require, words
 from forethought.training.baselines import Baseline, Baselines, are_stored
+from forethought.training.clock import compiled_programs
 from forethought.training.config import RunConfig, to_dict
-from forethought.training.learner import Learner, compiled_programs
+from forethought.training.learner import Learner
 from forethought.training.mirror import flat, open_mirrors
 from forethought.training.pace import Pace
 from forethought.training.progress import Snapshot

@@ -1,0 +1,94 @@
+"""A run on disk: how it ended, what it knows, its pictures and its report."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from forethought.data import Transitions, transitions
+from forethought.errors import EnvironmentFault, UsageError
+from forethought.files import as_path
+from forethought.policy import film
+from forethought.report import outputs
+from forethought.report.card import card
+from forethought.report.figures import learning_curve_by_steps
+from forethought.report.html import write_report
+from forethought.report.read import read_run
+from forethought.training.baselines import Baseline, below, described
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk and how it ended; ``summary`` is what ``summary.json`` holds."""
+
+    path: Path
+    summary: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """A run that is on disk, in whatever state. Raises `CheckpointError` where there is none."""
+        held = read_run(as_path(path))
+        return cls(held.path, dict(held.summary or {}))
+
+    @property
+    def final_return(self) -> float:
+        """Mean return of the last evaluation, over seeds and episodes."""
+        return float(np.mean(self.summary["return"]))
+
+    def transitions(self, *, seed: int | None = None) -> Transitions:
+        """What its replay holds, see `forethought.transitions`."""
+        return transitions(self.path, seed=seed)
+
+    def plot(self) -> go.Figure:
+        """The learning curve: return of the evaluations against environment steps, with the 95 % band over seeds.
+
+        Raises `UsageError` where nothing was evaluated yet.
+        """
+        drawn = learning_curve_by_steps([read_run(self.path)])
+        if drawn is None:
+            raise UsageError(f"{self.path} has no evaluation and no finished episode to draw yet")
+        return drawn
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return card(read_run(self.path))
+
+
+def open_run(path: str | Path) -> Run:
+    """See `Run.open`."""
+    return Run.open(path)
+
+
+def beside_baselines(path: str | Path, returns: np.ndarray) -> list[str]:
+    """What the baselines of a run earn, and a word where ``returns`` [seeds, episodes] are below them."""
+    played = {name: Baseline(**of) for name, of in (read_run(as_path(path)).summary or {}).get("baselines", {}).items()}
+    shortfall = below(returns, played)
+    return [f"{described(name, of)}" for name, of in played.items()] + ([f"warning: {shortfall}"] if shortfall else [])
+
+
+def model_errors(path: str | Path) -> dict[str, str]:
+    """How well the model of a run foretells the reward and the observations after its last fit, for the end table."""
+    found = outputs.errors(read_run(as_path(path)))
+    if found is None:
+        return {}
+    last = found.values[-1].mean(axis=0)
+    seen = "held out" if found.seen.startswith("held") else "in training"
+    return {
+        "error of reward": f"{last[0]:.3g} of its variance, {seen}",
+        "error of observations": f"{last[1:].min():.3g} to {last[1:].max():.3g}",
+    }
+
+
+def report_run(path: str | Path, *, trust: bool = False) -> tuple[float, float, Path]:
+    """Write ``report.html`` into a run, with a video where the environment gives pictures (and may be imported).
+
+    Returns the mean return of its first and last evaluation, and the file.
+    """
+    folder = as_path(path)
+    judged = [np.mean(record["return"]) for record in read_run(folder).of("eval")]
+    with contextlib.suppress(UsageError, EnvironmentFault):  # without pictures the report stands without a video
+        film(folder, folder / "videos" / "final.mp4", trust=trust)
+    return float(judged[0]), float(judged[-1]), write_report([folder], folder / "report.html")
