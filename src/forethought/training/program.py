@@ -297,7 +297,7 @@ class Program:
         while left:
             began = time.perf_counter()
             work, more = parts.proceed(self.keys, work, replay, step, units)
-            left, done = bool(np.any(more)), done + units  # asking waits for the piece
+            left, done = bool(np.asarray(more).any()), done + units  # asking waits for the piece
             took = time.perf_counter() - began
             units = max(1, min(2 * units, int(units * _PIECE_S / took)))
             if left:
