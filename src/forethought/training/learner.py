@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,19 @@ from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
 from forethought.training.clock import Clock
 from forethought.training.config import flatten, to_dict
-from forethought.training.program import Flat, Program
+from forethought.training.program import Flat, Program, empty_item
 from forethought.types import PyTree, Transition
 
 _HUGE = 1e6  # of an observation or a reward: networks and squared errors are made for numbers around 1
 
 Listener = Callable[[str], None]
+
+
+class Decision(NamedTuple):
+    """What is to be done next, where that was found out together with the last update; see `Learner.learn_step`."""
+
+    action: PyTree  # [K, N, ...]
+    carry: PyTree
 
 
 class Learner:
@@ -35,6 +42,7 @@ class Learner:
         best_return: mean return of each seed's best evaluation so far, -inf before the first.
         best_step: where it stood then (see `now`).
         infos: what each phase last reported, on the device.
+        decision: what `act` will say next, where that is known already.
         on_compile: is told what will be compiled.
         on_progress: is told that a phase of kind "model" runs, and about twice a second how far a long one is. Where
             it raises, that phase has not run, and `learn` begins with it when it is called again.
@@ -72,8 +80,10 @@ class Learner:
         on_compile("the agent")
         with self.clock.measure("init"):
             self._state = Flat.of(self.program.init_state())
-            self.replay = self.program.init_replay()
+            self._replay = self.program.init_replay()
             self.carry = self.program.init_carry()
+        self._unrecorded: Transition | None = None
+        self.decision: Decision | None = None
         self.first = np.ones((len(self.program.seeds), num_envs), bool)
         k = len(self.program.seeds)
         self.best_return, self.best_step = np.full(k, -np.inf), np.zeros(k, np.int64)
@@ -87,6 +97,19 @@ class Learner:
     @state.setter
     def state(self, state: PyTree) -> None:
         self._state = Flat.of(state)
+
+    @property
+    def replay(self) -> ring.Ring:
+        """All transitions that are kept, with the newest."""
+        if self._unrecorded is not None:
+            with self.clock.measure("record"):
+                self._replay = self.program.record(self._replay, self._unrecorded, self.carry)
+            self._unrecorded = None
+        return self._replay
+
+    @replay.setter
+    def replay(self, replay: ring.Ring) -> None:
+        self._replay, self._unrecorded = replay, None
 
     @property
     def leading(self) -> tuple[int, int]:
@@ -152,31 +175,33 @@ class Learner:
         """Actions [K * N, ...] for observations [K * N, ...], exploring; random during the warm-up."""
         self._settle()
         with self.clock.measure("act"):
-            if self.env_steps < self.agent.random_steps:
+            if self.decision is not None:
+                action = np.asarray(self.decision.action)
+            elif self.env_steps < self.agent.random_steps:
                 action = self.program.random_actions(self.env_steps)
             else:
                 if not self._acted:
                     self._acted = True
                     self.on_compile("the policy")
-                grouped = np.asarray(obs).reshape(*self.leading, *np.shape(obs)[1:])
                 action, self.carry = self.program.act(
-                    self._state, self.carry, grouped, self.first, self.env_steps, explore=True
+                    self._state, self.carry, self._grouped(obs), self.first, self.env_steps, explore=True
                 )
         return action.reshape(-1, *action.shape[2:])
 
     def observe(self, obs: np.ndarray, action: np.ndarray, step: Step) -> None:
         """Remember what ``action`` in ``obs`` led to; arrays have the leading axis [K * N]."""
-        grouped = Transition(
-            *(
-                np.asarray(x).reshape(*self.leading, *np.shape(x)[1:])
-                for x in (obs, action, step.reward, step.next_obs, step.terminated, step.truncated)
-            )
-        )
-        with self.clock.measure("record"):
-            self.replay = self.program.record(self.replay, grouped, self.carry)
+        seen = obs, action, step.reward, step.next_obs, step.terminated, step.truncated
+        grouped = Transition(*map(self._grouped, seen))
+        if self.decision is not None:
+            self.carry, self.decision = self.decision.carry, None
+        self._replay, self._unrecorded = self.replay, grouped
         self.first = grouped.terminated | grouped.truncated
         self.env_steps += self.num_envs
         self.frames += int(np.sum(step.frames)) // len(self.program.seeds)
+
+    def _grouped(self, x: Any) -> np.ndarray:
+        """An array [K * N, ...] as [K, N, ...]."""
+        return np.asarray(x).reshape(*self.leading, *np.shape(x)[1:])
 
     def learn(self) -> list[Phase]:
         """Run every phase that is due after the newest step, and those of earlier steps that were put off, in order.
@@ -188,9 +213,14 @@ class Learner:
             ran += self.learn_step()
         return ran
 
-    def learn_step(self) -> list[Phase]:
-        """As `learn`, of the next step only."""
-        ran, now = [], self.learned + self.num_envs
+    def learn_step(self, obs: np.ndarray | None = None) -> list[Phase]:
+        """As `learn`, of the next step only. With the observations [K * N, ...] that are to be acted on next, what is
+        due at each step runs in one program with the step's recording and with the next decision.
+        """
+        now = self.learned + self.num_envs
+        if obs is not None and (phases := self._of_each_step(now)):
+            return self._turn(phases, now, obs)
+        ran = []
         for phase in self.phases:
             runs = due(phase, now - self.num_envs, now)
             last = now - (now - phase.start) % phase.every
@@ -201,6 +231,41 @@ class Learner:
                 ran.append(phase)
         self.learned, self._runs = now, {}
         return ran
+
+    def _of_each_step(self, now: int) -> tuple[tuple[Phase, int], ...]:
+        """The phases that are due at step ``now`` with their repeats, if all of them are so at each step, nothing was
+        put off, and the policy acts next; else none.
+        """
+        counts = [(phase, due(phase, now - self.num_envs, now)) for phase in self.phases]
+        phases = tuple((phase, repeats) for phase, repeats in counts if repeats)
+        for phase, _ in phases:
+            if isinstance(phase.run, Pieces) or phase.every > self.num_envs or (now - phase.start) % phase.every:
+                return ()
+        newest = self._unrecorded is not None and now == self.env_steps >= self.agent.random_steps
+        return phases if newest and not self._runs else ()
+
+    def _turn(self, phases: tuple[tuple[Phase, int], ...], now: int, obs: np.ndarray) -> list[Phase]:
+        if not self.program.turns(phases):
+            self.on_compile(f"the policy and {' and '.join(phase.name for phase, _ in phases)}")
+        self._settle()
+        last, unrecorded = phases[-1][0].name, self._unrecorded
+        assert unrecorded is not None
+        with self.clock.measure(last):
+            self._state, self._replay, infos, action, carry = self.program.turn(
+                phases,
+                self._state,
+                self._replay,
+                self.carry,
+                unrecorded,
+                self._grouped(obs),
+                self.first,
+                now,
+            )
+        self._unrecorded, self.decision = None, Decision(action, carry)
+        self.infos |= infos
+        self._running, self.learned = last, now
+        self.updates += sum(phase.updates * repeats for phase, repeats in phases)
+        return [phase for phase, _ in phases]
 
     def _run(self, phase: Phase, at: int, repeats: int) -> None:
         if not self.program.compiled(phase, repeats):
@@ -257,7 +322,19 @@ class Learner:
 
     def tree(self) -> PyTree:
         """The arrays that a checkpoint must hold."""
-        return {"state": self.state, "replay": self.replay, "carry": self.carry, "best": self._best}
+        decision = self.decision or self._no_decision()
+        return {
+            "state": self.state,
+            "replay": self.replay,
+            "carry": self.carry,
+            "decision": decision._asdict(),
+            "best": self._best,
+        }
+
+    def _no_decision(self) -> Decision:
+        """In the place of one, where there is none."""
+        item = empty_item(self.agent.spec.action)
+        return Decision(np.zeros((*self.leading, *item.shape), item.dtype), self.carry)
 
     def counters(self) -> dict[str, Any]:
         """The host side of a checkpoint."""
@@ -269,6 +346,7 @@ class Learner:
             "runs": dict(self._runs),
             "infos": {phase: {name: np.asarray(x) for name, x in info.items()} for phase, info in self.infos.items()},
             "first": self.first,
+            "decided": self.decision is not None,
             "best_return": self.best_return,
             "best_step": self.best_step,
             "seconds": dict(self.clock.seconds),
@@ -280,7 +358,7 @@ class Learner:
         k = len(self.program.seeds)
         best = {"best_return": stored.array((k,), np.float64), "best_step": stored.array((k,), np.int64)}
         checks = {**counts, **best, "first": stored.array(self.leading, bool), "seconds": stored.named_numbers}
-        checks |= {"learned": stored.whole, "runs": stored.named_counts, "infos": _are_infos}
+        checks |= {"learned": stored.whole, "decided": stored.flag, "runs": stored.named_counts, "infos": _are_infos}
         stored.require(counters, checks)
         if not -self.pretrain <= counters["learned"] <= counters["env_steps"] or counters["env_steps"] % self.num_envs:
             held = (
@@ -288,6 +366,7 @@ class Learner:
             )
             raise CheckpointError(f"the checkpoint is damaged: it cannot be one of {held}")
         self.state, self.carry = tree["state"], tree["carry"]
+        self.decision = Decision(**tree["decision"]) if counters["decided"] else None
         # A run that goes on for longer than it was made for has more room than the checkpoint knows of.
         self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
         self._best = {name: np.array(leaf) for name, leaf in tree["best"].items()}

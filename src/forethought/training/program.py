@@ -131,10 +131,12 @@ class Program:
         self.replay_capacity = -(-wanted // num_envs) * num_envs
         if self.replay_capacity > ring.MOST_ROWS:
             raise UsageError(f"a replay holds at most {ring.MOST_ROWS:,} transitions; lower --agent.replay-capacity")
-        self._act: dict[bool, Any] = {explore: self._compile_act(explore) for explore in (True, False)}
+        axes = 0, 0, 0, 0, 0, None
+        self._act = {e: jax.jit(self._over(partial(self._decide, e), axes)) for e in (True, False)}
         self._random = jax.jit(self._over(self._random_actions, (0, None)))
         self._record = jax.jit(self._over(self._remember, (REPLAY_AXES, 0, 0), REPLAY_AXES), donate_argnums=0)
         self._phases: dict[tuple[str, int], Any] = {}
+        self._turns: dict[tuple[tuple[str, int], ...], Any] = {}
         self._pieces: dict[str, Pieces] = {}
 
     def init_state(self) -> PyTree:
@@ -186,6 +188,30 @@ class Program:
         """Add one transition per environment, [K, N, ...], with what is noted of the carry; the replay is consumed."""
         return self._record(replay, transition, carry)
 
+    def turn(
+        self,
+        phases: tuple[tuple[Phase, int], ...],
+        state: PyTree,
+        replay: ring.Ring,
+        carry: PyTree,
+        transition: Transition,
+        obs: np.ndarray,
+        first: np.ndarray,
+        step: int,
+    ) -> tuple[PyTree, ring.Ring, dict[str, Info], Array, PyTree]:
+        """`record`, then `run` of phases with their repeats, then `act` on what comes next, in one call.
+
+        Returns state, replay, what each phase reports, the actions [K, N, ...], and the carry after them. It costs half
+        of what the three cost beside the work itself. State and replay are consumed.
+        """
+        if not self.turns(phases):
+            self._turns[_named(phases)] = self._compile_turn(phases)
+        return self._turns[_named(phases)](self.keys, state, replay, carry, transition, obs, first, step)
+
+    def turns(self, phases: tuple[tuple[Phase, int], ...]) -> bool:
+        """Whether a `turn` with these phases was made before, so that it will not be compiled."""
+        return _named(phases) in self._turns
+
     def run(
         self,
         phase: Phase,
@@ -236,14 +262,11 @@ class Program:
     def _over(self, fn: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
         return over_seeds(fn, len(self.seeds), in_axes, out_axes)
 
-    def _compile_act(self, explore: bool) -> Callable[..., Any]:
-        purpose = "act" if explore else "evaluate"
-
-        def act(key: Key, state: PyTree, carry: PyTree, obs: Array, first: Array, step: Array) -> tuple[Array, PyTree]:
-            key = purpose_key(key, purpose, step)
-            return self.agent.act(_tree(state), carry, obs, first, key=key, explore=explore)
-
-        return jax.jit(self._over(act, (0, 0, 0, 0, 0, None)))
+    def _decide(
+        self, explore: bool, key: Key, state: PyTree, carry: PyTree, obs: Array, first: Array, step: Array
+    ) -> tuple[Array, PyTree]:
+        key = purpose_key(key, "act" if explore else "evaluate", step)
+        return self.agent.act(_tree(state), carry, obs, first, key=key, explore=explore)
 
     def _remember(self, replay: ring.Ring, transition: Transition, carry: PyTree) -> ring.Ring:
         return ring.add(replay, transition._replace(thought=self.agent.note(carry)))
@@ -258,6 +281,25 @@ class Program:
         return self._phases[name]
 
     def _compile_phase(self, phase: Phase, repeats: int) -> Callable[..., Any]:
+        run = self._repeated(phase, repeats)
+        return jax.jit(self._over(run, (0, 0, REPLAY_AXES, None)), donate_argnums=1)
+
+    def _compile_turn(self, phases: tuple[tuple[Phase, int], ...]) -> Callable[..., Any]:
+        runs = {phase.name: self._repeated(phase, repeats) for phase, repeats in phases}
+
+        def turn(key, state, replay, carry, transition, obs, first, step):
+            replay = self._remember(replay, transition, carry)
+            infos = {}
+            for name, run in runs.items():
+                state, infos[name] = run(key, state, replay, step)
+            return state, replay, infos, *self._decide(True, key, state, carry, obs, first, step)
+
+        axes = (0, 0, REPLAY_AXES, 0, 0, 0, 0, None), (0, REPLAY_AXES, 0, 0, 0)
+        return jax.jit(self._over(turn, *axes), donate_argnums=(1, 2))
+
+    def _repeated(self, phase: Phase, repeats: int) -> Callable[..., Any]:
+        """``(key, state, replay, step) -> (state, info)`` of a phase that runs so often, the last time at ``step``."""
+
         def once(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
             out = phase.run(_tree(state), replay, step=step, key=purpose_key(key, phase.name, step))
             return _as_given(state, out)
@@ -267,7 +309,7 @@ class Program:
             state, infos = jax.lax.scan(lambda s, at: once(key, s, replay, at), state, steps)
             return state, jax.tree.map(lambda x: x[-1], infos)
 
-        return jax.jit(self._over(once if repeats == 1 else several, (0, 0, REPLAY_AXES, None)), donate_argnums=1)
+        return once if repeats == 1 else several
 
     def _compile_pieces(self, name: str, pieces: Pieces) -> Pieces:
         """The parts over all seeds, with ``(key, state or work, ..., replay, step, ...)`` by place."""
@@ -303,6 +345,10 @@ class Program:
             if left:
                 tell(f"{parts.doing}, {parts.unit} {done}")
         return parts.finish(self.keys, state, work, replay, step)
+
+
+def _named(phases: tuple[tuple[Phase, int], ...]) -> tuple[tuple[str, int], ...]:
+    return tuple((phase.name, repeats) for phase, repeats in phases)
 
 
 def empty_transition(spec: EnvSpec) -> Transition:

@@ -86,6 +86,8 @@ class Trainer:
         astray = ~np.all(obs.reshape(stored.shape) == stored, axis=1)
         self.journal.episodes.returns[astray], self.journal.episodes.lengths[astray] = 0.0, 0
         self.learner.first |= astray.reshape(self.learner.first.shape)
+        if astray.any():
+            self.learner.decision = None  # it was for other observations
         for text in warnings:
             self._warn(text)
 
@@ -180,7 +182,7 @@ class Trainer:
         """All that is due at this step."""
         learner = self.learner
         self._saved_at = None
-        ran = learner.learn_step()
+        ran = learner.learn_step(self.obs)
         self._guarded(lambda: self.journal.learned(ran))
         if crossed(learner, self.config.eval_every) or learner.now >= self.config.steps:
             self._evaluate()
