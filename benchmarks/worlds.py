@@ -141,7 +141,7 @@ class Reactor(_Plant):
     """A stirred tank whose reaction gives off heat, to be held where it is not stable.
 
     Observed: concentration (mol/l), temperature (K). Action: temperature of the jacket (K). Constants are those of
-    Bequette's "Process Control" (2003), case study of the continuous stirred tank.
+    the stirred tank in Seborg, Edgar & Mellichamp, "Process Dynamics and Control", after Henson & Seborg (1997).
     """
 
     obs_low, obs_high = (0.0, 200.0), (1.0, 700.0)

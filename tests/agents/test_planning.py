@@ -119,6 +119,9 @@ def test_a_known_reward_is_held_against_the_data():
         replay = ring.add(ring.create(empty_transition(KNOWN), 5), rows(obs, action, reward))
         assert float(reward_disagreement(double_integrator, replay)) == pytest.approx(share)
     assert float(reward_disagreement(double_integrator, ring.create(empty_transition(KNOWN), 5))) == 0.0
+    # A function that is no number is wrong everywhere, and free slots of the ring count neither way.
+    assert float(reward_disagreement(lambda o, a, n: o[:, 0] * jnp.nan, replay)) == 1.0
+    assert float(reward_disagreement(lambda o, a, n: o[:, 0] * 0.0 + 7.0, replay)) == 1.0
 
 
 def test_a_contradicted_reward_is_a_concern():

@@ -8,6 +8,8 @@ from forethought.errors import TrainingDiverged, UsageError
 from forethought.training.learner import check_room, check_warm_up, due, usual_repeats
 from forethought.training.program import empty_transition
 
+PROBE = "forethought/ProbeAction-v0"
+
 
 def phase(every, start=0):
     return Phase("p", every, lambda *a, **k: None, start=start)
@@ -245,3 +247,31 @@ def test_the_usual_repeats_are_those_that_come(num_envs, every, start):
     p = phase(every, start)
     came = {due(p, now - num_envs, now) for now in range(num_envs, 700, num_envs)} - {0}
     assert usual_repeats(p, num_envs) == sorted(came)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_a_turn_is_recording_learning_and_acting(num_envs):
+    """A learner that is told what it will see next does the same in one program as another in three."""
+    told, untold = (
+        small.Learner(small.make_agent("sac", small.envs.env_spec(PROBE)), [0, 1], num_envs, 60) for _ in range(2)
+    )
+    world = small.envs.make(PROBE, seeds=[0, 1], envs_per_seed=num_envs)
+    obs = world.reset()
+    for _ in range(10):
+        action = told.act(obs)
+        np.testing.assert_allclose(untold.act(obs), action, atol=1e-5)
+        step = world.step(action)
+        for learner in (told, untold):
+            learner.observe(obs, action, step)
+        ran = told.learn_step(step.obs)
+        assert [phase.name for phase in untold.learn()] == [phase.name for phase in ran]
+        assert (told.decision is not None) == (told.env_steps >= 8)  # after the random steps
+        obs = step.obs
+    assert (told.updates, told.learned) == (untold.updates, untold.learned)
+    assert told.updates > 0
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), told.state, untold.state)
+    jax.tree.map(np.testing.assert_array_equal, told.replay, untold.replay)
+    again = small.Learner(told.agent, [0, 1], num_envs, 60)
+    again.restore(told.tree(), told.counters())
+    np.testing.assert_array_equal(again.act(obs), told.act(obs))
+    np.testing.assert_array_equal(again.act(obs), told.act(obs))  # asked twice, as after a step that failed

@@ -189,5 +189,6 @@ def reward_disagreement(reward: Reward, replay: ring.Ring) -> Array:
     t, used = replay.data, jnp.arange(replay.capacity) < replay.size
     seen = jnp.where(used, t.reward, 0.0)
     greatest = jnp.max(jnp.abs(seen)) + 1e-6
-    wrong = (jnp.abs(reward(t.obs, t.action, t.next_obs) - t.reward) > 0.01 * greatest) & used
+    # A reward that is NaN is wrong too.
+    wrong = ~(jnp.abs(reward(t.obs, t.action, t.next_obs) - t.reward) <= 0.01 * greatest) & used
     return jnp.sum(wrong) / jnp.maximum(replay.size, 1)

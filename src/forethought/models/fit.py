@@ -200,7 +200,7 @@ def proceed(
     n_batches = jnp.maximum(1, (split.n_trained + config.batch_size - 1) // config.batch_size)
 
     def draw(key: Key) -> Batch:
-        n = split.n_trained.astype(jnp.uint32)
+        n = jnp.maximum(split.n_trained, 1).astype(jnp.uint32)  # of two transitions both may be held out
         j = jax.random.bits(key, (fitting.model.n_members, config.batch_size)) % n
         return make_batch(fitting.model, _rows(replay, split.trained[scramble(j ^ salt) % n]))
 

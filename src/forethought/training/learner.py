@@ -285,7 +285,7 @@ class Learner:
         """Wait for the phase that is running, and charge the time to it."""
         if self._running is not None:
             with self.clock.measure(self._running):
-                jax.block_until_ready(self.infos[self._running])
+                jax.block_until_ready((self.infos[self._running], self._state.leaves))  # some report nothing
             self._running = None
 
     def metrics(self, phase: str) -> dict[str, list[float]]:
