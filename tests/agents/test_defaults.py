@@ -1,11 +1,13 @@
 """Defaults of environments without a preset: made for the budget, never over what a preset or the user says."""
 
 import gymnasium
+import jax.numpy as jnp
 import pytest
 
 import forethought
 from forethought import cli
 from forethought.agents.defaults import OWN, fitted, words
+from forethought.agents.dyna.mbpo import RolloutSchedule
 from forethought.configure import configure, settings_for
 from forethought.training.config import flatten
 
@@ -70,7 +72,11 @@ def test_environments_of_ones_own_get_settings_of_our_own():
 
 def test_rollouts_that_grow_do_so_within_the_budget():
     grown = fitted(PLAIN, 3000, {"schedule.last": 5})
-    assert (grown["schedule.start"], grown["schedule.end"]) == (400, 3000)
+    assert (grown["random_steps"], grown["epoch_steps"]) == (500, 250)
+    assert (grown["schedule.start"], grown["schedule.end"]) == (333, 2250)
+    schedule = RolloutSchedule(first=1, last=5, start=333, end=2250)
+    last_epoch = (3000 - 1 - 500) // 250 * 250
+    assert int(schedule.length(jnp.array(last_epoch))) == 5
     assert "schedule.end" not in fitted(PLAIN, 3000, {})  # nothing grows
     assert fitted(PLAIN, 3000, {"schedule.last": 5, "schedule.end": 100})["schedule.start"] == 100
     assert fitted(PLAIN, 3000, {"schedule.last": 5, "schedule.start": 4000})["schedule.end"] == 4000

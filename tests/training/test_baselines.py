@@ -57,6 +57,11 @@ def test_a_policy_below_a_baseline_is_named(returns, named):
         assert said is None
 
 
+def test_a_baseline_is_no_more_certain_than_its_episodes():
+    """0.6 less, where the baseline's own mean is known to 1.0."""
+    assert below(np.full((1, 2), -10.6), {"random actions": Baseline(-10.0, 1.0)}) is None
+
+
 def test_without_baselines_nothing_is_compared():
     assert below(np.zeros((1, 2)), {}) is None
 

@@ -38,7 +38,11 @@ def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> di
     if "epoch_steps" in chosen:  # what is imagined after a fit is kept until the next one
         chosen["epoch_steps"] = min(plain["epoch_steps"], max(chosen["epoch_steps"], now["model_every"]))
     if now.get("schedule.first") != now.get("schedule.last"):
-        start, end = min(now["schedule.start"], int(_RAMP * steps)), min(now["schedule.end"], steps)
+        # They are counted from the end of the random steps, and the last epoch shall have the last length.
+        learning = max(1, steps - now["random_steps"])
+        whole = max(1, learning - chosen.get("epoch_steps", now["epoch_steps"]))
+        start = min(now["schedule.start"], int(_RAMP * learning))
+        end = max(start, min(now["schedule.end"], whole))
         if "schedule.start" in given:
             end = max(end, now["schedule.start"])
         if "schedule.end" in given:
