@@ -275,3 +275,32 @@ def test_a_turn_is_recording_learning_and_acting(num_envs):
     again.restore(told.tree(), told.counters())
     np.testing.assert_array_equal(again.act(obs), told.act(obs))
     np.testing.assert_array_equal(again.act(obs), told.act(obs))  # asked twice, as after a step that failed
+
+
+class Counter(Recorder):
+    """Carries how often it has acted, and notes that down beside every transition."""
+
+    def init_actor(self, n):
+        return jax.numpy.zeros((n,))
+
+    def act(self, state, carry, obs, first, *, key, explore):
+        return jax.numpy.zeros((len(obs), 1)), carry + 1.0
+
+    def note(self, carry):
+        return carry
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_transition_keeps_what_was_carried_when_it_was_made(told, every):
+    """Also where nothing is learned for some steps, and it is recorded only with the next one."""
+    world = small.envs.make(PROBE, seeds=[0])
+    learner = small.Learner(Counter(world.spec, every, 0), [0], 1, 20)
+    obs = world.reset()
+    for _ in range(10):
+        action = learner.act(obs)
+        step = world.step(action)
+        learner.observe(obs, action, step)
+        learner.learn_step(step.obs if told else None)
+        obs = step.obs
+    assert learner.replay.data.thought[0, :10].tolist() == list(range(1, 11))

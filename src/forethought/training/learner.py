@@ -82,7 +82,7 @@ class Learner:
             self._state = Flat.of(self.program.init_state())
             self._replay = self.program.init_replay()
             self.carry = self.program.init_carry()
-        self._unrecorded: Transition | None = None
+        self._unrecorded: tuple[Transition, PyTree] | None = None  # with what acting carried then, not later
         self.decision: Decision | None = None
         self.first = np.ones((len(self.program.seeds), num_envs), bool)
         k = len(self.program.seeds)
@@ -103,7 +103,7 @@ class Learner:
         """All transitions that are kept, with the newest."""
         if self._unrecorded is not None:
             with self.clock.measure("record"):
-                self._replay = self.program.record(self._replay, self._unrecorded, self.carry)
+                self._replay = self.program.record(self._replay, *self._unrecorded)
             self._unrecorded = None
         return self._replay
 
@@ -194,7 +194,7 @@ class Learner:
         grouped = Transition(*map(self._grouped, seen))
         if self.decision is not None:
             self.carry, self.decision = self.decision.carry, None
-        self._replay, self._unrecorded = self.replay, grouped
+        self._replay, self._unrecorded = self.replay, (grouped, self.carry)
         self.first = grouped.terminated | grouped.truncated
         self.env_steps += self.num_envs
         self.frames += int(np.sum(step.frames)) // len(self.program.seeds)
@@ -248,15 +248,15 @@ class Learner:
         if not self.program.turns(phases):
             self.on_compile(f"the policy and {' and '.join(phase.name for phase, _ in phases)}")
         self._settle()
-        last, unrecorded = phases[-1][0].name, self._unrecorded
-        assert unrecorded is not None
+        assert self._unrecorded is not None
+        last, (transition, carry) = phases[-1][0].name, self._unrecorded
         with self.clock.measure(last):
             self._state, self._replay, infos, action, carry = self.program.turn(
                 phases,
                 self._state,
                 self._replay,
-                self.carry,
-                unrecorded,
+                carry,
+                transition,
                 self._grouped(obs),
                 self.first,
                 now,
