@@ -24,7 +24,7 @@ _SHIFT = 1000 * int(os.environ.get("FORETHOUGHT_TEST_SEED", 0))
 
 @pytest.fixture(autouse=_SHIFT > 0, scope="session")
 def other_seeds():
-    """Every seed is another one, of the library's keys as well as of the tests' own numbers."""
+    """Every seed is another one, of the library's keys as well as of the numbers that a test draws while it runs."""
     key, default_rng = jax.random.key, np.random.default_rng
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax.random, "key", lambda seed, **kwargs: key(seed + _SHIFT, **kwargs))

@@ -20,7 +20,8 @@ def run(quick: bool) -> Result:
     """One update per step, batches of 256, networks 256 x 256, every part of the loop and its logging included.
 
     Each side is timed in windows of 500 steps, the first of which, with the random steps and what compiles, is left
-    out; the best of the others is taken, of the peer in a run before and one after ours.
+    out, and so are our compilation and evaluations, which the peer has none of. The best of the others is taken: of our
+    four, and of ten of the peer, in a run before and one after ours.
     """
     window = 20 if quick else WINDOW
     theirs = [_stable_baselines(window, quick)]

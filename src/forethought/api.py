@@ -266,14 +266,10 @@ def evaluate(
     held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
     config = held.config
     episodes = episodes or catalog.find(config.algorithm).judged_episodes
-
-    def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
-        return learner.program.act(learner.state, carry, obs, first, t, explore=False)
-
     carry, at = learner.program.init_carry(episodes), learner.env_steps
     at = int(learner.best_step.max()) if which == "best" else at
     stream = f"judge {seed}"
-    return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=played.spec)
+    return play(learner.exploit, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=played.spec)
 
 
 def _last_episodes(run: RunDir, episodes: int | None) -> Evaluation:

@@ -188,6 +188,10 @@ class Learner:
                 )
         return action.reshape(-1, *action.shape[2:])
 
+    def exploit(self, obs: np.ndarray, first: np.ndarray, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
+        """Actions [K, n, ...] without exploration, for observations [K, n, ...] of an evaluation, and its carry."""
+        return self.program.act(self._state, carry, obs, first, t, explore=False)
+
     def observe(self, obs: np.ndarray, action: np.ndarray, step: Step) -> None:
         """Remember what ``action`` in ``obs`` led to; arrays have the leading axis [K * N]."""
         seen = obs, action, step.reward, step.next_obs, step.terminated, step.truncated

@@ -249,14 +249,10 @@ class Trainer:
     def _evaluate(self) -> None:
         learner = self.learner
         carry = learner.program.init_carry(self.config.eval_episodes)
-
-        def act(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
-            return learner.program.act(learner.state, carry, obs, first, t, explore=False)
-
         self._evaluating, self._saved_at = True, None
         with learner.clock.measure("evaluate"):
             stream = f"evaluation at {learner.now}"
-            self.evaluation = self._guarded(lambda: self._judge(act, carry, stream))
+            self.evaluation = self._guarded(lambda: self._judge(learner.exploit, carry, stream))
         judged = self.evaluation
         assert judged is not None
         self._evaluating = False
