@@ -32,11 +32,11 @@ from forethought.training import checkpoint, memory
 from forethought.training.config import RunConfig, flatten, to_dict
 from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world, playable
 from forethought.training.evaluate import evaluate as play
-from forethought.training.learner import check_room, check_warm_up
 from forethought.training.mirror import require_mirrors
 from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
 from forethought.training.rundir import RunDir, cpu_name
+from forethought.training.schedule import check_room, check_warm_up
 from forethought.training.trainer import Callback, Trainer
 
 _MOST_LETTERS = 80  # of an environment's id in the name of a directory

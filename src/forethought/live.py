@@ -20,9 +20,10 @@ from forethought.policy import build_agent, print_warning, require_functions
 from forethought.training import checkpoint, memory
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
-from forethought.training.learner import Learner, check_room, check_warm_up
+from forethought.training.learner import Learner
 from forethought.training.program import Program
 from forethought.training.rundir import RunDir
+from forethought.training.schedule import check_room, check_warm_up
 from forethought.types import PyTree
 
 _ONE_WORLD = "an agent lives in one world"

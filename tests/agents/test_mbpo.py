@@ -12,8 +12,8 @@ from forethought.agents.dyna.mbpo import MBPO, MBPOConfig, RolloutSchedule
 from forethought.errors import UsageError
 from forethought.replay import ring
 from forethought.training.config import from_dict
-from forethought.training.learner import due
 from forethought.training.program import empty_transition
+from forethought.training.schedule import due
 from forethought.types import Box, EnvSpec, Transition
 
 SPEC = EnvSpec("toy", Box((1,)), Box((1,)))

@@ -5,8 +5,8 @@ import pytest
 import small
 from forethought.agents.base import Phase, Pieces
 from forethought.errors import TrainingDiverged, UsageError
-from forethought.training.learner import check_room, check_warm_up, due, usual_repeats
 from forethought.training.program import empty_transition
+from forethought.training.schedule import check_room, check_warm_up, due, usual_repeats
 
 PROBE = "forethought/ProbeAction-v0"
 

@@ -16,6 +16,7 @@ from forethought.replay import ring
 from forethought.training.clock import Clock
 from forethought.training.config import flatten, to_dict
 from forethought.training.program import Flat, Program, empty_item
+from forethought.training.schedule import due, usual_repeats
 from forethought.types import PyTree, Transition
 
 _HUGE = 1e6  # of an observation or a reward: networks and squared errors are made for numbers around 1
@@ -382,48 +383,10 @@ class Learner:
         self.clock.seconds = dict(counters["seconds"])
 
 
-def due(phase: Phase, before: int, now: int) -> int:
-    """How often a phase runs when the environment steps go from ``before`` to ``now``.
-
-    It runs at ``start`` (not at step 0) and every ``every`` steps from there.
-    """
-
-    def runs_by(step: int) -> int:
-        return 0 if step < phase.start else (step - phase.start) // phase.every + 1
-
-    return runs_by(now) - runs_by(before)
-
-
 def _are_infos(value: Any) -> bool:
     return stored.named(value) and all(
         stored.named(info) and all(isinstance(x, np.ndarray) for x in info.values()) for info in value.values()
     )
-
-
-def check_room(agent: Agent, rows: int) -> None:
-    """Raise `UsageError` where the replay could not keep the transitions that it is given beside those to come."""
-    if rows > agent.replay_capacity:
-        raise UsageError(
-            f"the transitions given and the steps to come are {rows:,}, the replay keeps {agent.replay_capacity:,}; "
-            "raise --agent.replay-capacity, or give fewer"
-        )
-
-
-def usual_repeats(phase: Phase, num_envs: int) -> list[int]:
-    """How often a phase may run after one step of so many environments, where it runs at all."""
-    if isinstance(phase.run, Pieces):
-        return [1]
-    first = -(-max(phase.start, 1) // num_envs) * num_envs
-    return sorted({due(phase, first - num_envs, first), num_envs // phase.every, -(-num_envs // phase.every)} - {0})
-
-
-def check_warm_up(agent: Agent, steps: int, pretrain: int = 0) -> None:
-    """Raise `UsageError` where a run would end before its agent has begun to learn."""
-    if not pretrain and steps <= agent.random_steps:
-        raise UsageError(
-            f"{steps} steps end within the {agent.random_steps} random steps at the start, nothing would be learned; "
-            "raise --steps or lower --agent.random-steps"
-        )
 
 
 def _where(seeds: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
