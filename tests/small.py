@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,9 +13,10 @@ from forethought.agents import catalog
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import Weights
 from forethought.models.termination import never
+from forethought.replay import ring
 from forethought.training.config import from_dict
 from forethought.training.learner import Learner
-from forethought.types import EnvSpec
+from forethought.types import EnvSpec, Transition
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "sac": {"hidden": (8,), "batch_size": 16, "random_steps": 8, "replay_capacity": 200},
@@ -118,6 +120,29 @@ def advance(learner: Learner, world: Any, obs: Any) -> Any:
     learner.observe(obs, action, step)
     learner.learn()
     return step.obs
+
+
+def full_ring(n, n_obs=2, seed=0, **columns):
+    """A ring of n rows of noise; columns given replace it."""
+    rng = np.random.default_rng(seed)
+    rows = Transition(
+        rng.normal(size=(n, n_obs)),
+        rng.uniform(-1, 1, size=(n, 1)),
+        rng.normal(size=n),
+        rng.normal(size=(n, n_obs)),
+        np.zeros(n, bool),
+        np.zeros(n, bool),
+    )._replace(**columns)
+    rows = jax.tree.map(lambda x: jnp.asarray(x, bool if x.dtype == bool else jnp.float32), rows)
+    return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), n), rows)
+
+
+def predict_all(model, replay):
+    t = replay.data
+    x = model.inputs.normalize(jnp.concatenate([t.obs, t.action], axis=-1))
+    said = model.predict(jnp.broadcast_to(x, (model.n_members, *x.shape)))
+    mean = np.stack([np.asarray(model.outputs.restore(m)) for m in said.mean])
+    return mean, np.exp(0.5 * np.asarray(said.logvar)) * np.asarray(model.outputs.std), said
 
 
 def ensemble(members=3, n_obs=2, hidden=(4,), termination=never):

@@ -24,26 +24,9 @@ from forethought.models.fit import (
     update,
 )
 from forethought.models.holdout import is_held_out
-from forethought.replay import ring
-from forethought.types import Transition
-from small import ensemble, weights_of
+from small import ensemble, full_ring, predict_all, weights_of
 
 pytestmark = pytest.mark.learned
-
-
-def full_ring(n, n_obs=2, seed=0, **columns):
-    """A ring of n rows of noise; columns given replace it."""
-    rng = np.random.default_rng(seed)
-    rows = Transition(
-        rng.normal(size=(n, n_obs)),
-        rng.uniform(-1, 1, size=(n, 1)),
-        rng.normal(size=n),
-        rng.normal(size=(n, n_obs)),
-        np.zeros(n, bool),
-        np.zeros(n, bool),
-    )._replace(**columns)
-    rows = jax.tree.map(lambda x: jnp.asarray(x, bool if x.dtype == bool else jnp.float32), rows)
-    return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), n), rows)
 
 
 def held(capacity, size, holdout_ratio=0.2, max_holdout=5000):
@@ -94,14 +77,6 @@ def linear():
     fitted, info = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
     truth = np.concatenate([(obs[:, :1] - action), change], axis=1)
     return fitted.model, info, replay, config, truth, np.array([0.3, *noise])
-
-
-def predict_all(model, replay):
-    t = replay.data
-    x = model.inputs.normalize(jnp.concatenate([t.obs, t.action], axis=-1))
-    said = model.predict(jnp.broadcast_to(x, (model.n_members, *x.shape)))
-    mean = np.stack([np.asarray(model.outputs.restore(m)) for m in said.mean])
-    return mean, np.exp(0.5 * np.asarray(said.logvar)) * np.asarray(model.outputs.std), said
 
 
 def test_a_linear_gaussian_world_is_recovered_with_its_noise(linear):
@@ -402,16 +377,6 @@ def test_a_fit_in_pieces_is_the_fit(two_seeds):
     jax.tree.map(np.testing.assert_array_equal, fit_in_pieces(two_seeds, [1])[0], at_once)
 
 
-def hard_reward(n, seed, n_noise):
-    """A reward that bends, beside observations of which some are linear and some are noise."""
-    rng = np.random.default_rng(seed)
-    obs, action = rng.normal(size=(n + 1, 2 + n_noise)), rng.uniform(-1, 1, size=(n, 1))
-    x, next_obs = obs[:-1], obs[1:].copy()
-    next_obs[:, :2] = x[:, :2] + 0.1 * action
-    reward = np.abs(x[:, 0] - 0.5 * action[:, 0]) + np.sin(2 * x[:, 1]) * action[:, 0]
-    return full_ring(n, n_obs=2 + n_noise, obs=x, action=action, reward=reward, next_obs=next_obs)
-
-
 def test_errors_are_told_for_each_output(linear):
     model, info, replay, _, _, _ = linear
     out = held(3000, 3000)
@@ -421,70 +386,3 @@ def test_errors_are_told_for_each_output(linear):
     mse = np.asarray((said.mean - y) ** 2)[np.asarray(model.elites)][:, out].mean(axis=(0, 1))
     np.testing.assert_allclose(info["holdout_mse_outputs"], mse, rtol=1e-3)
     assert mse.shape == (3,)
-
-
-def test_without_a_hold_out_errors_are_those_of_training():
-    config = FitConfig(batch_size=16, holdout_ratio=0.0, max_epochs=3)
-    _, info = fit(init(ensemble(), config), full_ring(64), config, key=jax.random.key(0))
-    assert "holdout_mse_outputs" not in info
-    assert np.all(np.asarray(info["train_mse_outputs"]) > 0.1)
-
-
-@pytest.mark.slow
-def test_a_termination_that_is_not_learned_is_told_from_one_that_is():
-    rng, n = np.random.default_rng(0), 400
-    config = FitConfig(learning_rate=1e-2, batch_size=32, max_epochs=20, patience=100)
-    found = {}
-    for name, ended in (("seen", lambda obs: obs[:, 0] > 0.5), ("random", lambda obs: rng.uniform(size=n) < 0.3)):
-        obs = rng.uniform(-1, 1, size=(n, 2))
-        replay = full_ring(n, obs=obs, terminated=ended(obs))
-        model = ensemble(termination=None, hidden=(8,))
-        _, info = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
-        found[name] = float(info["holdout_termination"])
-    assert found["seen"] < 0.5 < 0.85 < found["random"]
-    replay = full_ring(64)  # nothing ever ended: there is nothing to learn
-    _, info = fit(init(ensemble(termination=None), SHORT), replay, SHORT, key=jax.random.key(0))
-    assert float(info["holdout_termination"]) == 0.0
-
-
-def test_what_cannot_be_learned_does_not_drown_the_rest():
-    """Three hold-out errors: one falls by a tenth, one stands, noise rises; only the geometric mean calls it a gain."""
-    model = ensemble()
-    before, after = jnp.array([[0.5, 1.0, 1.2]] * 3), jnp.array([[0.45, 1.0, 1.27]] * 3)
-    zero = jnp.zeros(3)
-    mean, geometric = (
-        [np.asarray(fit_module._error(mse, zero, model, select)) for mse in (before, after)]
-        for select in ("mean", "geometric")
-    )
-    np.testing.assert_allclose(mean[0], 0.9, rtol=1e-5)
-    np.testing.assert_allclose(geometric[0], (0.5 * 1.2) ** (1 / 3), rtol=1e-3)
-    assert np.all(mean[1] > mean[0])
-    assert np.all(geometric[1] < 0.99 * geometric[0])
-
-
-def test_what_never_varies_is_no_part_of_the_geometric_mean():
-    model = eqx.tree_at(lambda e: e.varies, ensemble(), jnp.array([1.0, 0.0, 1.0]))
-    error = fit_module._error(jnp.array([[0.4, 0.0, 0.9]] * 3), jnp.zeros(3), model, "geometric")
-    np.testing.assert_allclose(error, 0.6, rtol=1e-3)
-
-
-@pytest.mark.slow
-def test_the_defaults_for_own_environments_learn_a_reward_that_the_papers_settings_miss():
-    """240 transitions to train on: with batches of 256 five epochs are five updates."""
-    config = {
-        "papers": FitConfig(),
-        "own": FitConfig(batch_size=64, beta=0.5, select="geometric"),
-    }
-    left = {}
-    for name, c in config.items():
-        run = jax.jit(partial(fit, config=c))
-        errors = []
-        for seed in range(2):
-            replay, unseen = hard_reward(300, seed, 2), hard_reward(300, seed + 50, 2)
-            model = Ensemble(4, 1, key=jax.random.key(seed))
-            fitted, _ = run(init(model, c), replay, key=jax.random.key(seed + 7))
-            mean, _, _ = predict_all(fitted.model.predictor(), unseen)
-            reward = np.asarray(unseen.data.reward)
-            errors.append(np.mean((mean.mean(axis=0)[:, 0] - reward) ** 2) / np.var(reward))
-        left[name] = np.mean(errors)
-    assert left["own"] < 0.6 < 0.75 < left["papers"]
