@@ -19,9 +19,9 @@ LEARNING = ("update",)
 def run(quick: bool) -> Result:
     """One update per step, batches of 256, networks 256 x 256, every part of the loop and its logging included.
 
-    Each side is timed in windows of 500 steps, the first of which, with the random steps and what compiles, is left
-    out, and so are our compilation and evaluations, which the peer has none of. The best of the others is taken: of our
-    four, and of ten of the peer, in a run before and one after ours.
+    Each side is timed in windows of 500 steps. The random steps and the 500 after them at least, in which things
+    compile, are left out, and so are our compilation and evaluations, which the peer has none of. The best window is
+    taken: of our five, and of ten of the peer, in a run before and one after ours.
     """
     window = 20 if quick else WINDOW
     theirs = [_stable_baselines(window, quick)]
@@ -52,7 +52,8 @@ def run(quick: bool) -> Result:
 
 
 def _ours(window: int, windows: int) -> list[dict[str, Any]]:
-    steps = RANDOM_STEPS + window * (windows + 1)
+    warm = -(-(RANDOM_STEPS + window) // window) * window  # the first step at which something is logged
+    steps = warm + window * windows
     with tempfile.TemporaryDirectory() as folder:
         train(
             "sac",
@@ -69,7 +70,7 @@ def _ours(window: int, windows: int) -> list[dict[str, Any]]:
         lines = (Path(folder) / "run" / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     logged = [record["env_steps"] for record in records if record["kind"] == "train"]
-    begun = [step for step in logged if step >= RANDOM_STEPS + window]
+    begun = [step for step in logged if step >= warm]
     return [spent_between(records, a, b, LEARNING) for a, b in itertools.pairwise(begun)]
 
 

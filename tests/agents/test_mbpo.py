@@ -115,6 +115,18 @@ def test_a_batch_holds_its_share_of_real_transitions(ratio, n_real):
     assert float(jnp.sum(info["paid"])) == n_real
 
 
+def test_real_and_imagined_transitions_are_drawn_apart():
+    """One key for both would pair the same rows of both rings for ever."""
+    agent = MBPO(MBPOConfig(real_ratio=0.5, rollouts_per_step=1, members=1, elites=1), SPEC)
+    rows = lived(50)
+    state = agent.init(key=jax.random.key(0))._replace(imagined=rows)
+    agent.sac.learn_many = lambda sac, draw, n, *, key: (sac, {"obs": draw(key).obs})
+    _, info = agent.update(state, rows, step=jnp.array(0), key=jax.random.key(0))
+    real, imagined = np.split(np.asarray(info["obs"]), 2)
+    assert real.shape == imagined.shape == (128, 1)
+    assert np.mean(real == imagined) < 0.2  # 1 in 50 by chance
+
+
 @pytest.mark.parametrize("random_steps", [0, 30])
 def test_the_first_fit_comes_no_later_than_the_first_update(random_steps):
     fit, rollout, update = MBPO(MBPOConfig(random_steps=random_steps), SPEC).phases()

@@ -1,15 +1,18 @@
 """Policies and values at unit scale, whatever the units of the environment."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from forethought.agents.dyna.mbpo import MBPO, MBPOConfig
-from forethought.agents.free.sac import SAC, ActorCritic, ActorCriticConfig, SACConfig, Scales, fit_scales
+from forethought.agents.free.sac import SAC, ActorCritic, ActorCriticConfig, SACConfig, q_values
+from forethought.agents.free.scales import Scales, fit_scales, tell_as_before
 from forethought.models.fit import FitConfig
 from forethought.models.normalizer import identity
 from forethought.replay import ring
+from forethought.training.schedule import due
 from forethought.types import Box, EnvSpec, Transition
 
 SPEC = EnvSpec("toy", Box((2,)), Box((1,)))
@@ -26,8 +29,15 @@ def filled(n=64, terminated=0.1, in_units=False):
     ended = jax.random.bernoulli(keys[4], terminated, (n,))
     if in_units:
         obs, next_obs, reward = SHIFT + UNIT * obs, SHIFT + UNIT * next_obs, PAID * reward
-    rows = Transition(obs, action, reward, next_obs, ended, jnp.zeros(n, bool))
-    return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), 2 * n), rows)  # half of it is free
+    return held(Transition(obs, action, reward, next_obs, ended, jnp.zeros(n, bool)))
+
+
+def held(rows):
+    """A replay of these rows, of which as much again is free, and filled with what must not count."""
+    n = rows.reward.shape[0]
+    replay = ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), 2 * n), rows)
+    data = jax.tree.map(lambda x: x.at[n:].set(True if x.dtype == bool else 1e6), replay.data)
+    return ring.Ring(data, replay.cursor, replay.size, replay.limit)
 
 
 def test_the_scales_by_hand():
@@ -36,17 +46,41 @@ def test_the_scales_by_hand():
     scales = fit_scales(replay, 0.9)
     np.testing.assert_allclose(scales.obs.mean, t.obs.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(scales.obs.std, t.obs.std(axis=0), rtol=1e-5)
-    assert float(scales.reward) == pytest.approx(t.reward.std(), rel=1e-5)
-    value = t.reward.mean() / t.reward.std() / (1 - 0.9 * (1 - t.terminated.mean()))
+    value = t.reward.mean() / (1 - 0.9 * (1 - t.terminated.mean()))
     assert float(scales.value) == pytest.approx(value, rel=1e-5)
+    # What a critic has to learn of a step: what it pays and what follows, less what is expected of both.
+    surplus = t.reward + 0.9 * (1 - t.terminated) * value - value
+    assert abs(surplus.mean()) < 1e-6
+    assert float(scales.unit) == pytest.approx(surplus.std(), rel=1e-5)
+    rewards = scales.reward(replay.data.reward[:64], replay.data.terminated[:64], 0.9)
+    np.testing.assert_allclose(rewards, surplus / surplus.std(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_reward_that_never_varies_keeps_its_unit():
-    replay = filled(terminated=0.0)
-    constant = jax.tree.map(lambda x: x, replay.data)._replace(reward=jnp.ones(128))
-    scales = fit_scales(ring.Ring(constant, replay.cursor, replay.size, replay.limit), 0.99)
-    assert float(scales.reward) == 1.0
+    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.0).data)
+    scales = fit_scales(held(rows._replace(reward=jnp.ones(64))), 0.99)
+    assert float(scales.unit) == 1.0
     assert float(scales.value) == pytest.approx(100.0, rel=1e-4)
+    # Nor is rounding a spread.
+    shaken = jnp.where(jnp.arange(64) % 2 == 0, 1.0, 1.0 + 1e-7)
+    assert float(fit_scales(held(rows._replace(reward=shaken)), 0.99).unit) == 1.0
+
+
+def test_the_size_of_what_ends_counts_where_rewards_hardly_vary():
+    """1 while alive: all that is to be learned is when the world ends."""
+    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.1).data)
+    rows = rows._replace(reward=1.0 - 1e-3 * rows.action[:, 0] ** 2)
+    scales = fit_scales(held(rows), 0.99)
+    p = float(rows.terminated.mean())
+    assert float(scales.unit) == pytest.approx(0.99 / (1 - 0.99 * (1 - p)) * np.sqrt(p * (1 - p)), rel=1e-2)
+    rewards = np.asarray(scales.reward(rows.reward, rows.terminated, 0.99))
+    assert np.abs(rewards).max() < 1.1 / np.sqrt(p)
+
+
+def test_without_discount_and_without_end_the_value_is_finite():
+    scales = fit_scales(filled(terminated=0.0), 1.0)
+    mean = float(filled(terminated=0.0).data.reward[:64].mean())
+    assert float(scales.value) == pytest.approx(1000.0 * mean, rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +102,8 @@ def learned(agent):
 
 def test_what_is_learned_does_not_depend_on_the_units(agent, learned):
     (plain, told), (scaled, told_in_units) = learned[False], learned[True]
-    for name in ("actor", "critics", "targets", "log_alpha"):
+    np.testing.assert_allclose(plain.log_alpha + np.log(PAID), scaled.log_alpha, rtol=1e-4)
+    for name in ("actor", "critics", "targets"):
         a, b = jax.tree.leaves(getattr(plain, name)), jax.tree.leaves(getattr(scaled, name))
         for x, y in zip(a, b, strict=True):
             np.testing.assert_allclose(x, y, rtol=2e-3, atol=2e-4)
@@ -81,27 +116,58 @@ def test_what_is_learned_does_not_depend_on_the_units(agent, learned):
         assert np.ptp(np.asarray(b)) > 1e-3  # it sees the observations
 
 
-@pytest.mark.slow
-def test_the_value_is_an_offset_and_no_other_problem():
-    """A critic that is lower by the offset everywhere has the same errors, also at termination."""
-    made = ActorCritic(ActorCriticConfig(hidden=(4,)), SPEC)
+def test_a_change_of_units_is_the_same_problem():
+    """Critics that give the same values in other units have the same errors, also at termination."""
+    made = ActorCritic(ActorCriticConfig(hidden=(4,), temperature=0.3), SPEC)
     state, batch = made.init(key=jax.random.key(0)), ring.sample(filled(terminated=0.5), 32, key=KEY)
-    lower = jax.tree.map(lambda x: x, state)
+    old, new = state.scales, Scales(identity(2), jnp.array(7.0), jnp.array(5.0), jnp.array(True))
 
-    def shifted(critics, by):
-        import equinox as eqx
+    def told(critics):
+        return tuple(eqx.tree_at(lambda c: c.net, c, tell_as_before(c.net, old, new)) for c in critics)
 
-        return tuple(eqx.tree_at(lambda c: c.net.layers[-1].bias, c, c.net.layers[-1].bias - by) for c in critics)
+    scaled = state._replace(critics=told(state.critics), targets=told(state.targets), scales=new)
+    learn = jax.jit(made.learn)
+    (_, plain), (_, other) = learn(state, batch, key=KEY), learn(scaled, batch, key=KEY)
+    assert 5.0**2 * float(other["critic_loss"]) == pytest.approx(float(plain["critic_loss"]), rel=1e-4)
+    assert float(other["q"]) == pytest.approx(float(plain["q"]), rel=1e-4, abs=1e-4)
+    assert float(other["entropy"]) == pytest.approx(float(plain["entropy"]), rel=1e-4)
+    assert float(other["alpha"]) == pytest.approx(0.3)  # in units of reward, as it was set
 
-    lower = lower._replace(
-        critics=shifted(state.critics, 7.0),
-        targets=shifted(state.targets, 7.0),
-        scales=Scales(identity(2), jnp.array(1.0), jnp.array(7.0)),
-    )
-    _, plain = made.learn(state, batch, key=KEY)
-    _, offset = made.learn(lower, batch, key=KEY)
-    for name in ("critic_loss", "q", "entropy"):
-        assert float(offset[name]) == pytest.approx(float(plain[name]), rel=1e-4, abs=1e-4)
+
+def values(state, obs, action):
+    q = q_values(state.critics, state.scales.obs.normalize(obs), action)
+    q_target = q_values(state.targets, state.scales.obs.normalize(obs), action)
+    return state.scales.value + state.scales.unit * jnp.stack([q, q_target])
+
+
+@pytest.mark.parametrize("temperature", [None, 0.3])
+def test_what_was_learned_stays_as_it_was_where_the_scales_move(temperature):
+    made = ActorCritic(ActorCriticConfig(hidden=(8, 8), normalize=True, temperature=temperature), SPEC)
+    fresh, rescaled = made.init(key=jax.random.key(0)), jax.jit(made.rescaled)
+    fresh = fresh._replace(targets=jax.tree.map(lambda x: x + 0.05, fresh.targets))
+    first = rescaled(fresh, filled())
+    for name in ("actor", "critics", "targets"):  # nothing was learned yet: they begin at unit scale
+        jax.tree.map(np.testing.assert_array_equal, getattr(first, name), getattr(fresh, name))
+    alpha = float(first.scales.unit) if temperature is None else temperature
+    assert float(jnp.exp(first.log_alpha)) == pytest.approx(alpha)
+    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.4).data)
+    other = rows._replace(obs=3.0 * rows.obs - 2.0, reward=5.0 * rows.reward + 1.0)
+    second = rescaled(first, held(other))
+    assert abs(float(second.scales.unit / first.scales.unit) - 1.0) > 0.5
+    before, after = (values(state, other.obs, other.action) for state in (first, second))
+    assert np.ptp(np.asarray(before[0, 0])) > 0.1
+    np.testing.assert_allclose(before, after, rtol=1e-4, atol=1e-3)
+    for explore in (made.best, lambda state, obs: made.policy(state, obs, key=KEY)):
+        np.testing.assert_allclose(explore(first, other.obs), explore(second, other.obs), atol=1e-5)
+    assert float(second.log_alpha) == float(first.log_alpha)
+
+
+def test_scales_are_taken_before_the_updates_that_see_them():
+    scale, update = SAC(SACConfig(random_steps=500, normalize=True), SPEC).phases()
+    assert (scale.name, update.name) == ("rescale", "update")
+    assert scale.start == update.start == 500
+    assert [due(scale, step - 1, step) for step in (499, 500, 501, 749, 750)] == [0, 1, 0, 0, 1]
+    assert SAC(SACConfig(random_steps=0, normalize=True), SPEC).phases()[0].start == 1  # of none there are no scales
 
 
 def test_without_normalisation_nothing_is_scaled():

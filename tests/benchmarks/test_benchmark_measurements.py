@@ -9,7 +9,7 @@ from benchmarks.measure import Timing, timed
 from benchmarks.tasks.common import standard_error
 from benchmarks.tasks.continuous import around, first_reached
 from benchmarks.tasks.tabular import read_reference
-from benchmarks.workloads import replay_add
+from benchmarks.workloads import replay_add, train_sac
 from benchmarks.workloads.mbpo_end_to_end import spent_between
 from benchmarks.workloads.plan_cem import CONFIG, gflop_of, time_decisions
 from benchmarks.workloads.setting import MODEL_SIZES, POLICY_SIZES, full_replay, multiply_adds
@@ -72,6 +72,16 @@ def test_time_outside_of_learning():
     assert spent["steps"] == 1000
     assert spent["seconds"] == 105 - 2 - 3
     assert spent["other_share"] == pytest.approx(0.1)
+
+
+@pytest.mark.slow
+def test_the_windows_of_train_sac_are_as_many_and_as_long_as_they_are_said_to_be():
+    spent = train_sac._ours(20, 2)
+    assert [window["steps"] for window in spent] == [20, 20]
+    for window in spent:
+        assert window["seconds"] > 0
+        assert set(train_sac.LEARNING) <= window["seconds_by_kind"].keys()
+        assert "compile" not in window["seconds_by_kind"]
 
 
 def test_adding_to_the_replay_is_measured():

@@ -10,11 +10,8 @@ import pytest
 
 from forethought.models import fit as fit_module
 from forethought.models.ensemble import Ensemble
-from forethought.models.fit import (
-    FitConfig,
-    fit,
-    init,
-)
+from forethought.models.fit import FitConfig, fit, init
+from forethought.replay import ring
 from small import ensemble, full_ring, predict_all
 
 pytestmark = pytest.mark.learned
@@ -70,6 +67,32 @@ def test_what_cannot_be_learned_does_not_drown_the_rest():
     np.testing.assert_allclose(geometric[0], (0.5 * 1.2) ** (1 / 3), rtol=1e-3)
     assert np.all(mean[1] > mean[0])
     assert np.all(geometric[1] < 0.99 * geometric[0])
+
+
+def test_an_ending_that_is_learned_is_part_of_the_error():
+    """All members foretell the same; the one that misses the endings is the worst."""
+    mse, ending = jnp.array([[0.5, 0.5, 0.5]] * 3), jnp.array([0.1, 0.5, 0.9])
+    learned, known = ensemble(termination=None), ensemble()
+    np.testing.assert_allclose(fit_module._error(mse, ending, learned, "mean"), [0.6, 1.0, 1.4], rtol=1e-5)
+    geometric = (0.5**3 * np.asarray(ending)) ** 0.25
+    np.testing.assert_allclose(fit_module._error(mse, ending, learned, "geometric"), geometric, rtol=2e-3)
+    for select in ("mean", "geometric"):
+        np.testing.assert_allclose(fit_module._error(mse, ending, known, select), 0.5, rtol=1e-3)
+
+
+def test_what_varies_only_where_nothing_is_trained_counts_as_constant():
+    y, keep = jnp.array([[1.0, 2.0], [1.0, 3.0], [5.0, 3.0]]), jnp.array([True, True, False])
+    np.testing.assert_array_equal(fit_module._varies(y, keep), [0.0, 1.0])
+
+
+def test_the_entropy_of_endings_is_that_of_the_rows_that_are_there():
+    replay = full_ring(8, terminated=np.arange(8) < 4)
+    half = ring.Ring(replay.data, jnp.array(6), jnp.array(6), replay.limit)  # 4 of 6 ended
+    entropy = -(4 / 6 * np.log(4 / 6) + 2 / 6 * np.log(2 / 6))
+    assert float(fit_module._entropy_of_endings(half)) == pytest.approx(entropy, rel=1e-5)
+    late = full_ring(8, terminated=np.arange(8) >= 6)  # what is there never ended
+    late = ring.Ring(late.data, jnp.array(6), jnp.array(6), late.limit)
+    assert float(fit_module._entropy_of_endings(late)) == np.inf
 
 
 def test_what_never_varies_is_no_part_of_the_geometric_mean():

@@ -5,6 +5,7 @@ import pytest
 import small
 from forethought.agents.base import Phase, Pieces
 from forethought.errors import TrainingDiverged, UsageError
+from forethought.training import learner as learner_module
 from forethought.training.program import empty_transition
 from forethought.training.schedule import check_room, check_warm_up, due, usual_repeats
 
@@ -304,3 +305,28 @@ def test_a_transition_keeps_what_was_carried_when_it_was_made(told, every):
         learner.learn_step(step.obs if told else None)
         obs = step.obs
     assert learner.replay.data.thought[0, :10].tolist() == list(range(1, 11))
+
+
+def test_acting_waits_for_the_phase_that_runs_and_charges_it(monkeypatch):
+    """Not the decision, which would look slow in its place."""
+    world = small.envs.make(PROBE, seeds=[0], envs_per_seed=1)
+    agent = small.make_agent("sac", world.spec, random_steps=2)
+    learner = learner_module.Learner(agent, [0], 1, 20)
+    obs = world.reset()
+    for _ in range(3):
+        obs = small.advance(learner, world, obs)
+    waited = []
+
+    def wait(x):
+        waited.extend(jax.tree.leaves(x))
+        return x
+
+    monkeypatch.setattr(learner_module.jax, "block_until_ready", wait)
+    measured, measure = [], learner.clock.measure
+    monkeypatch.setattr(learner.clock, "measure", lambda name: measured.append(name) or measure(name))
+    learner.act(obs)
+    assert measured == ["update", "act"]
+    assert {id(leaf) for leaf in learner._state.leaves} <= {id(leaf) for leaf in waited}
+    learner.act(obs)
+    assert measured == ["update", "act", "act"]  # it was waited for once
+    world.close()

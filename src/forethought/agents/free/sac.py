@@ -14,8 +14,9 @@ import optax
 from jaxtyping import Array, Float
 
 from forethought.agents.base import Phase, Portable
+from forethought.agents.free.scales import Scales, fit_scales, see_as_before, tell_as_before, unscaled
 from forethought.errors import require_above, require_within
-from forethought.models.normalizer import Normalizer, fit_columns, identity
+from forethought.models.normalizer import Normalizer
 from forethought.nets.heads import tanh_gaussian_sample
 from forethought.nets.mlp import MLP
 from forethought.replay import ring
@@ -24,7 +25,6 @@ from forethought.types import Box, EnvSpec, Info, Key, Transition
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # the bounds of the authors' code
 _RESCALE_EVERY = 250  # environment steps, as often as MBPO fits its model
-_LEAST_LOSS = 1e-3  # of value per step: a discount of 1 in a world without end
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class ActorCriticConfig(Settings):
     batch_size: int = 256
     """Transitions per update."""
     temperature: float | None = None
-    """A fixed weight of the entropy, above 0; None: learned so that the entropy meets its target."""
+    """A fixed weight of the entropy, in units of reward and above 0; None: learned so that the entropy meets its
+    target."""
     target_entropy: float | None = None
     """Entropy that the temperature aims at, in nats; None: minus the number of action dimensions."""
     normalize: bool = False
@@ -108,20 +109,6 @@ class Critic(eqx.Module):
 Twins: TypeAlias = tuple[Critic, Critic]
 
 
-class Scales(NamedTuple):
-    """What lies between the environment's units and the networks, by the statistics of the real transitions.
-
-    The networks see ``(obs - mean) / std``. In units of ``reward``, the standard deviation of the rewards, the action
-    value is ``value + Q(obs, action)``: the critics give its difference from ``value``, what a world would be worth
-    that always pays the mean reward and terminates as often as the real one. That is the same learning problem in other
-    units, and no networks have to grow weights of thousands first.
-    """
-
-    obs: Normalizer
-    reward: Float[Array, ""]
-    value: Float[Array, ""]
-
-
 class SACState(NamedTuple):
     """Everything that changes.
 
@@ -137,17 +124,6 @@ class SACState(NamedTuple):
     critic_opt: optax.OptState
     alpha_opt: optax.OptState
     scales: Scales
-
-
-def fit_scales(replay: ring.Ring, discount: float) -> Scales:
-    """The scales of the transitions in a replay; with the mean reward r and the share p of steps that terminate,
-    ``value = r / (1 - discount (1 - p))``.
-    """
-    t, used = replay.data, jnp.arange(replay.capacity) < replay.size
-    reward = fit_columns(t.reward[:, None], replay.size)
-    ends = jnp.sum(t.terminated & used) / jnp.maximum(replay.size, 1)
-    steps = 1.0 / jnp.maximum(1.0 - discount * (1.0 - ends), _LEAST_LOSS)  # that a reward counts for
-    return Scales(fit_columns(t.obs, replay.size), reward.std[0], reward.mean[0] / reward.std[0] * steps)
 
 
 def q_values(critics: Twins, obs: Float[Array, "b o"], action: Float[Array, "b a"]) -> Float[Array, "2 b"]:
@@ -192,8 +168,8 @@ class ActorCritic:
         alpha = 1.0 if self.config.temperature is None else self.config.temperature
         log_alpha = jnp.log(jnp.asarray(alpha, jnp.float32))
         init = self.optimizer.init
-        scales = Scales(identity(self.n_obs), jnp.array(1.0), jnp.array(0.0))
-        return SACState(actor, critics, targets, log_alpha, init(actor), init(critics), init(log_alpha), scales)
+        opts = init(actor), init(critics), init(log_alpha)
+        return SACState(actor, critics, targets, log_alpha, *opts, unscaled(self.n_obs))
 
     def policy(self, state: SACState, obs: Float[Array, "n o"], *, key: Key) -> Float[Array, "n a"]:
         """Draw an action for each observation."""
@@ -204,10 +180,35 @@ class ActorCritic:
         return jnp.tanh(jax.vmap(state.actor)(state.scales.obs.normalize(obs))[0])
 
     def rescaled(self, state: SACState, replay: ring.Ring) -> SACState:
-        """With the scales of the real transitions so far, where the settings ask for them."""
+        """With the scales of the real transitions so far, where the settings ask for them.
+
+        What was learned at other scales goes on as it was: the same actions, the same values. What was not learned at
+        any begins anew at unit scale, also a temperature that is to be learned.
+        """
         if not self.config.normalize:
             return state
-        return state._replace(scales=fit_scales(replay, self.config.discount))
+        old, new = state.scales, fit_scales(replay, self.config.discount)
+
+        def same(module: Actor | Critic, *ways: Callable[[MLP, Scales, Scales], MLP]):
+            net = module.net
+            for way in ways:
+                net = way(net, old, new)
+            net = jax.tree.map(lambda learned, fresh: jnp.where(old.fitted, learned, fresh), net, module.net)
+            return eqx.tree_at(lambda module: module.net, module, net)
+
+        def same_values(critics: Twins) -> Twins:
+            return same(critics[0], see_as_before, tell_as_before), same(critics[1], see_as_before, tell_as_before)
+
+        log_alpha = state.log_alpha
+        if self.config.temperature is None:
+            log_alpha += jnp.where(old.fitted, 0.0, jnp.log(new.unit))
+        return state._replace(
+            actor=same(state.actor, see_as_before),
+            critics=same_values(state.critics),
+            targets=same_values(state.targets),
+            log_alpha=log_alpha,
+            scales=new,
+        )
 
     def learn_many(
         self, state: SACState, draw: Callable[[Key], Transition], n: int, *, key: Key
@@ -225,16 +226,16 @@ class ActorCritic:
     def learn(self, state: SACState, batch: Transition, *, key: Key) -> tuple[SACState, Info]:
         """One gradient step of critics, actor and temperature, in this order, and of the target critics."""
         key_target, key_actor = jax.random.split(key)
-        alpha, scales = jnp.exp(state.log_alpha), state.scales
+        scales, discount = state.scales, self.config.discount
+        alpha = jnp.exp(state.log_alpha) / scales.unit
         batch = batch._replace(
             obs=scales.obs.normalize(batch.obs),
             next_obs=scales.obs.normalize(batch.next_obs),
-            reward=batch.reward / scales.reward,
+            reward=scales.reward(batch.reward, batch.terminated, discount),
         )
         next_action, next_log_prob = tanh_gaussian_sample(*jax.vmap(state.actor)(batch.next_obs), key=key_target)
-        q_next = scales.value + q_values(state.targets, batch.next_obs, next_action)
-        target = soft_target(batch.reward, batch.terminated, q_next, next_log_prob, alpha, self.config.discount)
-        target -= scales.value
+        q_next = q_values(state.targets, batch.next_obs, next_action)
+        target = soft_target(batch.reward, batch.terminated, q_next, next_log_prob, alpha, discount)
 
         def critic_loss(critics: Twins) -> tuple[Array, Array]:
             q = q_values(critics, batch.obs, batch.action)
@@ -257,8 +258,8 @@ class ActorCritic:
             # temperature is not a slow one.
             log_alpha, alpha_opt = self._descend(entropy - self.target_entropy, alpha_opt, log_alpha)
         targets = optax.incremental_update(critics, state.targets, self.config.tau)
-        q = (scales.value + jnp.mean(q)) * scales.reward  # in the environment's units
-        info = {"critic_loss": loss_q, "actor_loss": loss_pi, "q": q, "alpha": alpha, "entropy": entropy}
+        told = {"q": scales.value + scales.unit * jnp.mean(q), "alpha": jnp.exp(state.log_alpha)}  # in units of reward
+        info = {"critic_loss": loss_q, "actor_loss": loss_pi, "entropy": entropy, **told}
         return SACState(actor, critics, targets, log_alpha, actor_opt, critic_opt, alpha_opt, scales), info
 
     def _descend(self, grads, opt_state, params):

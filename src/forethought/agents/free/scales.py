@@ -1,0 +1,81 @@
+"""What lies between an environment's units and the networks of policy and value."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from forethought.models.normalizer import Normalizer, fit_columns, identity
+from forethought.nets.mlp import MLP
+from forethought.replay import ring
+
+_SHORTEST = 1e-3  # 1 / steps that a reward counts for at most: a discount of 1 in a world without end has no value
+
+
+class Scales(NamedTuple):
+    """An exact change of units of the learning problem, by the statistics of the real transitions.
+
+    The networks see ``(obs - mean) / std``, and a critic's output Q stands for the action value ``value + unit Q``.
+    With that, Bellman's equation ``q = r + discount (1 - terminated) q'`` is the same one for Q, with the reward
+    ``(r - (1 - discount) value - discount value terminated) / unit`` (`reward`).
+
+    - ``value``, in units of the environment's reward, is what a world is worth that always pays the mean reward r and
+      terminates with the share p of steps that do: ``r / (1 - discount (1 - p))``. That makes Q's reward 0 on average.
+    - ``unit``, also in units of reward, is the standard deviation of what Q's reward is before it is divided, so that
+      Q begins near its size, and neither needs weights of thousands first.
+    - ``fitted``: whether there were transitions to measure.
+    """
+
+    obs: Normalizer
+    value: Float[Array, ""]
+    unit: Float[Array, ""]
+    fitted: Bool[Array, ""]
+
+    def reward(self, reward: Float[Array, " b"], terminated: Bool[Array, " b"], discount: float) -> Float[Array, " b"]:
+        """The reward of Q."""
+        return (reward - (1.0 - discount) * self.value - discount * self.value * terminated) / self.unit
+
+
+def unscaled(n_obs: int) -> Scales:
+    """The environment's own units."""
+    return Scales(identity(n_obs), jnp.array(0.0), jnp.array(1.0), jnp.array(False))
+
+
+def fit_scales(replay: ring.Ring, discount: float) -> Scales:
+    """The scales of the transitions in a replay."""
+    t, used = replay.data, jnp.arange(replay.capacity) < replay.size
+    ends = jnp.sum(t.terminated & used) / jnp.maximum(replay.size, 1)
+    mean = fit_columns(t.reward[:, None], replay.size).mean[0]
+    value = mean / jnp.maximum(1.0 - discount * (1.0 - ends), _SHORTEST)
+    # Of the same deviation as Q's reward, about the mean reward: so a constant one is seen to be constant.
+    paid = fit_columns((t.reward - discount * value * (t.terminated - ends))[:, None], replay.size)
+    return Scales(fit_columns(t.obs, replay.size), value, paid.std[0], jnp.array(True))
+
+
+def see_as_before(net: MLP, old: Scales, new: Scales) -> MLP:
+    """The network whose outputs at the new scale of the observations, its first inputs, are those at the old one."""
+    first, n = net.layers[0], old.obs.mean.shape[0]
+    weight = first.weight[:n]
+    return eqx.tree_at(
+        lambda net: (net.layers[0].weight, net.layers[0].bias),
+        net,
+        (
+            first.weight.at[:n].set(weight * (new.obs.std / old.obs.std)[:, None]),
+            first.bias + ((new.obs.mean - old.obs.mean) / old.obs.std) @ weight,
+        ),
+    )
+
+
+def tell_as_before(net: MLP, old: Scales, new: Scales) -> MLP:
+    """The critic that gives the same action values at the new scale as it did at the old one.
+
+    ``W' = W unit / unit'``, ``b' = (unit b + value - value') / unit'`` of the last layer: Pop-Art (van Hasselt et al.
+    2016, arXiv 1602.07714, equations 2 to 4).
+    """
+    last = net.layers[-1]
+    return eqx.tree_at(
+        lambda net: (net.layers[-1].weight, net.layers[-1].bias),
+        net,
+        (last.weight * (old.unit / new.unit), (old.unit * last.bias + old.value - new.value) / new.unit),
+    )
