@@ -11,6 +11,7 @@ import pytest
 from forethought.models import fit as fit_module
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig, fit, init
+from forethought.models.holdout import training_rows
 from forethought.replay import ring
 from small import ensemble, full_ring, predict_all
 
@@ -81,8 +82,13 @@ def test_an_ending_that_is_learned_is_part_of_the_error():
 
 
 def test_what_varies_only_where_nothing_is_trained_counts_as_constant():
-    y, keep = jnp.array([[1.0, 2.0], [1.0, 3.0], [5.0, 3.0]]), jnp.array([True, True, False])
-    np.testing.assert_array_equal(fit_module._varies(y, keep), [0.0, 1.0])
+    config, n = FitConfig(), 50
+    trained = np.asarray(training_rows(full_ring(n), config.holdout_ratio, config.max_holdout))
+    assert 0 < trained.sum() < n
+    for varied, expected in ((~trained, 0.0), (trained, 1.0)):
+        replay = full_ring(n, reward=np.where(varied, np.arange(n), 1.0))
+        model = fit_module.begin(init(ensemble(), config), replay, config).model
+        np.testing.assert_array_equal(model.varies, [expected, 1.0, 1.0])
 
 
 def test_the_entropy_of_endings_is_that_of_the_rows_that_are_there():

@@ -48,8 +48,8 @@ def fit_scales(replay: ring.Ring, discount: float) -> Scales:
     ends = jnp.sum(t.terminated & used) / jnp.maximum(replay.size, 1)
     mean = fit_columns(t.reward[:, None], replay.size).mean[0]
     value = mean / jnp.maximum(1.0 - discount * (1.0 - ends), _SHORTEST)
-    # Of the same deviation as Q's reward, about the mean reward: so a constant one is seen to be constant.
-    paid = fit_columns((t.reward - discount * value * (t.terminated - ends))[:, None], replay.size)
+    # What varies in Q's reward. Without terminations it is the reward itself: a constant one is seen to be constant.
+    paid = fit_columns((t.reward - discount * value * t.terminated)[:, None], replay.size)
     return Scales(fit_columns(t.obs, replay.size), value, paid.std[0], jnp.array(True))
 
 
