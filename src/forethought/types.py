@@ -46,7 +46,8 @@ class EnvSpec:
     """What an agent may know of an environment before the first step.
 
     ``max_episode_steps`` counts agent steps (after action repeat); None where the environment has no time limit.
-    ``action_low`` and ``action_high`` are the bounds in the environment's own units, empty for Discrete actions.
+    ``action_low`` and ``action_high`` are the bounds in the environment's own units, empty for Discrete actions, and
+    ``action_dtype`` is the kind of its own numbers: whole ones are rounded to.
     """
 
     id: str
@@ -56,6 +57,7 @@ class EnvSpec:
     action_repeat: int = 1
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
+    action_dtype: str = "float32"
 
 
 class Transition(NamedTuple):

@@ -84,6 +84,7 @@ def test_rollouts_that_grow_do_so_within_the_budget():
 
 def test_an_epoch_holds_the_users_interval_between_fits():
     assert fitted(PLAIN, 3000, {"model_every": 600})["epoch_steps"] == 600
+    assert fitted(PLAIN, 50_000, {"model_every": 2000})["epoch_steps"] == 2000  # also above the papers' 1000
 
 
 def test_settings_presets_and_the_papers_numbers_stay():
@@ -104,6 +105,11 @@ def test_a_run_begins_by_saying_so():
         "fitted to the budget: 1,500 random steps of 10,000 (default 5,000)"
     ]
     assert words(PLAIN, 3000, PLAIN) == []  # the user wanted them so
+    # What follows from what the user says is told too.
+    held = {**PLAIN, "random_steps": 500, "model_every": 2000, "epoch_steps": 2000}
+    assert "epoch_steps 2,000 (default 1,000)" in words(PLAIN, 3000, held)[0]
+    held = {**PLAIN, "schedule.last": 5, **fitted(PLAIN, 3000, {"schedule.last": 5})}
+    assert "schedule.end 2,250 (default 150,000)" in words(PLAIN, 3000, held)[0]
 
 
 def test_a_setting_of_the_wrong_kind_is_named():

@@ -113,15 +113,26 @@ def rows(obs, action, reward):
 
 
 def test_a_known_reward_is_held_against_the_data():
-    """-(x^2 + v^2 + 0.1 (10 a)^2): -1.25, -10 and 0; off by more than a hundredth of the greatest is wrong."""
+    """-(x^2 + v^2 + 0.1 (10 a)^2): -1.25, -10, 0; off by more than 1 % of itself or of the mean size is wrong."""
     obs, action = [[1.0, 0.5], [0.0, 0.0], [0.0, 0.0]], [[0.0], [1.0], [0.0]]
-    for reward, share in (([-1.25, -10.0, 0.0], 0.0), ([-1.25, -10.0, 0.09], 0.0), ([-1.4, -10.0, 0.2], 2 / 3)):
+    cases = (([-1.25, -10.09, 0.03], 0.0), ([-1.3, -10.0, 0.03], 1 / 3), ([-1.3, -10.2, 0.05], 1.0))
+    for reward, share in (([-1.25, -10.0, 0.0], 0.0), *cases):
         replay = ring.add(ring.create(empty_transition(KNOWN), 5), rows(obs, action, reward))
         assert float(reward_disagreement(double_integrator, replay)) == pytest.approx(share)
     assert float(reward_disagreement(double_integrator, ring.create(empty_transition(KNOWN), 5))) == 0.0
     # A function that is no number is wrong everywhere, and free slots of the ring count neither way.
     assert float(reward_disagreement(lambda o, a, n: o[:, 0] * jnp.nan, replay)) == 1.0
     assert float(reward_disagreement(lambda o, a, n: o[:, 0] * 0.0 + 7.0, replay)) == 1.0
+
+
+def test_one_great_reward_does_not_hide_what_is_wrong_with_the_others():
+    """A crash that costs 1000 among 200 rewards of -1, of which each is missed by a tenth."""
+    n = 200
+    obs, action = np.zeros((n, 2)), np.full((n, 1), 10.0**-0.5)
+    crashed = np.arange(n) == 7
+    obs[crashed, 0] = 1e3**0.5
+    replay = ring.add(ring.create(empty_transition(KNOWN), n), rows(obs, action, np.where(crashed, -1001.0, -1.1)))
+    assert float(reward_disagreement(double_integrator, replay)) == pytest.approx((n - 1) / n)
 
 
 def test_a_contradicted_reward_is_a_concern():

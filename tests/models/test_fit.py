@@ -270,7 +270,7 @@ def test_every_member_trains_on_one_fixed_resample_of_its_own(monkeypatch):
 def test_termination_is_learned_from_data():
     n, rng = 600, np.random.default_rng(0)
     obs = rng.uniform(-1, 1, size=(n, 2))
-    # The best weights are those with the least error of the dynamics, so these must take some learning too.
+    # The best weights are those with the least error of all outputs, so the dynamics must take some learning too.
     replay = full_ring(n, obs=obs, next_obs=obs + np.sin(3 * obs), reward=obs[:, 1], terminated=obs[:, 0] > 0.0)
     config = FitConfig(learning_rate=1e-2, batch_size=64, max_epochs=25, patience=100)
     model = ensemble(termination=None, hidden=(8,))

@@ -1,10 +1,12 @@
 """Rewards and terminations that a user writes: in the user's units, with JAX or with NumPy, and checked at once."""
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from forethought.envs.codec import SpaceCodec, spec_from_json, spec_to_json
 from forethought.errors import UsageError
 from forethought.models.taught import Taught
 from forethought.types import Box, EnvSpec
@@ -29,6 +31,19 @@ def test_actions_arrive_in_the_environments_units():
     np.testing.assert_array_equal(said, [0.0, 2500.0, 5000.0, 5000.0])  # what lies outside is clipped on its way
     unit = taught(lambda obs, action, next_obs: action[:, 0], spec=EnvSpec("Own-v0", Box((3,)), Box((1,))))
     np.testing.assert_array_equal(unit(obs[:1], jnp.array([[0.5]]), obs[:1]), [0.5])
+
+
+def test_whole_numbers_arrive_whole():
+    """As the environment is given them: 5 levels of a heater."""
+    levels = EnvSpec("Levels-v0", Box((3,)), Box((1,)), action_low=(0.0,), action_high=(5.0,), action_dtype="int64")
+    obs = jnp.zeros((4, 3))
+    said = taught(lambda obs, action, next_obs: action[:, 0], spec=levels)(
+        obs, jnp.array([[-1.0], [-0.3], [-0.1], [0.9]]), obs
+    )
+    np.testing.assert_array_equal(said, [0.0, 2.0, 2.0, 5.0])
+    codec = SpaceCodec.from_spaces(gymnasium.spaces.Box(-1, 1, (3,)), gymnasium.spaces.Box(0, 5, (1,), np.int64))
+    assert codec.spec("Levels-v0") == levels
+    assert spec_from_json(spec_to_json(levels)) == levels
 
 
 def helper(x):

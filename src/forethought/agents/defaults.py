@@ -17,7 +17,8 @@ OWN: dict[str, Any] = {
     "fit.select": "geometric",
 }
 
-# Setting -> at most this share of the budget. The sixth that is random teaches the model first; twelve fits follow it.
+# Setting -> at most this share of the budget. The sixth that is random teaches the model first; of the fits that follow
+# ten at least come before the end.
 _SHARES = {"random_steps": 6, "model_every": 12, "epoch_steps": 12}
 _RAMP = 20_000 / 150_000  # of the rollouts' schedule: where they begin to grow, of where they have grown
 
@@ -36,7 +37,7 @@ def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> di
     # What cannot be right is refused by name later on.
     now = {**plain, **chosen, **{name: value for name, value in given.items() if isinstance(value, int)}}
     if "epoch_steps" in chosen:  # what is imagined after a fit is kept until the next one
-        chosen["epoch_steps"] = min(plain["epoch_steps"], max(chosen["epoch_steps"], now["model_every"]))
+        chosen["epoch_steps"] = max(chosen["epoch_steps"], now["model_every"])
     if now.get("schedule.first") != now.get("schedule.last"):
         # They are counted from the end of the random steps, and the last epoch shall have the last length.
         learning = max(1, steps - now["random_steps"])
@@ -53,7 +54,10 @@ def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> di
 
 def words(plain: Mapping[str, Any], steps: int, held: Mapping[str, Any]) -> list[str]:
     """What to tell of a run whose agent has these settings, where some of them were fitted to its budget."""
-    told = {name: value for name, value in fitted(plain, steps, {}).items() if held[name] == value}
+    usual = {**plain, **fitted(plain, steps, {})}
+    others = ("random_steps", "model_every", "schedule.first", "schedule.last")  # go with what the user says of these
+    given = {name: held[name] for name in others if name in held and held[name] != usual[name]}
+    told = {name: value for name, value in fitted(plain, steps, given).items() if held[name] == value}
     said = [
         f"{name} {value:,} (default {plain[name]:,})"
         for name, value in told.items()

@@ -185,10 +185,11 @@ class EnsembleLearner:
 
 
 def reward_disagreement(reward: Reward, replay: ring.Ring) -> Array:
-    """Share of the real transitions whose reward the function misses by more than 1 % of the greatest one."""
+    """Share of the real transitions whose reward the function misses by more than 1 % of it, or of the mean size."""
     t, used = replay.data, jnp.arange(replay.capacity) < replay.size
-    seen = jnp.where(used, t.reward, 0.0)
-    greatest = jnp.max(jnp.abs(seen)) + 1e-6
+    size = jnp.where(used, jnp.abs(t.reward), 0.0)
+    n = jnp.maximum(replay.size, 1)
+    allowed = 0.01 * jnp.maximum(size, jnp.sum(size) / n) + 1e-6 * jnp.max(size) + 1e-12  # float32 rounds
     # A reward that is NaN is wrong too.
-    wrong = ~(jnp.abs(reward(t.obs, t.action, t.next_obs) - t.reward) <= 0.01 * greatest) & used
-    return jnp.sum(wrong) / jnp.maximum(replay.size, 1)
+    wrong = ~(jnp.abs(reward(t.obs, t.action, t.next_obs) - t.reward) <= allowed) & used
+    return jnp.sum(wrong) / n

@@ -141,7 +141,14 @@ class SpaceCodec:
 
     def spec(self, env_id: str) -> EnvSpec:
         """What an agent may know of an environment of which only the spaces are known, in a loop that the user owns."""
-        return EnvSpec(env_id, self.obs, self.action, action_low=self.action_low, action_high=self.action_high)
+        return EnvSpec(
+            env_id,
+            self.obs,
+            self.action,
+            action_low=self.action_low,
+            action_high=self.action_high,
+            action_dtype=self.action_dtype,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A description in JSON values from which `from_json` builds the same codec."""
@@ -342,6 +349,7 @@ _SPEC: dict[str, Check] = {
     "action_repeat": _is_size,
     "action_low": numbers,
     "action_high": numbers,
+    "action_dtype": _is_dtype,
 }
 
 

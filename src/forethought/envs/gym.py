@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -179,15 +180,8 @@ class GymVector:
             if getattr(first, name, None) is None:
                 raise UsageError(f"{env_id} has no {name}; declare it as an attribute of the class")
         self.codec = SpaceCodec.from_spaces(first.observation_space, first.action_space).named_by(first.unwrapped)
-        self.spec = EnvSpec(
-            id=env_id,
-            obs=self.codec.obs,
-            action=self.codec.action,
-            max_episode_steps=agent_steps(time_limit(first), action_repeat),
-            action_repeat=action_repeat,
-            action_low=self.codec.action_low,
-            action_high=self.codec.action_high,
-        )
+        limit = agent_steps(time_limit(first), action_repeat)
+        self.spec = replace(self.codec.spec(env_id), max_episode_steps=limit, action_repeat=action_repeat)
         self._slots = [
             _Slot(env, self.codec, self.spec, origin, i)
             for i, (env, origin) in enumerate(zip(self._envs, origins, strict=True))

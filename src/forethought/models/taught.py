@@ -36,6 +36,7 @@ class Taught:
         self.sizes = spec.obs.shape[0], spec.action.shape[0]
         self.low = np.asarray(spec.action_low or [-1.0] * self.sizes[1], np.float32)
         self.high = np.asarray(spec.action_high or [1.0] * self.sizes[1], np.float32)
+        self.whole = np.dtype(spec.action_dtype).kind in "iu"
 
     def __call__(
         self, obs: Float[Array, "n o"], action: Float[Array, "n a"], next_obs: Float[Array, "n o"]
@@ -43,6 +44,7 @@ class Taught:
         """What is not finite ends all the same."""
         unit = jnp.clip(action, -1.0, 1.0)
         own = 0.5 * ((1.0 - unit) * self.low + (1.0 + unit) * self.high)
+        own = jnp.rint(own) if self.whole else own  # as the environment is given them
         said = jnp.asarray(self.function(obs, own, next_obs))
         if self.what == "reward":
             return said.astype(jnp.float32)
