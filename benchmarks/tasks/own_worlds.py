@@ -1,9 +1,9 @@
 """What the defaults for environments without a preset are worth: worlds as users bring them, by MBPO.
 
 Each world is learned twice with the same budget: with the defaults of `forethought.agents.defaults`, and with the
-papers' values in place of those that do not follow from the budget (the papers' 5,000 random steps would be all of it,
-so both have the same). Beside the returns stand those of a controller made by hand, random actions and the best constant
-action, and what the model leaves open of the reward on transitions that it was not trained on.
+papers' values in place of those that do not follow from the budget (the papers' 5,000 random steps would be more than
+all of it: both have the same). Beside the returns stand those of a controller made by hand, random actions and the best
+constant action, and what the model leaves open of the reward on transitions that it was not trained on.
 """
 
 import gymnasium
