@@ -53,20 +53,6 @@ def fit_scales(replay: ring.Ring, discount: float) -> Scales:
     return Scales(fit_columns(t.obs, replay.size), value, paid.std[0], jnp.array(True))
 
 
-def see_as_before(net: MLP, old: Scales, new: Scales) -> MLP:
-    """The network whose outputs at the new scale of the observations, its first inputs, are those at the old one."""
-    first, n = net.layers[0], old.obs.mean.shape[0]
-    weight = first.weight[:n]
-    return eqx.tree_at(
-        lambda net: (net.layers[0].weight, net.layers[0].bias),
-        net,
-        (
-            first.weight.at[:n].set(weight * (new.obs.std / old.obs.std)[:, None]),
-            first.bias + ((new.obs.mean - old.obs.mean) / old.obs.std) @ weight,
-        ),
-    )
-
-
 def tell_as_before(net: MLP, old: Scales, new: Scales) -> MLP:
     """The critic that gives the same action values at the new scale as it did at the old one.
 
