@@ -26,8 +26,8 @@ def require(held: Any, wanted: Mapping[str, Check], where: str = "the checkpoint
 
 
 def count(value: Any) -> bool:
-    """A whole number from 0."""
-    return whole(value) and value >= 0
+    """A whole number from 0, of 64 bits."""
+    return whole(value) and 0 <= value < 2**63
 
 
 def whole(value: Any) -> bool:

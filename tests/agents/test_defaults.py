@@ -2,6 +2,7 @@
 
 import gymnasium
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import forethought
@@ -110,6 +111,29 @@ def test_a_run_begins_by_saying_so():
     assert "epoch_steps 2,000 (default 1,000)" in words(PLAIN, 3000, held)[0]
     held = {**PLAIN, "schedule.last": 5, **fitted(PLAIN, 3000, {"schedule.last": 5})}
     assert "schedule.end 2,250 (default 150,000)" in words(PLAIN, 3000, held)[0]
+
+
+def test_numpys_numbers_fit_as_pythons_do():
+    for last, random in ((10, 500), (np.int64(10), np.int64(500)), (10.0, 500.0)):
+        fit_to = fitted(PLAIN, 3000, {"schedule.last": last, "random_steps": random})
+        assert (fit_to["schedule.start"], fit_to["schedule.end"]) == (333, 2250)
+    assert "epoch_steps" not in fitted(PLAIN, 3000, {"model_every": np.int64(1000)})  # the default of 1,000
+
+
+def test_what_goes_with_an_epoch_of_ones_own_is_told():
+    given = {"schedule.last": 10, "epoch_steps": 500}
+    held = {**PLAIN, **fitted(PLAIN, 3000, given), **given}
+    (said,) = words(PLAIN, 3000, held)
+    assert f"schedule.end {held['schedule.end']:,} (default 150,000)" in said
+    assert "epoch_steps" not in said
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name"), [("sac", "schedule.last"), ("pets", "schedule.first"), ("dyna-q", "schedule.end")]
+)
+def test_settings_of_other_algorithms_are_named(algorithm, name):
+    with pytest.raises(forethought.ForethoughtError, match="there is no setting 'schedule'"):
+        configure(algorithm, HOUSE, steps=3000, agent={name: 10})
 
 
 def test_a_setting_of_the_wrong_kind_is_named():

@@ -56,14 +56,33 @@ def test_the_scales_by_hand():
     np.testing.assert_allclose(rewards, surplus / surplus.std(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_reward_that_never_varies_keeps_its_unit():
+def test_a_reward_that_never_varies_has_its_size_for_a_unit():
     rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.0).data)
-    scales = fit_scales(held(rows._replace(reward=jnp.ones(64))), 0.99)
-    assert float(scales.unit) == 1.0
-    assert float(scales.value) == pytest.approx(100.0, rel=1e-4)
+    for size in (1.0, -1e6):
+        scales = fit_scales(held(rows._replace(reward=jnp.full(64, size))), 0.99)
+        assert float(scales.unit) == pytest.approx(abs(size), rel=1e-6)
+        assert float(scales.value) == pytest.approx(100.0 * size, rel=1e-4)
+        assert not scales.known
+    assert float(fit_scales(held(rows._replace(reward=jnp.zeros(64))), 0.99).unit) == 1.0
     # Nor is rounding a spread.
-    shaken = jnp.where(jnp.arange(64) % 2 == 0, 1.0, 1.0 + 1e-7)
-    assert float(fit_scales(held(rows._replace(reward=shaken)), 0.99).unit) == 1.0
+    shaken = fit_scales(held(rows._replace(reward=jnp.where(jnp.arange(64) % 2 == 0, 1.0, 1.0 + 1e-7))), 0.99)
+    assert (float(shaken.unit), bool(shaken.known)) == (pytest.approx(1.0), False)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e3])
+def test_what_is_found_late_does_not_depend_on_the_units_either(unit):
+    """No reward at first: temperature and critics go on at unit scale when the first one comes."""
+    made = ActorCritic(ActorCriticConfig(hidden=(4,), normalize=True), SPEC)
+    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.0).data)
+    state = made.rescaled(made.init(key=jax.random.key(0)), held(rows._replace(reward=jnp.zeros(64))))
+    state = state._replace(log_alpha=state.log_alpha - 1.5)  # learned meanwhile
+    paid = held(rows._replace(reward=jnp.where(jnp.arange(64) == 5, unit, 0.0)))
+    found = made.rescaled(state, paid)
+    assert bool(found.scales.known)
+    assert float(jnp.exp(found.log_alpha) / found.scales.unit) == pytest.approx(np.exp(-1.5), rel=1e-5)
+    jax.tree.map(np.testing.assert_array_equal, found.critics, state.critics)
+    again = made.rescaled(found, paid)
+    assert float(again.log_alpha) == float(found.log_alpha)
 
 
 def test_the_size_of_what_ends_counts_where_rewards_hardly_vary():

@@ -48,10 +48,25 @@ def test_the_room_after_the_rows_changes_no_bit():
     for room in (0, 10, 4000):
         data = jnp.concatenate([x, jnp.full((room, 3), 1e6)])
         found.append(jax.jit(fit_columns)(data, jnp.array(1500)))
+    kept = np.random.default_rng(1).random(1500) < 0.8
+    of_some = []
+    for room in (0, 10, 4000):
+        data, keep = jnp.concatenate([x, jnp.full((room, 3), 1e6)]), jnp.concatenate([kept, jnp.zeros(room, bool)])
+        of_some.append(jax.jit(fit_normalizer)(data, keep))
+    for other in of_some[1:]:
+        jax.tree.map(np.testing.assert_array_equal, of_some[0], other)
+    np.testing.assert_allclose(of_some[0].std, np.std(np.asarray(x)[kept], axis=0), rtol=1e-4)
     for other in found[1:]:
         jax.tree.map(np.testing.assert_array_equal, found[0], other)
     np.testing.assert_allclose(found[0].mean, np.mean(x, axis=0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found[0].std, np.std(x, axis=0), rtol=1e-4)
+
+
+def test_what_rounds_by_more_than_its_unit_is_not_seen_so_large():
+    """Milliseconds since 1970, a second per row: float32 tells them apart by 131 s."""
+    clock = jnp.asarray(1.7e12 + 1000.0 * np.arange(500.0), jnp.float32)[:, None]
+    fitted = fit_normalizer(clock, jnp.ones(500, bool))
+    assert np.abs(np.asarray(fitted.normalize(clock))).max() < 5.0
 
 
 def test_without_data():

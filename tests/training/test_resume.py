@@ -189,8 +189,21 @@ def test_two_processes_cannot_train_one_run(tmp_path):
         pass
 
 
-def test_an_extended_run_equals_one_that_was_longer_from_the_start(tmp_path):
-    base = ["sac", "Pendulum-v1", "--agent.hidden", "8", "8", "--agent.random-steps", "30", *COMMON]
+@pytest.mark.parametrize(
+    "base",
+    [
+        pytest.param(["sac", "Pendulum-v1", "--agent.hidden", "8", "8", "--agent.random-steps", "30"], id="sac"),
+        pytest.param(
+            ["mbpo", "Pendulum-v1", "--agent.random-steps", "30", *TINY_FIT, "--agent.model-every", "20",
+             "--agent.sac.hidden", "8", "8", "--agent.rollouts-per-step", "2", "--agent.sac.normalize",
+             "--agent.fit.select", "geometric"],
+            id="mbpo", marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
+def test_an_extended_run_equals_one_that_was_longer_from_the_start(tmp_path, base):
+    """Also in what is told of it: a replay with more room than rows rounds as one without."""
+    base = [*base, *COMMON]
     long, extended = tmp_path / "long", tmp_path / "extended"
     for path, steps in ((long, "120"), (extended, "60")):
         subprocess.run(command("train", *base, "--steps", steps, "--run", str(path)), check=True, capture_output=True)

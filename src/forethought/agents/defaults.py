@@ -20,6 +20,12 @@ OWN: dict[str, Any] = {
 # Setting -> at most this share of the budget. The sixth that is random teaches the model first; of the fits that follow
 # ten at least come before the end.
 _SHARES = {"random_steps": 6, "model_every": 12, "epoch_steps": 12}
+_GOING_BEFORE = (
+    ("random_steps", "model_every", "schedule.first", "schedule.last"),
+    ("epoch_steps",),
+    ("schedule.start",),
+    ("schedule.end",),
+)
 _RAMP = 20_000 / 150_000  # of the rollouts' schedule: where they begin to grow, of where they have grown
 
 
@@ -35,10 +41,11 @@ def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> di
         if name in plain and name not in given
     }
     # What cannot be right is refused by name later on.
-    now = {**plain, **chosen, **{name: value for name, value in given.items() if isinstance(value, int)}}
+    counts = {name: _whole(value) for name, value in given.items() if name in plain}
+    now = {**plain, **chosen, **{name: value for name, value in counts.items() if value is not None}}
     if "epoch_steps" in chosen:  # what is imagined after a fit is kept until the next one
         chosen["epoch_steps"] = max(chosen["epoch_steps"], now["model_every"])
-    if now.get("schedule.first") != now.get("schedule.last"):
+    if "schedule.last" in plain and now["schedule.first"] != now["schedule.last"]:
         # They are counted from the end of the random steps, and the last epoch shall have the last length.
         learning = max(1, steps - now["random_steps"])
         whole = max(1, learning - chosen.get("epoch_steps", now["epoch_steps"]))
@@ -54,9 +61,10 @@ def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> di
 
 def words(plain: Mapping[str, Any], steps: int, held: Mapping[str, Any]) -> list[str]:
     """What to tell of a run whose agent has these settings, where some of them were fitted to its budget."""
-    usual = {**plain, **fitted(plain, steps, {})}
-    others = ("random_steps", "model_every", "schedule.first", "schedule.last")  # go with what the user says of these
-    given = {name: held[name] for name in others if name in held and held[name] != usual[name]}
+    given: dict[str, Any] = {}
+    for names in _GOING_BEFORE:  # what the user says of these decides about those that come after them
+        now = {**plain, **fitted(plain, steps, given)}
+        given |= {name: held[name] for name in names if name in plain and held[name] != now[name]}
     told = {name: value for name, value in fitted(plain, steps, given).items() if held[name] == value}
     said = [
         f"{name} {value:,} (default {plain[name]:,})"
@@ -70,6 +78,14 @@ def words(plain: Mapping[str, Any], steps: int, held: Mapping[str, Any]) -> list
         )
         said.insert(0, f"{told['random_steps']:,} random steps of {steps:,} ({why})")
     return [f"fitted to the budget: {', '.join(said)}"] if said else []
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number, also one of NumPy's or as a float; None for anything else, which is refused by name later on."""
+    try:
+        return int(value) if not isinstance(value, bool | str) and int(value) == value else None
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _round(steps: int) -> int:

@@ -12,6 +12,7 @@ from forethought.errors import UsageError, require_within
 from forethought.models import fit
 from forethought.models.ensemble import Ensemble, Precision, Propagation
 from forethought.models.fit import FitConfig, FitState, Fitting
+from forethought.models.normalizer import moments
 from forethought.models.rewards import Reward
 from forethought.models.taught import Taught
 from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
@@ -188,8 +189,8 @@ def reward_disagreement(reward: Reward, replay: ring.Ring) -> Array:
     """Share of the real transitions whose reward the function misses by more than 1 % of it, or of the mean size."""
     t, used = replay.data, jnp.arange(replay.capacity) < replay.size
     size = jnp.where(used, jnp.abs(t.reward), 0.0)
-    n = jnp.maximum(replay.size, 1)
-    allowed = 0.01 * jnp.maximum(size, jnp.sum(size) / n) + 1e-6 * jnp.max(size) + 1e-12  # float32 rounds
+    mean = moments(size[:, None], used)[0][0]
+    allowed = 0.01 * jnp.maximum(size, mean) + 1e-6 * jnp.max(size)  # float32 rounds
     # A reward that is NaN is wrong too.
     wrong = ~(jnp.abs(reward(t.obs, t.action, t.next_obs) - t.reward) <= allowed) & used
-    return jnp.sum(wrong) / n
+    return jnp.sum(wrong) / jnp.maximum(replay.size, 1)

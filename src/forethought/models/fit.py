@@ -235,8 +235,9 @@ def finish(fitting: Fitting, replay: Ring, config: FitConfig) -> tuple[FitState,
     if config.calibrate:
         _, _, held, n_held = split_rows(replay, config.holdout_ratio, config.max_holdout)
         # Evenly over the hold-out, which is in the order of collection; all of it where it is small.
-        places = jnp.arange(min(_CALIBRATION_ROWS, held.shape[0]))
+        places = jnp.arange(_CALIBRATION_ROWS)
         places = jnp.where(n_held > places.shape[0], places * (n_held / places.shape[0]), places).astype(jnp.int32)
+        places = jnp.minimum(places, held.shape[0] - 1)
         model = _calibrated(model, replay, held[places], n_held)
     info = {"train_nll": fitting.train_nll, "epochs": fitting.epoch}
     if config.holdout_ratio > 0.0:
@@ -309,13 +310,14 @@ def _score(
     model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""], select: Literal["mean", "geometric"]
 ) -> Score:
     """Mean error over the held-out rows, in chunks, so that the cost follows their number and not the allocation."""
-    chunk = min(512, slots.shape[0])
+    chunk = 512  # whatever room there is: sums of other lengths would round otherwise
     m, n_y = model.n_members, model.max_logvar.shape[0]
 
     def add(i: Array, total: Score) -> Score:
         place = i * chunk + jnp.arange(chunk)
         counts = (place < n_held)[None, :, None]
-        rows = jax.tree.map(lambda d: jnp.broadcast_to(d, (m, *d.shape)), _rows(replay, slots[place]))
+        inside = jnp.minimum(place, slots.shape[0] - 1)
+        rows = jax.tree.map(lambda d: jnp.broadcast_to(d, (m, *d.shape)), _rows(replay, slots[inside]))
         batch = make_batch(model, rows)
         said = model.predict(batch.x)
         mse = jnp.where(counts, (said.mean - batch.y) ** 2, 0.0)

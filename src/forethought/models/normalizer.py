@@ -33,41 +33,42 @@ def identity(dim: int) -> Normalizer:
 
 
 def fit_columns(x: Float[Array, "n d"], size: Int[Array, ""]) -> Normalizer:
-    """As `fit_normalizer` of the first ``size`` rows, to the same bits whatever room there is after them.
+    """As `fit_normalizer`, of the first ``size`` rows."""
+    return fit_normalizer(x, jnp.arange(x.shape[0]) < size)
 
-    Sums are taken over blocks of one length, so that a run that is extended goes on as one that was longer from the
-    start, and the cost follows the rows and not the room.
+
+def fit_normalizer(x: Float[Array, "n d"], keep: Bool[Array, " n"]) -> Normalizer:
+    """Statistics of the rows that are kept; see `moments`. A constant dimension is centred and keeps its unit."""
+    mean, std = moments(x, keep)
+    # The rounding of numbers of millions is more than 1, and a network should not see it so large.
+    return Normalizer(mean, jnp.where(is_constant(mean, std), jnp.maximum(std, 1.0), std))
+
+
+def moments(x: Float[Array, "n d"], keep: Bool[Array, " n"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """Mean and standard deviation of the rows that are kept, to the same bits whatever room there is after them.
+
+    Two passes, both relative to one of the rows: in float32 the one-pass formula loses a small spread around a large
+    mean, and the mean of equal large numbers is not quite that number, which would pass for a tiny spread. Sums are
+    taken over blocks of one length, so that a run that is extended goes on as one that was longer from the start, and
+    the cost follows the rows and not the room.
     """
-    row = jnp.arange(_BLOCK)
+    n, row = keep.shape[0], jnp.arange(_BLOCK)
+    blocks = (n - jnp.argmax(keep[::-1]) + _BLOCK - 1) // _BLOCK  # up to the last row that is kept
 
     def mean(of: Callable[[Array], Array]) -> Float[Array, " d"]:
         def add(i: Array, total: Array) -> Array:
             at = i * _BLOCK + row
-            block = of(x[jnp.minimum(at, x.shape[0] - 1)])
-            return total + jnp.sum(jnp.where((at < size)[:, None], block, 0.0), axis=0)
+            inside = jnp.minimum(at, n - 1)
+            counts = keep[inside] & (at < n)
+            return total + jnp.sum(jnp.where(counts[:, None], of(x[inside]), 0.0), axis=0)
 
-        blocks = (size + _BLOCK - 1) // _BLOCK
-        return jax.lax.fori_loop(0, blocks, add, jnp.zeros(x.shape[1])) / jnp.maximum(size, 1)
+        return jax.lax.fori_loop(0, blocks, add, jnp.zeros(x.shape[1])) / jnp.maximum(jnp.sum(keep), 1)
 
-    origin = x[0]
-    offset = mean(lambda block: block - origin)
-    return _scaled(origin + offset, jnp.sqrt(mean(lambda block: (block - origin - offset) ** 2)))
-
-
-def fit_normalizer(x: Float[Array, "n d"], keep: Bool[Array, " n"]) -> Normalizer:
-    """Statistics of the rows that are kept. A constant dimension is centred and keeps its unit.
-
-    Two passes, both relative to one of the rows: in float32 the one-pass formula loses a small spread around a large
-    mean, and the mean of equal large numbers is not quite that number, which would pass for a tiny spread.
-    """
-    weight = keep[:, None] / jnp.maximum(jnp.sum(keep), 1)
     origin = x[jnp.argmax(keep)]
-    offset = x - origin
-    mean = jnp.sum(offset * weight, axis=0)
-    std = jnp.sqrt(jnp.sum((offset - mean) ** 2 * weight, axis=0))
-    return _scaled(origin + mean, std)
+    offset = mean(lambda block: block - origin)
+    return origin + offset, jnp.sqrt(mean(lambda block: (block - origin - offset) ** 2))
 
 
-def _scaled(mean: Float[Array, " d"], std: Float[Array, " d"]) -> Normalizer:
-    smallest = jnp.maximum(_ROUNDING * jnp.abs(mean), _DUST)
-    return Normalizer(mean, jnp.where(std < smallest, 1.0, std))
+def is_constant(mean: Float[Array, " d"], std: Float[Array, " d"]) -> Bool[Array, " d"]:
+    """Whether what varies is no more than rounding."""
+    return std < jnp.maximum(_ROUNDING * jnp.abs(mean), _DUST)

@@ -69,11 +69,11 @@ class Taught:
         traced = function
         try:
             said = jax.eval_shape(function, *shapes)
-        except Exception:
+        except (Exception, SystemExit):
             traced = through_numpy(function)
             try:
                 said = jax.eval_shape(traced, *shapes)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise self._failure(function, shapes, error) from error
         self._check(said, rows)
         return traced
@@ -88,12 +88,12 @@ class Taught:
             )
         return found_by(self.name)
 
-    def _failure(self, function: Callable[..., Any], shapes: list[Any], error: Exception) -> UsageError:
+    def _failure(self, function: Callable[..., Any], shapes: list[Any], error: BaseException) -> UsageError:
         """Whether the function is wrong, or only written so that JAX cannot follow it."""
         try:
             with np.errstate(all="ignore"):
                 function(*(np.zeros(x.shape, np.float32) for x in shapes))
-        except Exception as wrong:
+        except (Exception, SystemExit) as wrong:
             sizes = ", ".join(str(x.shape) for x in shapes)
             return UsageError(
                 f"the {self.what} function {self.name} raised {_brief(wrong)} when it was given obs, action and "
@@ -118,6 +118,6 @@ class Taught:
             raise UsageError(f"the {self.what} function {self.name} returns {said.dtype}; it must return {wanted}")
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     text = " ".join(str(error).split()).split(" See https")[0].split(". ")[0]
     return f"{type(error).__name__}: {text if len(text) <= 120 else text[:117] + '...'}"

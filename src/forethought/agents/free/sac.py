@@ -52,8 +52,8 @@ class ActorCriticConfig(Settings):
 
     def check(self) -> None:
         """Counts, shares and bounds."""
-        if self.temperature is not None:  # kept as its logarithm
-            require_within("temperature", self.temperature, 1e-8)
+        if self.temperature is not None:  # kept as its logarithm, in float32
+            require_within("temperature", self.temperature, 1e-8, 1e8)
         require_widths("hidden", self.hidden)
         require_above("learning_rate", self.learning_rate, 0)
         require_within("batch_size", self.batch_size, 1)
@@ -182,11 +182,11 @@ class ActorCritic:
     def rescaled(self, state: SACState, replay: ring.Ring) -> SACState:
         """With the scales of the real transitions so far, where the settings ask for them.
 
-        Where there were scales before, values and temperature stay what they were, in units of reward; where there
-        were none, networks and a temperature to be learned begin at unit scale. The first layers see the observations
-        at the new scale with the weights that they have. Keeping their outputs as well was tried and is worse: the
-        states of random actions often lie close together, and weights made for their spread are far too great for the
-        states that come later (cart of `own_worlds`, 5 seeds: a return of -236 in place of -39).
+        Where the unit of reward was known before, values and temperature stay what they were, in that unit; where it
+        was not, networks and a temperature to be learned begin, or go on, at unit scale. The first layers see the
+        observations at the new scale with the weights that they have. Keeping their outputs as well was tried and is
+        worse: the states of random actions often lie close together, and weights made for their spread are far too
+        great for the states that come later (cart of `own_worlds`, 5 seeds: a return of -236 in place of -39).
         """
         if not self.config.normalize:
             return state
@@ -194,12 +194,12 @@ class ActorCritic:
 
         def same_values(critic: Critic) -> Critic:
             told = tell_as_before(critic.net, old, new)
-            net = jax.tree.map(lambda kept, fresh: jnp.where(old.fitted, kept, fresh), told, critic.net)
+            net = jax.tree.map(lambda kept, fresh: jnp.where(old.known, kept, fresh), told, critic.net)
             return eqx.tree_at(lambda critic: critic.net, critic, net)
 
         log_alpha = state.log_alpha
         if self.config.temperature is None:
-            log_alpha += jnp.where(old.fitted, 0.0, jnp.log(new.unit))
+            log_alpha += jnp.where(old.known, 0.0, jnp.log(new.unit / old.unit))
         critics, targets = (
             (same_values(first), same_values(second)) for first, second in (state.critics, state.targets)
         )

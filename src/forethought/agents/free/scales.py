@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from forethought.models.normalizer import Normalizer, fit_columns, identity
+from forethought.models.normalizer import Normalizer, fit_normalizer, identity, is_constant, moments
 from forethought.nets.mlp import MLP
 from forethought.replay import ring
 
@@ -23,14 +23,15 @@ class Scales(NamedTuple):
     - ``value``, in units of the environment's reward, is what a world is worth that always pays the mean reward r and
       terminates with the share p of steps that do: ``r / (1 - discount (1 - p))``. That makes Q's reward 0 on average.
     - ``unit``, also in units of reward, is the standard deviation of what Q's reward is before it is divided, so that
-      Q begins near its size, and neither needs weights of thousands first.
-    - ``fitted``: whether there were transitions to measure.
+      Q begins near its size, and neither needs weights of thousands first. As long as rewards never vary, it is their
+      size.
+    - ``known``: whether they have varied.
     """
 
     obs: Normalizer
     value: Float[Array, ""]
     unit: Float[Array, ""]
-    fitted: Bool[Array, ""]
+    known: Bool[Array, ""]
 
     def reward(self, reward: Float[Array, " b"], terminated: Bool[Array, " b"], discount: float) -> Float[Array, " b"]:
         """The reward of Q."""
@@ -46,11 +47,13 @@ def fit_scales(replay: ring.Ring, discount: float) -> Scales:
     """The scales of the transitions in a replay."""
     t, used = replay.data, jnp.arange(replay.capacity) < replay.size
     ends = jnp.sum(t.terminated & used) / jnp.maximum(replay.size, 1)
-    mean = fit_columns(t.reward[:, None], replay.size).mean[0]
+    mean = moments(t.reward[:, None], used)[0][0]
     value = mean / jnp.maximum(1.0 - discount * (1.0 - ends), _SHORTEST)
     # What varies in Q's reward. Without terminations it is the reward itself: a constant one is seen to be constant.
-    paid = fit_columns((t.reward - discount * value * t.terminated)[:, None], replay.size)
-    return Scales(fit_columns(t.obs, replay.size), value, paid.std[0], jnp.array(True))
+    varying = moments((t.reward - discount * value * t.terminated)[:, None], used)
+    known, spread = ~is_constant(*varying)[0], varying[1][0]
+    size = jnp.where(mean == 0.0, 1.0, jnp.abs(mean))
+    return Scales(fit_normalizer(t.obs, used), value, jnp.where(known, spread, size), known)
 
 
 def tell_as_before(net: MLP, old: Scales, new: Scales) -> MLP:
