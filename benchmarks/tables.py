@@ -89,7 +89,7 @@ def summary(found: Found) -> str:
     checks = [check for result in found.values() for check in result["checks"]]
     reached = sum(check["met"] is True for check in checks)
     lines = [f"In short: {reached} of {len(checks)} numbers meet their targets.", ""]
-    short, unknown = [], []
+    short, unknown, never = [], [], 0
     for kind, names in (("speed", SPEED), ("learning", LEARNING)):
         met_by = []
         for name in names:
@@ -98,7 +98,10 @@ def summary(found: Found) -> str:
                 first, *others = missed
                 what = f"{first['what']}: {measured(first)} ({target(first)})"
                 more = f", and {len(others)} more" if others else ""
-                short.append(f"- Short: {what}{more} (`{found[kind, name]['command']}`).")
+                if name.startswith("samples_"):
+                    never += len(missed)  # they share a line
+                else:
+                    short.append(f"- Short: {what}{more} (`{found[kind, name]['command']}`).")
             elif (kind, name) in found:
                 head = found[kind, name]["checks"][0]
                 met_by.append(f"`{name}` {measured(head)} ({target(head)})")
@@ -108,7 +111,8 @@ def summary(found: Found) -> str:
             lines.append(f"- Met in {kind} (`python -m benchmarks.{kind} NAME`): {', '.join(met_by)}.")
     if gains := sample_gains(found):
         tasks = " ".join(name for _, name in found if name.startswith("samples_"))
-        lines.append(f"- Steps to a return (`python -m benchmarks.learning {tasks}`): {_gains(gains)}.")
+        beside = f"; short: {never} times one needs more steps than SAC, or never gets there" if never else ""
+        lines.append(f"- Steps to a return (`python -m benchmarks.learning {tasks}`): {_gains(gains)}{beside}.")
     if unknown:
         short.append(f"- Not measured yet: {', '.join(unknown)}.")
     return "\n".join([*lines, *short, ""])
