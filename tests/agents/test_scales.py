@@ -8,7 +8,7 @@ import pytest
 
 from forethought.agents.dyna.mbpo import MBPO, MBPOConfig
 from forethought.agents.free.sac import SAC, ActorCritic, ActorCriticConfig, SACConfig, q_values
-from forethought.agents.free.scales import Scales, fit_scales, tell_as_before
+from forethought.agents.free.scales import Scales, fit_scales, preserve_outputs
 from forethought.models.fit import FitConfig
 from forethought.models.normalizer import identity
 from forethought.replay import ring
@@ -83,6 +83,11 @@ def test_what_is_found_late_does_not_depend_on_the_units_either(unit):
     jax.tree.map(np.testing.assert_array_equal, found.critics, state.critics)
     again = made.rescaled(found, paid)
     assert float(again.log_alpha) == float(found.log_alpha)
+    # What was found is not forgotten with the transition that showed it.
+    after = made.rescaled(found, held(rows._replace(reward=jnp.zeros(64))))
+    assert bool(after.scales.known)
+    assert float(after.scales.unit) == float(found.scales.unit)
+    assert float(after.log_alpha) == float(found.log_alpha)
 
 
 def test_the_size_of_what_ends_counts_where_rewards_hardly_vary():
@@ -139,10 +144,11 @@ def test_a_change_of_units_is_the_same_problem():
     """Critics that give the same values in other units have the same errors, also at termination."""
     made = ActorCritic(ActorCriticConfig(hidden=(4,), temperature=0.3), SPEC)
     state, batch = made.init(key=jax.random.key(0)), ring.sample(filled(terminated=0.5), 32, key=KEY)
-    old, new = state.scales, Scales(identity(2), jnp.array(7.0), jnp.array(5.0), jnp.array(True))
+    old = state.scales._replace(known=jnp.array(True))
+    new = Scales(identity(2), jnp.array(7.0), jnp.array(5.0), jnp.array(True))
 
     def told(critics):
-        return tuple(eqx.tree_at(lambda c: c.net, c, tell_as_before(c.net, old, new)) for c in critics)
+        return tuple(eqx.tree_at(lambda c: c.net, c, preserve_outputs(c.net, old, new)) for c in critics)
 
     scaled = state._replace(critics=told(state.critics), targets=told(state.targets), scales=new)
     learn = jax.jit(made.learn)

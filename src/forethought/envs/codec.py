@@ -140,7 +140,7 @@ class SpaceCodec:
         return np.clip(unit, -1.0, 1.0).astype(np.float32)
 
     def spec(self, env_id: str) -> EnvSpec:
-        """What an agent may know of an environment of which only the spaces are known, in a loop that the user owns."""
+        """What an agent may know of an environment of which only the spaces are known."""
         return EnvSpec(
             env_id,
             self.obs,

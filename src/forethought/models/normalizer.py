@@ -5,7 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 # A dimension that never moves but for rounding, in units of its own size or by dust around zero, is not blown up.
 _ROUNDING, _DUST = 1e-6, 1e-12
@@ -30,11 +30,6 @@ class Normalizer(eqx.Module):
 def identity(dim: int) -> Normalizer:
     """Before any data was seen."""
     return Normalizer(jnp.zeros(dim), jnp.ones(dim))
-
-
-def fit_columns(x: Float[Array, "n d"], size: Int[Array, ""]) -> Normalizer:
-    """As `fit_normalizer`, of the first ``size`` rows."""
-    return fit_normalizer(x, jnp.arange(x.shape[0]) < size)
 
 
 def fit_normalizer(x: Float[Array, "n d"], keep: Bool[Array, " n"]) -> Normalizer:

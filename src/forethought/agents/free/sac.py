@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float
 
 from forethought.agents.base import Phase, Portable
-from forethought.agents.free.scales import Scales, fit_scales, tell_as_before, unscaled
+from forethought.agents.free.scales import Scales, fit_scales, preserve_outputs, unscaled
 from forethought.errors import require_above, require_within
 from forethought.models.normalizer import Normalizer
 from forethought.nets.heads import tanh_gaussian_sample
@@ -184,25 +184,23 @@ class ActorCritic:
 
         Where the unit of reward was known before, values and temperature stay what they were, in that unit; where it
         was not, networks and a temperature to be learned begin, or go on, at unit scale. The first layers see the
-        observations at the new scale with the weights that they have. Keeping their outputs as well was tried and is
-        worse: the states of random actions often lie close together, and weights made for their spread are far too
-        great for the states that come later (cart of `own_worlds`, 5 seeds: a return of -236 in place of -39).
+        observations at the new scale with the weights that they have: the states of random actions often lie close
+        together, and weights that kept their outputs would be far too great for the states that come later.
         """
         if not self.config.normalize:
             return state
         old, new = state.scales, fit_scales(replay, self.config.discount)
+        # Rewards may cease to vary once those that did have left the replay.
+        unit = jnp.where(old.known & ~new.known, old.unit, new.unit)
+        new = new._replace(unit=unit, known=old.known | new.known)
 
-        def same_values(critic: Critic) -> Critic:
-            told = tell_as_before(critic.net, old, new)
-            net = jax.tree.map(lambda kept, fresh: jnp.where(old.known, kept, fresh), told, critic.net)
-            return eqx.tree_at(lambda critic: critic.net, critic, net)
+        def preserved(critic: Critic) -> Critic:
+            return eqx.tree_at(lambda critic: critic.net, critic, preserve_outputs(critic.net, old, new))
 
         log_alpha = state.log_alpha
         if self.config.temperature is None:
             log_alpha += jnp.where(old.known, 0.0, jnp.log(new.unit / old.unit))
-        critics, targets = (
-            (same_values(first), same_values(second)) for first, second in (state.critics, state.targets)
-        )
+        critics, targets = ((preserved(first), preserved(second)) for first, second in (state.critics, state.targets))
         return state._replace(critics=critics, targets=targets, log_alpha=log_alpha, scales=new)
 
     def learn_many(

@@ -25,7 +25,7 @@ class Scales(NamedTuple):
     - ``unit``, also in units of reward, is the standard deviation of what Q's reward is before it is divided, so that
       Q begins near its size, and neither needs weights of thousands first. As long as rewards never vary, it is their
       size.
-    - ``known``: whether they have varied.
+    - ``known``: whether they have ever varied.
     """
 
     obs: Normalizer
@@ -56,15 +56,15 @@ def fit_scales(replay: ring.Ring, discount: float) -> Scales:
     return Scales(fit_normalizer(t.obs, used), value, jnp.where(known, spread, size), known)
 
 
-def tell_as_before(net: MLP, old: Scales, new: Scales) -> MLP:
+def preserve_outputs(net: MLP, old: Scales, new: Scales) -> MLP:
     """The critic that gives the same action values at the new scale as it did at the old one.
 
     ``W' = W unit / unit'``, ``b' = (unit b + value - value') / unit'`` of the last layer: Pop-Art (van Hasselt et al.
-    2016, arXiv 1602.07714, equations 2 to 4).
+    2016, arXiv 1602.07714, equations 2 to 4). Where the old unit was not known, there is nothing to preserve.
     """
     last = net.layers[-1]
+    ratio = jnp.where(old.known, old.unit / new.unit, 1.0)
+    shift = jnp.where(old.known, (old.value - new.value) / new.unit, 0.0)
     return eqx.tree_at(
-        lambda net: (net.layers[-1].weight, net.layers[-1].bias),
-        net,
-        (last.weight * (old.unit / new.unit), (old.unit * last.bias + old.value - new.value) / new.unit),
+        lambda net: (net.layers[-1].weight, net.layers[-1].bias), net, (last.weight * ratio, last.bias * ratio + shift)
     )
