@@ -19,3 +19,19 @@ class Tracking(gymnasium.Env):
 
 
 gymnasium.register("Tracking-v0", entry_point=Tracking, max_episode_steps=5)
+
+
+class Lottery(Tracking):
+    """What is drawn at the start is earned at each step, whatever is done."""
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        self.drawn = self.np_random.normal()
+        return obs, info
+
+    def step(self, action):
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, self.drawn, terminated, truncated, info
+
+
+gymnasium.register("Lottery-v0", entry_point=Lottery, max_episode_steps=5)

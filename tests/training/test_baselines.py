@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import forethought
-from forethought.training.baselines import Baseline, below, described, play_baselines
+from forethought.training import baselines as module
+from forethought.training.baselines import Baseline, below, choose, described, play_baselines
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import make_world
 
@@ -35,6 +36,42 @@ def test_of_a_few_actions_every_one_is_tried():
     assert found["best constant action"].action in (0, 1, 2, 3)
 
 
+def test_candidates_are_compared_in_episodes_that_begin_alike():
+    """Starts are worth 100, candidates differ by 1: with starts of its own for each, chance would choose."""
+    rng, asked = np.random.default_rng(0), []
+    worth = {stream: rng.normal(scale=100.0, size=100) for stream in ("all", "better")}
+    candidates = np.arange(12.0)[:, None]
+
+    def returns(tried, episodes, stream):
+        asked.append((len(tried), episodes))
+        return np.mean(worth[stream][:episodes] - (tried - 7.2) ** 2 / 30.0, axis=1)
+
+    assert choose(candidates, returns).tolist() == [[7.0]]
+    assert asked == [(12, 3), (4, 6)]
+
+
+def test_the_better_ones_are_compared_in_all_their_episodes():
+    """The first three episodes flatter candidate 0, the next six say that it is worse than candidate 1."""
+    said = {"all": np.array([10.0, 9.0, 0.0]), "better": np.array([0.0, 1.0])}
+    chosen = choose(np.array([[0.0], [1.0], [2.0]]), lambda tried, episodes, stream: said[stream])
+    assert chosen.tolist() == [[1.0]]
+
+
+def test_all_candidates_meet_the_same_starts(monkeypatch):
+    """Where the start alone says what is earned, all of them earn the same, and that differs from stream to stream."""
+    seen = []
+
+    def chosen(candidates, returns):
+        seen.extend(returns(candidates, 4, stream) for stream in ("all", "better"))
+        return candidates[:1]
+
+    monkeypatch.setattr(module, "choose", chosen)
+    played("tests.training.paying:Lottery-v0")
+    assert [len(set(returns)) for returns in seen] == [1, 1]
+    assert len(seen[0]) == 9
+    assert seen[0][0] != seen[1][0]
+
+
 @pytest.mark.slow
 def test_baselines_follow_from_the_seed_alone():
     (first, _), (again, _), (other, _) = (
@@ -52,7 +89,7 @@ def test_a_policy_below_a_baseline_is_named(returns, named):
     }
     said = below(np.array([returns]), baselines)
     if named:
-        assert said == "the policy earns -51, less than best constant action [4.8] (-10)"
+        assert said == "the policy earns -51, less than best constant action [4.8] (-10 ± 0.5)"
     else:
         assert said is None
 
@@ -68,7 +105,7 @@ def test_without_baselines_nothing_is_compared():
 
 def test_a_large_action_is_told_in_few_digits():
     assert described("best constant action", Baseline(1.0, 0.0, [0.1234567, -2.0])) == (
-        "best constant action [ 0.1235 -2.    ] (1)"
+        "best constant action [ 0.1235 -2.    ] (1 ± 0)"
     )
 
 

@@ -1,7 +1,6 @@
 """What a policy has to beat: random actions, and the best action that is always the same."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +14,7 @@ from forethought.training.program import purpose_key, random_action
 from forethought.types import Discrete
 
 _CANDIDATES = 9  # constant actions that are tried
-_TRIALS = 2  # episodes of each; the best one is then played anew
+_TRIALS = 3  # episodes that each of them is tried on, and of the better third in all: three times as many
 _LEAST_EPISODES = 5
 
 WHAT_HELPS = (
@@ -39,28 +38,48 @@ def play_baselines(config: RunConfig, codec: SpaceCodec, tell: Callable[[int], N
     """Play both, on episodes that follow from the first seed of the run alone; ``tell`` is as in `evaluate`.
 
     Constant actions are tried on a grid where there is one dimension; else zero and draws from the whole box, or every
-    action of a few. The best of them is judged on other episodes than it was chosen by.
+    action of a few. The best of them (`choose`) is judged on other episodes than it was chosen by.
     """
-    config = replace(config, seeds=1)
     n = max(config.eval_episodes, _LEAST_EPISODES)
-    candidates = _candidates(codec, config.seed)
 
-    def constant(stream: str, actions: np.ndarray) -> Evaluation:
-        act = lambda obs, first, carry, t: (actions[None], carry)  # noqa: E731
-        return evaluate(act, (), config, episodes=len(actions), stream=stream, env_steps=0, tell=tell)
+    def constant(actions: np.ndarray, episodes: int, stream: str) -> Evaluation:
+        """Every action [K, ...] in episodes that begin alike."""
+        held = np.repeat(actions[:, None], episodes, axis=1)
+        return evaluate(
+            lambda obs, first, carry, t: (held, carry),
+            (),
+            config,
+            episodes=episodes,
+            stream=stream,
+            env_steps=0,
+            seeds=[config.seed] * len(actions),
+            tell=tell,
+        )
 
     def random(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
         key = purpose_key(jax.random.key(config.seed), "baseline", t)
         return np.asarray(random_action(codec.action, n, key))[None], carry
 
-    tried = constant("constant actions", np.repeat(candidates, _TRIALS, axis=0)).returns.reshape(-1, _TRIALS)
-    best = candidates[np.argmax(tried.mean(axis=1))]
-    of_random = evaluate(random, (), config, episodes=n, stream="baseline", env_steps=0, tell=tell)
-    of_constant = constant("baseline", np.repeat(best[None], n, axis=0))
+    best = choose(_candidates(codec, config.seed), lambda *asked: constant(*asked).returns.mean(axis=1))
+    of_random = evaluate(random, (), config, episodes=n, stream="baseline", env_steps=0, seeds=[config.seed], tell=tell)
     return {
         "random actions": _judged(of_random),
-        "best constant action": _judged(of_constant)._replace(action=codec.action_to_env(best).tolist()),
+        "best constant action": _judged(constant(best, n, "baseline"))._replace(
+            action=codec.action_to_env(best[0]).tolist()
+        ),
     }
+
+
+def choose(candidates: np.ndarray, returns: Callable[[np.ndarray, int, str], np.ndarray]) -> np.ndarray:
+    """The candidate with the highest mean return [1, ...]: the better third of all is tried on more episodes.
+
+    ``returns`` plays each in some episodes of a stream; the same for all, as starts may differ more than they do.
+    """
+    first = returns(candidates, _TRIALS, "all")
+    better = np.argsort(-first, kind="stable")[: max(2, len(candidates) // 3)]
+    second = returns(candidates[better], 2 * _TRIALS, "better")
+    best = better[np.argmax(first[better] + 2.0 * second)]
+    return candidates[best : best + 1]
 
 
 def below(returns: np.ndarray, baselines: Baselines) -> str | None:
@@ -78,9 +97,20 @@ def below(returns: np.ndarray, baselines: Baselines) -> str | None:
 
 
 def described(name: str, baseline: Baseline) -> str:
-    """A baseline with its action and its return."""
-    action = "" if baseline.action is None else f" {np.array2string(np.asarray(baseline.action), precision=4)}"
-    return f"{name}{action} ({baseline.mean:.4g})"
+    """A baseline with its action, its return and the standard error of that."""
+    return f"{name}{of_action(baseline)} ({earned(baseline)})"
+
+
+def of_action(baseline: Baseline) -> str:
+    """Its action after a blank; nothing where there is none."""
+    if baseline.action is None:
+        return ""
+    return f" {np.array2string(np.asarray(baseline.action), precision=4, max_line_width=999)}"
+
+
+def earned(baseline: Baseline) -> str:
+    """Its mean return and the standard error of that."""
+    return f"{baseline.mean:.4g} ± {baseline.error:.2g}"
 
 
 def are_stored(value: Any) -> bool:

@@ -140,17 +140,19 @@ def evaluate(
     episodes: int,
     stream: str,
     env_steps: int,
+    seeds: Sequence[int] | None = None,
     made_for: EnvSpec | None = None,
     tell: Callable[[int], None] = lambda t: None,
 ) -> Evaluation:
-    """Play ``episodes`` episodes per seed side by side.
+    """Play ``episodes`` episodes per seed side by side; ``seeds`` default to those of the run.
 
     ``act`` takes observations [K, episodes, ...], which episodes begin [K, episodes], its carry and the time, and
     gives actions [K, episodes, ...]. The episodes follow from the seeds and the ``stream`` alone. ``tell`` gets the
     number of each step that was made.
     """
-    k = config.seeds
-    world = make_world(config, config.seed_list, episodes, stream=stream, made_for=made_for)
+    seeds = config.seed_list if seeds is None else seeds
+    k = len(seeds)
+    world = make_world(config, seeds, episodes, stream=stream, made_for=made_for)
     try:
         obs = world.reset()
         limit = world.spec.max_episode_steps or STEP_LIMIT
