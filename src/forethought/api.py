@@ -37,6 +37,7 @@ from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
 from forethought.training.rundir import RunDir, cpu_name
 from forethought.training.schedule import check_room, check_warm_up
+from forethought.training.signals import Signals
 from forethought.training.trainer import Callback, Trainer
 
 _MOST_LETTERS = 80  # of an environment's id in the name of a directory
@@ -145,8 +146,8 @@ def start_run(
     if world.spec.max_episode_steps is None:
         progress.note(endless(config.env))
     try:
-        with run.claimed():
-            trainer = Trainer(config, run, agent, world, progress, callback)
+        with run.claimed(), Signals() as signals:  # until the summary is written
+            trainer = Trainer(config, run, agent, world, progress, signals, callback)
             if logged is not None:
                 trainer.learner.give(logged.rows)
             return Run(run.path, trainer.run())
@@ -207,7 +208,7 @@ def resume(
             raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
         config = dataclasses.replace(config, steps=steps)
     require_mirrors(config.mirror)
-    with run.claimed():
+    with run.claimed(), Signals() as signals:
         if not checkpoint.found(run.checkpoints):
             run.require_untrained()
         world = make_world(config, config.seed_list, config.num_envs, made_for=held.spec)
@@ -215,7 +216,7 @@ def resume(
             agent = build_agent(config, world.spec)
         require_functions(agent)
         with run.blamed():
-            trainer = Trainer(config, run, agent, world, progress, callback)
+            trainer = Trainer(config, run, agent, world, progress, signals, callback)
         if checkpoint.found(run.checkpoints):
             trainer.resume()
         elif config.data:

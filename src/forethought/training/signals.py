@@ -16,23 +16,25 @@ class SecondSignal(KeyboardInterrupt):
 
 
 class Signals:
-    """The first Ctrl-C or SIGTERM calls ``ask`` with its name instead of tearing the run apart; a second one raises.
+    """The first Ctrl-C or SIGTERM is kept in ``by`` instead of tearing the run apart; a second one raises.
 
-    Python runs ``ask`` between two instructions of the main thread, which may be inside a compiled program, or in the
+    Python notices it between two instructions of the main thread, which may be inside a compiled program, or in the
     compiler, for a minute; ``answer`` is called at once, from another thread.
     """
 
-    def __init__(self, ask: Callable[[str], None], answer: Callable[[], None]):
-        self.ask, self.answer = ask, answer
+    def __init__(self) -> None:
+        self.by: str | None = None
+        self.answer: Callable[[], None] = lambda: None
         self.previous: dict[int, Any] = {}
         self.asked: float | None = None
         self.hearing = ExitStack()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self.previous[number] = signal.signal(number, self._heard)
-            self.hearing.enter_context(_overheard(tuple(self.previous), self.answer))
+            self.hearing.enter_context(_overheard(tuple(self.previous), lambda: self.answer()))
+        return self
 
     def __exit__(self, *_: object) -> None:
         self.hearing.close()
@@ -43,7 +45,7 @@ class Signals:
         now = time.monotonic()
         if self.asked is None:
             self.asked = now
-            self.ask("Ctrl-C" if number == signal.SIGINT else "SIGTERM")
+            self.by = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
         elif now - self.asked >= _ONE_WISH_S:
             raise SecondSignal
 

@@ -51,9 +51,13 @@ class Trainer:
         agent: Agent,
         world: VectorEnv,
         progress: Progress,
+        signals: Signals,
         callback: Callback | None = None,
     ):
         self.config, self.run_dir, self.agent, self.world, self.progress = config, run, agent, world, progress
+        self._compiles: str | None = None
+        self._signals = signals
+        signals.answer = self._answer
         tell = self._compiling, self._working
         self.learner = Learner(agent, config.seed_list, config.num_envs, config.rows, *tell, pretrain=config.pretrain)
         self.journal = Journal(config, run, agent, self.learner, progress.note)
@@ -63,9 +67,7 @@ class Trainer:
         self.evaluation: Evaluation | None = None
         self.saved: Path | None = None
         self._saved_at: int | None = None  # the step whose state the newest checkpoint holds
-        self._stop: str | None = None
         self._enough = False  # the callback said so
-        self._compiles: str | None = None
         self._evaluating = False
 
     def resume(self) -> None:
@@ -99,16 +101,15 @@ class Trainer:
         """
         self.journal.begin(self.journal.wall_s)
         self._last_save, self._save_cost = time.monotonic(), 0.0
-        with Signals(self._ask, self._answer):  # until the summary is written
-            try:
-                self._loop()
-            except BaseException as error:
-                with suppress(CheckpointError):  # what stopped the run is what the user must hear of
-                    self._end(*_fate(error))
-                raise
-            if self._enough and self.learner.now < self.config.steps:
-                return self._end("stopped", f"the callback stopped it at step {self.learner.now}")
-            return self._end("finished", "")
+        try:
+            self._loop()
+        except BaseException as error:
+            with suppress(CheckpointError):  # what stopped the run is what the user must hear of
+                self._end(*_fate(error))
+            raise
+        if self._enough and self.learner.now < self.config.steps:
+            return self._end("stopped", f"the callback stopped it at step {self.learner.now}")
+        return self._end("finished", "")
 
     def _end(self, status: str, message: str) -> dict[str, Any]:
         """Write the summary and close what is open."""
@@ -129,17 +130,19 @@ class Trainer:
                 self.progress.advance(self._snapshot())
             if self.saved is None:
                 raise Interrupted(
-                    f"stopped by {self._stop} before the first step; begin again with: forethought resume {path}"
+                    f"stopped by {self._signals.by} before the first step; begin again with: forethought resume {path}"
                 ) from None
             self._save()
             raise Interrupted(
-                f"stopped by {self._stop} and saved at step {self.learner.env_steps}; "
+                f"stopped by {self._signals.by} and saved at step {self.learner.env_steps}; "
                 f"go on with: forethought resume {path}"
             ) from None
 
     def _live(self) -> None:
         learner = self.learner
         self.progress.advance(self._snapshot())
+        if self._signals.by:  # since the agent was compiled
+            raise _Stopping
         fresh = self.obs is None
         if fresh:
             self.obs, self._evaluating = self._guarded(self.world.reset), True
@@ -156,7 +159,7 @@ class Trainer:
             self._save()
         while learner.now < self.config.steps and not self._enough:
             self._step()
-            if self._stop:
+            if self._signals.by:
                 raise _Stopping
         if learner.now >= self.config.steps:
             self._compare()
@@ -197,9 +200,6 @@ class Trainer:
         except StopTraining:
             self._enough = True
 
-    def _ask(self, by: str) -> None:
-        self._stop = by
-
     def _answer(self) -> None:
         """What the user is told at once, from another thread."""
         if self._compiles:
@@ -217,7 +217,7 @@ class Trainer:
         """In the middle of something long: show it, and leave it off where the user wants to stop."""
         self._compiles = None
         self.progress.working(text)
-        if self._stop:
+        if self._signals.by:
             raise _Stopping
 
     def _guarded(self, call: Any, carry: Any = None) -> Any:
