@@ -128,7 +128,7 @@ def test_what_contradicts_the_data_is_named():
     said = agent.concerns({"reward_disagreement": [0.0, 0.25], "termination_disagreement": [1.0, 1.0]})
     for text, what, share in zip(said, ("termination", "reward"), ("100.0", "25.0"), strict=True):
         assert f"the {what} function " in text
-        assert f"<lambda> contradicts {share} % of the real transitions; mend it, or leave out --{what}" in text
+        assert f"<lambda> contradicts the real transitions: {share} % of them; mend it, or leave out --{what}" in text
 
 
 @pytest.mark.slow

@@ -181,9 +181,12 @@ def _eval(args: list[str]) -> int:
         line += f"step {judged.env_steps:,}: return {per_seed.mean():.4g} over {judged.returns.shape[1]} episodes"
         if judged.explored:
             line += " (the last of the training, with exploration; --env ID plays others without)"
-        if len(per_seed) > 1:
-            low, high = bootstrap_interval(per_seed)
-            line += f" of each of {len(per_seed)} seeds, 95 % interval [{low:.4g}, {high:.4g}]"
+        low, high = bootstrap_interval(per_seed if len(per_seed) > 1 else judged.returns[0])
+        over = f"of each of {len(per_seed)} seeds, 95 % interval over seeds"
+        if len(per_seed) == 1:
+            over = "of one seed, 95 % interval over episodes"
+        if judged.returns.size > 1:
+            line += f" {over} [{low:.4g}, {high:.4g}]"
         print(f"{line}; episode length {judged.lengths.mean():.4g}")
         for text in beside_baselines(asked.run, judged.returns):
             print(text)
@@ -311,7 +314,8 @@ def _finish(run: Any, trust: bool = False) -> int:
     """Write the report and print what came out."""
     from rich.console import Console
 
-    from forethought.runs import model_errors, report_run
+    from forethought.runs import baselines, model_errors, report_run, standing_warnings
+    from forethought.training.baselines import earned, of_action
     from forethought.training.progress import learned
 
     before, after, report = report_run(run.path, trust=trust)
@@ -319,7 +323,7 @@ def _finish(run: Any, trust: bool = False) -> int:
         "return before": f"{before:.4g}",
         "return after": f"{after:.4g}",
         **_best(run.summary["best"]),
-        **{name: f"{played['mean']:.4g}" for name, played in run.summary.get("baselines", {}).items()},
+        **{name: earned(played) + of_action(played) for name, played in baselines(run.summary).items()},
         **model_errors(run.path),
         "environment steps": f"{run.summary['env_steps']:,} per seed",
         **{name: f"{count} per seed" for name, count in learned(run.summary["updates"], run.summary["fits"])},
@@ -330,6 +334,8 @@ def _finish(run: Any, trust: bool = False) -> int:
     console = Console(soft_wrap=True, highlight=False, markup=False)  # a path is never cut
     for name, value in lines.items():
         console.print(f"{name:<22}{value}", style="bold" if name == "return after" else None)
+    for text in standing_warnings(run.path):
+        console.print(f"{'warning':<22}{text}; the report says what helps")
     return 0
 
 
@@ -340,4 +346,4 @@ def _best(best: dict[str, Any] | None) -> dict[str, str]:
     first, last = min(best["step"]), max(best["step"])
     steps = f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
     mean = sum(best["return"]) / len(best["return"])
-    return {"best return": f"{mean:.4g} at {steps}, in the evaluation that chose it"}
+    return {"best return": f"{mean:.4g} at {steps}, chosen for it, so too high: eval --which best plays anew"}

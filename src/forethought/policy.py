@@ -126,21 +126,21 @@ def film(
     seed = require_seed("seed", seed)
     functions: dict[str, Any] = {"reward": reward, "termination": termination}
     played = playable(RunDir.open(as_path(path)), trust=trust, env=env, **functions)
-    held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
-    policy = _policy(held, learner, 0)
     world = make_world(played.config, [seed], stream="film", render=True, made_for=played.spec)
     try:
-        return write_video(_frames(world, policy), Path(output))
+        obs = world.reset()
+        if world.render() is None:  # before the policy is loaded, which takes its time
+            raise UsageError(f"{world.spec.id} gives no pictures")
+        held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
+        return write_video(_frames(world, obs, _policy(held, learner, 0)), Path(output))
     finally:
         world.close()
 
 
-def _frames(world: VectorEnv, policy: Policy) -> Iterator[np.ndarray]:
-    obs = world.reset()
+def _frames(world: VectorEnv, obs: np.ndarray, policy: Policy) -> Iterator[np.ndarray]:
     for _ in range(world.spec.max_episode_steps or STEP_LIMIT):
         picture = world.render()
-        if picture is None:
-            raise UsageError(f"{world.spec.id} gives no pictures")
+        assert picture is not None
         yield picture
         step = world.step(policy.act(obs))
         if step.terminated[0] or step.truncated[0]:

@@ -1,6 +1,7 @@
 """A run on disk: how it ended, what it knows, its pictures and its report."""
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from forethought.data import Transitions, transitions
 from forethought.errors import EnvironmentFault, UsageError
 from forethought.files import as_path
 from forethought.policy import film
-from forethought.report import outputs
+from forethought.report import outputs, series
 from forethought.report.card import card
 from forethought.report.figures import learning_curve_by_steps
 from forethought.report.html import write_report
 from forethought.report.read import read_run
-from forethought.training.baselines import Baseline, below, described
+from forethought.training.baselines import Baseline, Baselines, below, described
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,19 @@ def open_run(path: str | Path) -> Run:
 
 def beside_baselines(path: str | Path, returns: np.ndarray) -> list[str]:
     """What the baselines of a run earn, and a word where ``returns`` [seeds, episodes] are below them."""
-    played = {name: Baseline(**of) for name, of in (read_run(as_path(path)).summary or {}).get("baselines", {}).items()}
+    played = baselines(read_run(as_path(path)).summary or {})
     shortfall = below(returns, played)
     return [f"{described(name, of)}" for name, of in played.items()] + ([f"warning: {shortfall}"] if shortfall else [])
+
+
+def baselines(summary: Mapping[str, Any]) -> Baselines:
+    """Those that a summary holds."""
+    return {name: Baseline(**played) for name, played in summary.get("baselines", {}).items()}
+
+
+def standing_warnings(path: str | Path) -> list[str]:
+    """What those warnings of a run are about that hold in the end."""
+    return list(series.standing_warnings(read_run(as_path(path))))
 
 
 def model_errors(path: str | Path) -> dict[str, str]:
@@ -76,9 +87,10 @@ def model_errors(path: str | Path) -> dict[str, str]:
         return {}
     last = found.values[-1].mean(axis=0)
     seen = "held out" if found.seen.startswith("held") else "in training"
+    best, worst = (1 + int(choose(last[1:])) for choose in (np.argmin, np.argmax))
     return {
         "error of reward": f"{last[0]:.3g} of its variance, {seen}",
-        "error of observations": f"{last[1:].min():.3g} to {last[1:].max():.3g}",
+        "error of observations": " to ".join(f"{last[i]:.3g} ({found.labels[i]})" for i in (best, worst)),
     }
 
 

@@ -139,7 +139,8 @@ def test_a_contradicted_reward_is_a_concern():
     agent = small.make_agent("cem", KNOWN, reward="known")
     assert agent.concerns({"reward_disagreement": [0.0, 0.0005]}) == []
     (concern,) = agent.concerns({"reward_disagreement": [0.0, 0.25]})
-    assert concern.startswith("the reward function known for forethought/DoubleIntegrator-v0 contradicts 25.0 % of")
+    assert concern.startswith("the reward function known for forethought/DoubleIntegrator-v0 contradicts the real ")
+    assert "transitions: 25.0 % of them" in concern
     assert "\n" not in concern
 
 

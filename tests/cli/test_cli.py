@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -61,7 +62,10 @@ def test_eval_is_the_same_twice_and_differs_with_the_seed(trained, capsys):
 
 def test_eval_says_which_step_it_judges(trained, capsys):
     assert run("eval", trained, "--episodes", 2) == 0
-    assert capsys.readouterr().out.startswith("step 60: return -")
+    said = capsys.readouterr().out
+    assert re.match(r"step 60: return -[\d.]+ over 2 episodes of one seed, 95 % interval over episodes \[-", said)
+    assert run("eval", trained, "--episodes", 1) == 0
+    assert "interval" not in capsys.readouterr().out  # of one number
 
 
 def test_planners_are_judged_on_few_episodes():

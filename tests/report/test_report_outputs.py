@@ -6,6 +6,7 @@ import pytest
 from forethought.report import outputs, series, tables
 from forethought.report.html import write_report
 from forethought.report.read import read_run
+from forethought.runs import model_errors
 
 
 @pytest.fixture
@@ -34,6 +35,24 @@ def test_errors_are_read_per_output(run):
     drawn = outputs.over_training(found)
     assert [line.name for line in drawn.data] == ["reward", "observation 0", "observation 1"]
     np.testing.assert_allclose(drawn.data[0].y, [0.75, 0.1875])
+
+
+def test_outputs_have_the_names_of_the_run(tmp_path, run, write_run):
+    path = write_run(tmp_path / "named", config={"spaces": {"obs_names": ["room", "hour"]}})
+    (path / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text())
+    found = outputs.errors(read_run(path))
+    assert found is not None
+    assert found.labels == ("reward", "room", "hour")
+    assert model_errors(path) == {
+        "error of reward": "0.188 of its variance, held out",
+        "error of observations": "0.015 (room) to 1.2 (hour)",
+    }
+
+
+def test_the_command_of_an_extended_run_has_its_extension(tmp_path, write_run):
+    path = write_run(tmp_path / "longer", config={"command": "train --steps 2", "extended_by": ["resume --steps 3"]})
+    page = write_report([path], path / "report.html").read_text()
+    assert "<pre>train --steps 2\nresume --steps 3</pre>" in page
 
 
 def test_of_many_observations_the_worst_are_shown(run):

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 import forethought
+from forethought.agents.base import Phase
+from forethought.report import series
+from forethought.report.read import read_run
 from forethought.training import journal as module
 
 AGENT = {"hidden": (8,), "batch_size": 8, "random_steps": 20, "replay_capacity": 100}
+FIT = Phase("fit_model", 1, lambda *args, **options: None, kind="model")
 
 
 def test_the_speed_is_that_of_the_last_seconds(tmp_path, monkeypatch):
@@ -36,3 +40,27 @@ def test_what_was_said_once_is_not_said_again_after_a_resume(tmp_path):
     live.journal.warn("the reward is not learned: 0.8 of its variance is missed")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["text"] for line in lines] == ["the reward is not learned: 0.9 of its variance is missed"]
+
+
+def test_what_a_later_fit_has_mended_is_taken_back(tmp_path, capsys):
+    """Shown when it comes and when it goes; written down with the newest figures as long as it lasts."""
+    space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    live = forethought.start("sac", space, space, run=tmp_path / "run", steps=100, agent=AGENT, obs_names=("x", "v"))
+    shown, found = [], [["reward: 0.9", "x: 1.0"], ["reward: 0.8"], [], ["reward: 0.7"]]
+    live.journal.show = shown.append
+    live.learner.metrics = lambda phase: {"loss": [0.0]}
+    for concerns in found[:2]:
+        live.agent.concerns = lambda metrics, names, concerns=concerns: concerns if names == ("x", "v") else [names]
+        live.journal.learned([FIT])
+    assert shown == ["warning: reward: 0.9", "warning: x: 1.0", "no longer, by the newest fit: x"]
+    assert series.standing_warnings(read_run(tmp_path / "run")) == {"reward": "reward: 0.8"}
+    live.save()
+    live = forethought.resume_live(tmp_path / "run")  # which knows what stands
+    live.journal.show = shown.append
+    live.learner.metrics = lambda phase: {"loss": [0.0]}
+    for concerns in found[2:]:
+        live.agent.concerns = lambda metrics, names, concerns=concerns: concerns
+        live.journal.learned([FIT])
+    assert shown[3:] == ["no longer, by the newest fit: reward"]  # the same once more is only written down
+    run = read_run(tmp_path / "run")
+    assert series.warnings(run) == ["reward: 0.7", "x: no longer, since the fit at step 0"]

@@ -56,7 +56,7 @@ class Recorder:
     def note(self, carry):
         return ()
 
-    def concerns(self, metrics):
+    def concerns(self, metrics, obs_names=()):
         return []
 
     def world_model(self, state):

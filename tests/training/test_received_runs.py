@@ -1,5 +1,6 @@
 """Code that a run names is imported at the user's word alone, and never from inside a run."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -90,10 +91,11 @@ def test_a_run_is_known_where_it_was_made_as_it_was_made(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"names code \(mine:Env-v0\)"):
         moved.require_world()
     assert not moved.require_world(trust=True).made_here
+    extended_by = json.loads(moved.config_path.read_text())["extended_by"]
     moved.extend(300)  # trust is not lent to the file
     with pytest.raises(UsageError, match="--trust"):
         moved.require_world()
-    edit(moved.path, env_kwargs={"gain": 0.1}, steps=200)
+    edit(moved.path, env_kwargs={"gain": 0.1}, steps=200, extended_by=extended_by)
     assert moved.require_world().made_here
     key.write_bytes(b"")
     with pytest.raises(UsageError, match="was not made here"):

@@ -1,6 +1,6 @@
 """What every agent is to the training loop, the ask/tell loop and a loaded policy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -146,8 +146,12 @@ class Agent(Protocol):
         """How the agent learns, in the order of one environment step."""
         ...
 
-    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
-        """What a person should be warned of, given what the phases of kind "model" reported (per seed)."""
+    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
+        """What a person should be warned of, given what the phases of kind "model" reported (per seed).
+
+        Up to the first colon and blank a text is the same after every fit that gives cause for it; figures come later.
+        ``obs_names``: what to call the numbers of an observation, where they have names.
+        """
         ...
 
     def world_model(self, state: PyTree) -> WorldModel | None:

@@ -1,5 +1,6 @@
 """The part of an agent that learns an ensemble: settings, fits on a schedule, and what to warn of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from forethought.types import Box, EnvSpec, Info, Key
 
 # Shares of the variance that a model leaves open: the reward is what all else follows, observations may be random.
 NOT_LEARNED, HARDLY_LEARNED = 0.5, 0.9
+_MOST_NAMED = 5  # observations, in one warning
 
 
 class Known(NamedTuple):
@@ -136,26 +138,27 @@ class EnsembleLearner:
             info["reward_disagreement"] = reward_disagreement(self.reward, replay)
         return state._replace(model=model), info
 
-    def concerns(self, metrics: dict[str, list[Any]]) -> list[str]:
+    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """Known functions that the data contradict, and outputs that are not learned."""
-        found = self._not_learned(metrics)
+        found = self._not_learned(metrics, obs_names)
         for what in ("termination", "reward"):
             share = max(metrics.get(f"{what}_disagreement", [0.0]))
             if share > TOLERATED_DISAGREEMENT:
                 found.append(self._contradiction(what, share))
         return found
 
-    def _not_learned(self, metrics: dict[str, list[Any]]) -> list[str]:
+    def _not_learned(self, metrics: dict[str, list[Any]], obs_names: Sequence[str]) -> list[str]:
         """What the last fit foretells hardly better than by its mean, judged by the worst seed."""
         seen = "held-out transitions" if "holdout_mse_outputs" in metrics else "the transitions it was trained on"
         named = "holdout" if "holdout_mse_outputs" in metrics else "train"
         errors = np.max(metrics.get(f"{named}_mse_outputs", [[0.0]]), axis=0)
         found = []
         if errors[0] > NOT_LEARNED and self.reward is None:
+            beta = "" if self.config.fit.beta else "--agent.fit.beta 0.5, "
             found.append(
                 f"the model has not learned the reward: on {seen} its error is {errors[0]:.2f} of the variance; "
-                "what is planned or learned in it goes for something else. More data, --agent.fit.beta 0.5, or the "
-                "reward as a function (--reward) help"
+                f"what is planned or learned in it goes for something else. More data, {beta}what the reward depends "
+                "on among the observations, or the reward as a function (--reward) help"
             )
         endings = max(metrics.get(f"{named}_termination", [0.0]))
         if endings > NOT_LEARNED:
@@ -164,11 +167,18 @@ class EnsembleLearner:
                 f"better than by its frequency ({endings:.2f} of the entropy). More data, or termination as a function "
                 "(--termination) help"
             )
-        rest = [str(i) for i, error in enumerate(errors[1:]) if error > HARDLY_LEARNED]
+        rest = [
+            f"{obs_names[i] if obs_names else f'observation {i}'} ({error:.2f})"
+            for i, error in enumerate(errors[1:])
+            if error > HARDLY_LEARNED
+        ]
         if rest:
+            more = f" and {len(rest) - _MOST_NAMED} more" if len(rest) > _MOST_NAMED else ""
             found.append(
-                "the model foretells some observations no better than by their mean change: "
-                f"dimension {', '.join(rest)}; that is right for what is random, and a fault for what is not"
+                f"the model foretells some observations no better than by their mean change: on {seen} their error, in "
+                f"units of the variance, is {', '.join(rest[:_MOST_NAMED])}{more}. That is right for what is random. "
+                "What goes round, as the hour or an angle, is learned as its sine and cosine, and what jumps where an "
+                "observation says when"
             )
         return found
 
@@ -176,12 +186,12 @@ class EnsembleLearner:
         taught = getattr(self.known, what)
         if taught is not None:
             return (
-                f"the {what} function {taught.name} contradicts {100 * share:.1f} % of the real transitions; mend it, "
-                f"or leave out --{what}, and {what} will be learned"
+                f"the {what} function {taught.name} contradicts the real transitions: {100 * share:.1f} % of them; "
+                f"mend it, or leave out --{what}, and {what} will be learned"
             )
         return (
-            f"the {what} function known for {self.spec.id} contradicts {100 * share:.1f} % of the real transitions; if "
-            f"the environment was changed, register it under a name of its own, and {what} will be learned"
+            f"the {what} function known for {self.spec.id} contradicts the real transitions: {100 * share:.1f} % of "
+            f"them; if the environment was changed, register it under a name of its own, and {what} will be learned"
         )
 
 

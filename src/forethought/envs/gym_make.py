@@ -169,7 +169,11 @@ def _known(env_id: str) -> str:
     module, colon, name = env_id.rpartition(":")
     here = vars(sys.modules[module]).items() if module in sys.modules else ()
     classes = [known for known, value in here if isinstance(value, type) and issubclass(value, gymnasium.Env)]
-    close = difflib.get_close_matches(name, [*gymnasium.registry, *classes], n=3, cutoff=0.5)
+    entries = {env_id: spec.entry_point for env_id, spec in gymnasium.registry.items()}
+    # What a module registers is hardly ever one of Gymnasium's own.
+    own = {i: str(getattr(entry, "__module__", entry)).startswith("gymnasium.") for i, entry in entries.items()}
+    ids = [env_id for env_id in entries if not (colon and own[env_id])]
+    close = difflib.get_close_matches(name, [*ids, *classes], n=3, cutoff=0.5)
     if close:
         return nearest(env_id, [f"{module}{colon}{known}" if colon else known for known in close])
     return "gymnasium.pprint_registry() lists the known ones, and 'package.module:Name-v0' imports your own"

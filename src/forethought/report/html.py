@@ -176,9 +176,10 @@ def _details(run: Run, alone: bool) -> str:
     """Return the configuration, the surroundings and the command of one run."""
     parts = [] if alone else [f"<p>{escape(summary.verdict(run))}</p>"]
     parts.append(tables.configuration(run))
-    command = run.config.get("command")
+    command, later = run.config.get("command"), run.config.get("extended_by")
     if command:
-        parts.append(f"<h3>Command that reproduces it</h3><pre>{escape(str(command))}</pre>")
+        commands = map(str, [command, *(later if isinstance(later, list) else [])])
+        parts.append(f"<h3>Command that reproduces it</h3><pre>{escape(chr(10).join(commands))}</pre>")
     around = tables.surroundings(run)
     if around:
         parts.append(f"<h3>Versions and hardware</h3>{around}")

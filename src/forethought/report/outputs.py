@@ -32,9 +32,9 @@ def errors(run: Run) -> Errors | None:
         records = [record for record in run.of("model") if isinstance(record.get(name), list)]
         if records:
             values = np.array([record[name] for record in records], dtype=float)
-            names = run.config.get("obs_names") or [f"observation {i}" for i in range(values.shape[2] - 1)]
+            names = map(run.obs_name, range(values.shape[2] - 1))
             steps = np.array([record["env_steps"] for record in records], dtype=float)
-            return Errors(seen, steps, values, ("reward", *map(str, names)))
+            return Errors(seen, steps, values, ("reward", *names))
     return None
 
 

@@ -184,16 +184,27 @@ def baselines(run: Run) -> dict[str, Mapping[str, Any]]:
 
 
 def warnings(run: Run) -> list[str]:
-    """Return the warnings of a run, each once, with how often it came; lines that could not be read come last."""
-    counts: dict[str, int] = {}
-    for record in run.of("warning"):
-        text = str(record.get("text", ""))
-        counts[text] = counts.get(text, 0) + 1
-    told = [text if count == 1 else f"{text} ({count} times)" for text, count in counts.items()]
+    """Return the warnings that hold, then those that a later fit took back and a word on lines that cannot be read."""
+    taken_back = [
+        f"{about}: no longer, since the fit at step {_count(record.get('env_steps')):,}"
+        for about, record in _newest_warnings(run).items()
+        if record.get("over")
+    ]
+    told = [*standing_warnings(run).values(), *taken_back]
     if run.unreadable:
         lines = ", ".join(str(line) for line in run.unreadable[:10]) + (" and more" if len(run.unreadable) > 10 else "")
         told.append(f"metrics.jsonl could not be read in line {lines}; the report leaves that out")
     return told
+
+
+def standing_warnings(run: Run) -> dict[str, str]:
+    """Return the warnings that hold, in their newest words, by what they are about."""
+    newest = _newest_warnings(run)
+    return {about: str(record.get("text", "")) for about, record in newest.items() if not record.get("over")}
+
+
+def _newest_warnings(run: Run) -> dict[str, Mapping[str, Any]]:
+    return {str(record.get("text", "")).split(": ")[0]: record for record in run.of("warning")}
 
 
 def _series(rows: Sequence[tuple[Mapping[str, Any], Sequence[float]]]) -> Series:

@@ -63,6 +63,8 @@ class Journal:
         self.baselines: Baselines = {}
         self.tell: Callable[[dict[str, Any]], None] = lambda record: None  # gets every line
         self._warned: set[str] = set()
+        self._concerns: tuple[str, ...] = ()  # that the last fit gave cause for, each up to its first colon
+        self._names = run.read().codec.obs_names
         self._rate = 0.0
         self.begin(0.0)
 
@@ -90,11 +92,23 @@ class Journal:
 
     def warn(self, text: str) -> None:
         """Say something once, whatever its figures after the colon are."""
-        about = text.split(":")[0]
-        if about not in self._warned:
-            self._warned.add(about)
+        if _about(text) not in self._warned:
+            self._warned.add(_about(text))
             self.log("warning", {"text": text})
             self.show(f"warning: {text}")
+
+    def _concerned(self, texts: Sequence[str]) -> None:
+        """What the last fit gives cause to warn of; what an earlier one did, and this one does not, is taken back."""
+        found = tuple(map(_about, texts))
+        for text, about in zip(texts, found, strict=True):
+            if about in self._warned:
+                self.log("warning", {"text": text})  # with its newest figures
+            self.warn(text)
+        for about in self._concerns:
+            if about not in found:
+                self.log("warning", {"text": about, "over": True})
+                self.show(f"no longer, by the newest fit: {about}")
+        self._concerns = found
 
     def stepped(self, step: Step) -> None:
         """One step of every slot: the episodes that end with it."""
@@ -107,8 +121,7 @@ class Journal:
         models = self._metrics(phase for phase in ran if phase.kind == "model")
         if models:
             self.log("model", models)
-            for text in self.agent.concerns(models):
-                self.warn(text)
+            self._concerned(self.agent.concerns(models, self._names))
         every, step = self.config.log_every, self.learner.env_steps
         if step // every > self._logged // every:  # not `crossed`: learning may have been put off for many steps
             self._logged = step
@@ -128,6 +141,7 @@ class Journal:
             "metrics_bytes": self.run.metrics_size(),
             "baselines": {name: list(played) for name, played in self.baselines.items()},
             "warned": sorted(self._warned),
+            "concerns": list(self._concerns),
             "wall_s": self.wall_s,
         }
 
@@ -139,7 +153,7 @@ class Journal:
         returns, lengths = self.episodes.returns, self.episodes.lengths
         arrays = {"returns": array(returns.shape, returns.dtype), "lengths": array(lengths.shape, lengths.dtype)}
         simple = {"episodes": count, "recent": numbers, "metrics_bytes": count, "wall_s": number}
-        require(host, {**arrays, **simple, "baselines": are_stored, "warned": words})
+        require(host, {**arrays, **simple, "baselines": are_stored, "warned": words, "concerns": words})
         lost = self.run.cut_metrics(host["metrics_bytes"])
         if lost:
             self.show(f"warning: {self.run.metrics_path} has lost {lost:,} bytes of what the checkpoint knows of")
@@ -147,7 +161,7 @@ class Journal:
         self.episodes.finished = host["episodes"]
         self.episodes.recent = deque(host["recent"], maxlen=_RECENT)
         self.baselines = {name: Baseline(*played) for name, played in host["baselines"].items()}
-        self._warned = set(host["warned"])
+        self._warned, self._concerns = set(host["warned"]), tuple(host["concerns"])
         self.begin(host["wall_s"])
 
     def snapshot(self, judged: float | None) -> Snapshot:
@@ -209,6 +223,11 @@ class Journal:
         steps, since = self.learner.now - self._mark[0], time.monotonic() - self._mark[1]
         self._rate = steps * self.config.seeds / max(since, 1e-9)
         self._mark = self.learner.now, time.monotonic()
+
+
+def _about(text: str) -> str:
+    """What a warning is about, whatever its figures are."""
+    return text.split(": ")[0]
 
 
 def crossed(learner: Learner, every: int) -> bool:

@@ -191,10 +191,11 @@ class RunDir:
             raise CheckpointError(f"{self.config_path}: {error}; put the file back as it was") from error
 
     def extend(self, steps: int) -> None:
-        """Write a new number of steps into ``config.json``."""
+        """Write a new number of steps into ``config.json``, and what asked for it."""
         described = self._described()
         ours = made_here(described)
-        described["steps"] = steps
+        before = described.get("extended_by")
+        described |= {"steps": steps, "extended_by": [*(before if isinstance(before, list) else []), command()]}
         described = sealed(described) if ours else described  # a run of others does not become ours by this
         write_atomically(self.config_path, json.dumps(described, indent=2) + "\n")
 

@@ -4,6 +4,7 @@ The real transitions teach an ensemble; every action is the first of a plan that
 learned.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -142,9 +143,9 @@ class PlanningAgent:
         """The fit of the model."""
         return (self.learner.phase(),)
 
-    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
-        """Known functions that the data contradict."""
-        return self.learner.concerns(metrics)
+    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
+        """See `EnsembleLearner.concerns`."""
+        return self.learner.concerns(metrics, obs_names)
 
     def world_model(self, state: Any) -> Ensemble:
         """The elites."""

@@ -1,7 +1,8 @@
 """Dyna-Q and Dyna-Q+ (Sutton 1990; Sutton & Barto 2018, sections 8.2 and 8.3): a table learns from life and memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +110,7 @@ class DynaQ:
         """One phase: the transition of each step, then ``planning_steps`` updates from the model."""
         return (Phase("update", 1, self.update, updates=1 + self.config.planning_steps),)
 
-    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
+    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """None."""
         return []
 

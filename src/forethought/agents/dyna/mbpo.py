@@ -4,8 +4,9 @@ An ensemble is fitted to the real transitions; short rollouts of the current pol
 from the imagined transitions, many updates per real step.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -160,9 +161,9 @@ class MBPO:
             Phase("update", 1, self.update, updates=c.updates_per_step, start=start),
         )
 
-    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
-        """Known functions that the data contradict."""
-        return self.learner.concerns(metrics)
+    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
+        """See `EnsembleLearner.concerns`."""
+        return self.learner.concerns(metrics, obs_names)
 
     def world_model(self, state: MBPOState) -> Ensemble:
         """The elites."""

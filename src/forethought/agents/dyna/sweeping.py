@@ -1,7 +1,8 @@
 """Prioritized sweeping (Moore & Atkeson 1993; Peng & Williams 1993; Sutton & Barto 2018, section 8.4)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -106,7 +107,7 @@ class PrioritizedSweeping:
         """One phase: remember the transition of each step, then back up where the error is greatest."""
         return (Phase("update", 1, self.update, updates=self.config.planning_steps),)
 
-    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
+    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """None."""
         return []
 

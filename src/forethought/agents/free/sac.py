@@ -3,9 +3,9 @@
 The baseline for every claim of sample efficiency, and the policy learner inside MBPO.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -304,7 +304,7 @@ class SAC:
         """The scales of the transitions so far."""
         return self.learner.rescaled(state, replay), {}
 
-    def concerns(self, metrics: dict[str, list[float]]) -> list[str]:
+    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """None."""
         return []
 
