@@ -6,7 +6,7 @@ from forethought.diagnostics import Diagnosis
 from forethought.diagnostics.calibration import LEVELS, NOMINAL, Calibration
 from forethought.diagnostics.exploitation import Exploitation
 from forethought.diagnostics.long_run import QUANTILES, LongRun
-from forethought.diagnostics.open_loop import OpenLoop
+from forethought.diagnostics.open_loop import Foretold, OpenLoop
 from forethought.diagnostics.outcomes import Outcomes
 from forethought.diagnostics.traces import Trace
 from forethought.diagnostics.value_gap import ValueGap
@@ -42,6 +42,7 @@ def diagnosis() -> Diagnosis:
         ),
         favoured=None,
         traces=[Trace(real, np.stack([real - 0.1, real, real + 0.1]))],
+        foretold=Foretold(np.array([0.01, np.nan]), np.array([1.0, np.nan])),
     )
 
 

@@ -127,6 +127,7 @@ def diagnose(
         found = _on_logged(model, logged, horizon, seed, settings, tell)
     else:
         found = _measured(held, agent, state, model, horizon, count, seed, settings, tell)
+    found = found._replace(obs_names=list(held.codec.obs_names))
     said = verdict(found)
     return Examination(found, said, write_diagnosis(found, said, Path(output or path) / FILE))
 

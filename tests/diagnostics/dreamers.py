@@ -107,6 +107,20 @@ class BesideStill(Walk):
         return jnp.concatenate([walked, belief[:, 1:] + self.slip], axis=1), outcome
 
 
+class ClockBesideNoise(Walk):
+    """A clock that goes on by 1 for ever, beside a random walk with steps of 1."""
+
+    def __init__(self):
+        super().__init__(noise=1.0)
+
+    def initial(self, n):
+        return jnp.zeros((n, 2))
+
+    def step(self, belief, action, *, key):
+        walked, outcome = super().step(belief[:, 1:], jnp.zeros_like(belief[:, 1:]), key=key)
+        return jnp.concatenate([belief[:, :1] + 1.0, walked], axis=1), outcome
+
+
 def beside_still(episodes: list[Episode]) -> list[Episode]:
     """The same walks with the dimensions of `BesideStill`: one is always 7, one another number in every episode."""
     still = [np.broadcast_to(np.float32([7.0, i]), (e.length + 1, 2)) for i, e in enumerate(episodes)]

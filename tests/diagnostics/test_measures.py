@@ -4,15 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dreamers import KEY, SMALL, BesideStill, Walk, beside_still, walks
+from dreamers import KEY, SMALL, BesideStill, ClockBesideNoise, Walk, beside_still, walks
 from scipy import stats
 
 from forethought import envs
-from forethought.diagnostics import Episode, measure
+from forethought.diagnostics import Episode, measure, verdict
 from forethought.diagnostics.dreams import Dream, spread
 from forethought.diagnostics.episodes import Stretches, side_by_side, spread_of
 from forethought.diagnostics.exploitation import Exploitation, carry_out
 from forethought.diagnostics.long_run import wasserstein
+from forethought.diagnostics.open_loop import foretold
 from forethought.diagnostics.outcomes import reward_scale
 from forethought.diagnostics.states import visit_distance, wrong_states
 from forethought.errors import UsageError
@@ -45,6 +46,33 @@ def test_a_true_model_of_a_noisy_world_expects_its_error():
     np.testing.assert_allclose(d.calibration.coverage[0], [0.5, 0.8, 0.9, 0.95], atol=0.06)
     assert d.calibration.steps.tolist() == [1, 2, 4]
     assert float(d.favoured.model_error) < 0.1
+
+
+def test_what_one_step_leaves_open_by_hand():
+    """Errors of -1 and 3 on average, errors that cancel, a dimension that rests; changes of 1 and 3, in units of 2."""
+    errors = jnp.array([[[-1.0, 1.0, 0.0], [2.0, 1.0, 0.0]], [[-1.0, -1.0, 0.0], [4.0, -1.0, 0.0]]])
+    obs = jnp.array([[[0.0, 0.0, 5.0], [0.0, 0.0, 6.0]], [[2.0, 2.0, 5.0], [-6.0, 2.0, 6.0]]])
+    nothing = jnp.zeros((1, 2))
+    real = Stretches(obs, nothing, nothing, valid=nothing == 0.0, ended=nothing > 0.0)
+    found = foretold(errors, real, jnp.full(3, 2.0))
+    np.testing.assert_allclose(found.left_open, [(1.0 + 9.0) / (1.0 + 9.0), 0.0, np.nan])
+    np.testing.assert_allclose(found.expected, [(0.0 + 1.0) / (1.0 + 9.0), np.nan, np.nan])  # of 2 and 4: 1
+
+
+def test_a_clock_that_wraps_is_missed_and_a_random_walk_is_expected():
+    """A clock of ten hours changes by 1 nine times, then by 9; who says always 1 is off by 10 once: 100 of 90 left open."""
+    rng = np.random.default_rng(0)
+    episodes = []
+    for _ in range(20):
+        clock = (rng.integers(10) + np.arange(41)) % 10
+        obs = np.stack([clock, np.cumsum(rng.normal(size=41))], axis=1).astype(np.float32)
+        episodes.append(Episode(obs, np.zeros((40, 1), np.float32), np.ones(40, np.float32), False, True))
+    d = examine(ClockBesideNoise(), episodes)
+    np.testing.assert_allclose(d.foretold.left_open, [10.0 / 9.0, 1.0], rtol=0.1)
+    np.testing.assert_allclose(d.foretold.expected, [0.0, 1.0], atol=0.15)
+    said = [sentence for sentence in verdict(d) if sentence.startswith("It is blind")]
+    assert len(said) == 1
+    assert "% of observation 0 (of" in said[0]
 
 
 @pytest.mark.slow

@@ -5,8 +5,10 @@ import pytest
 
 from faultless import HORIZON, diagnosis, with_errors
 from forethought.diagnostics import advice, findings, verdict
+from forethought.diagnostics.open_loop import Foretold
 from forethought.diagnostics.states import WrongStates
-from forethought.diagnostics.words import trusted_steps
+from forethought.diagnostics.words import trusted_steps, unforetold
+from forethought.report.trust import answers
 
 
 def test_without_a_fault_it_is_good():
@@ -88,3 +90,50 @@ def test_a_factor_that_speaks_for_the_other_side_is_left_out():
     assert said == "Over-confident: its 90 % intervals hold 40 % of what has happened after 1 step."
     (said,) = verdict(d._replace(calibration=calibration._replace(factor=np.full(3, 1.8))))
     assert said.endswith("after 1 step; its errors are 1.8 times what it expects.")
+
+
+def foretelling(left_open, expected, **fields):
+    """The diagnosis without a fault, but for what is foretold one step ahead."""
+    return diagnosis()._replace(foretold=Foretold(np.array(left_open), np.array(expected)), **fields)
+
+
+def test_what_the_model_is_blind_to_is_called_by_its_name():
+    (said,) = verdict(foretelling([0.91, 1.02], [0.1, 0.2], obs_names=["room", "hour"]))
+    assert said.startswith("It is blind to some of what it sees: one step ahead it leaves open 102 % of hour, 91 % of ")
+    (said,) = verdict(foretelling([0.89, 1.02], [0.1, 0.2]))
+    assert "leaves open 102 % of observation 1 (of" in said
+
+
+def test_what_is_known_to_be_random_is_no_fault():
+    d = foretelling([1.0, np.nan], [0.26, np.nan])
+    assert verdict(d)[0].startswith("Good")
+    assert unforetold(d) == {0: 1.0}
+    assert ("Not foretold", "observation 0 100 % of the mean squared change of one step") in answers(d)
+    assert "Not foretold" not in dict(answers(diagnosis()))
+
+
+def test_of_much_that_is_missed_some_is_named():
+    (said,) = verdict(foretelling(np.linspace(0.91, 1.0, 7), np.zeros(7)))
+    assert "of observation 2 and most of 2 more (of" in said
+
+
+def test_steps_are_trusted_in_all_but_what_is_missed():
+    d = with_errors(mean=[0.1] * 21 + [0.5] * (HORIZON - 21))
+    (said,) = verdict(d)
+    assert "trust rollouts of up to 21 steps; after" in said
+    said = verdict(d._replace(foretold=Foretold(np.array([0.1, 1.0]), np.array([1.0, 1.0]))))[0]
+    assert "trust rollouts of up to 21 steps in all but what it does not foretell; after" in said
+
+
+def test_what_is_taken_for_impossible_is_over_confident():
+    (said,) = findings(diagnosis()._replace(nll=np.float64(26.3)))
+    assert said.kind is advice.OVER_CONFIDENT
+    assert "takes for impossible (negative log density 26.3 nats, where 1.42 is to know nothing)" in said.sentence
+    assert verdict(diagnosis()._replace(nll=np.float64(1.9)))[0].startswith("Good")
+
+
+def test_over_confidence_is_said_once():
+    calibration = diagnosis().calibration
+    narrow = calibration._replace(coverage=0.5 * np.asarray(calibration.coverage))
+    (said,) = verdict(diagnosis()._replace(nll=np.float64(26.3), calibration=narrow))
+    assert said.startswith("Over-confident: its 90 % intervals hold")

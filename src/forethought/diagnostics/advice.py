@@ -28,10 +28,16 @@ NO_BETTER = Kind(
     "More data, longer fits (`--agent.fit.max-epochs`, `--agent.fit.patience`), a larger network "
     "(`--agent.model-hidden`).",
 )
+BLIND = Kind(
+    "It is blind to some of what it sees",
+    "Show what goes round, as the hour or an angle, as its sine and cosine: the way from 23.75 to 0 is a jump that no "
+    "smooth function has. Show what a jump depends on (the hour of a price that steps), or leave the quantity out if "
+    "the policy can do without. Else more data.",
+)
 ERRORS_GROW = Kind(
     "Its errors grow",
-    "Imagine no further than the steps to trust: rollouts by `--agent.schedule.last` (MBPO), plans by "
-    "`--agent.horizon` (planners); more data and longer fits move the limit.",
+    "Imagine no further than the steps to trust: rollouts by `--agent.schedule.last` (MBPO; they are of one step where "
+    "nothing else was set), plans by `--agent.horizon` (planners). More data and longer fits move the limit.",
 )
 OVER_CONFIDENT = Kind(
     "Over-confident",
@@ -49,13 +55,14 @@ REWARD_SIGN = Kind(
 )
 REWARD_WRONG = Kind(
     "Its reward is wrong",
-    "`--agent.fit.beta 0.5`, with which rare jumps are learned too; the known reward where the task has one and the "
-    "agent plans (`--agent.reward known`); more data.",
+    "`--agent.fit.beta 0.5`, with which rare jumps are learned too (the default without a preset); the reward as a "
+    "function (`--reward`), or the known one where the task has it and the agent plans (`--agent.reward known`); what "
+    "the reward depends on among the observations; more data.",
 )
 FALSE_ENDINGS = Kind(
     "It believes in endings that do not come",
-    "More data near the ends of episodes; shorter rollouts (`--agent.schedule.last`), in which fewer false endings add "
-    "up.",
+    "More data near the ends of episodes; rollouts of fewer steps, where they have several "
+    "(`--agent.schedule.last`): fewer false endings add up.",
 )
 MISSED_ENDINGS = Kind(
     "It does not see the world end",
@@ -74,19 +81,22 @@ EXPLOITED = Kind(
 )
 DIVERGES = Kind(
     "Its dreams diverge",
-    "More data where the policy goes; shorter rollouts (`--agent.schedule.last`) and plans (`--agent.horizon`).",
+    "More data where the policy goes; rollouts of fewer steps, where they have several (`--agent.schedule.last`), and "
+    "shorter plans (`--agent.horizon`).",
 )
 PROMISES = Kind(
     "It promises too much or too little",
-    "Data from the policy that is judged; shorter rollouts (`--agent.schedule.last`), so that less of what the policy "
-    "learns from is imagined far from real states.",
+    "Data from the policy that is judged; rollouts of fewer steps, where they have several (`--agent.schedule.last`): "
+    "less of what the policy learns from is then imagined far from real states. Rollouts of one step hardly suffer "
+    "from this.",
 )
 LONG_DREAMS = Kind(
     "Its long dreams lead elsewhere",
-    "Shorter rollouts (`--agent.schedule.last`); data from the policy that is to be judged.",
+    "Data from the policy that is to be judged; rollouts of fewer steps, where they have several "
+    "(`--agent.schedule.last`). Rollouts of one step hardly suffer from this.",
 )
 
 KINDS = (
-    GOOD, NO_BETTER, ERRORS_GROW, OVER_CONFIDENT, UNDER_CONFIDENT, REWARD_SIGN, REWARD_WRONG, FALSE_ENDINGS,
+    GOOD, NO_BETTER, BLIND, ERRORS_GROW, OVER_CONFIDENT, UNDER_CONFIDENT, REWARD_SIGN, REWARD_WRONG, FALSE_ENDINGS,
     MISSED_ENDINGS, DISAGREEMENT, EXPLOITED, DIVERGES, PROMISES, LONG_DREAMS,
 )  # fmt: skip

@@ -11,7 +11,7 @@ from forethought.diagnostics.bounds import Favoured
 from forethought.diagnostics.calibration import Calibration
 from forethought.diagnostics.exploitation import Exploitation
 from forethought.diagnostics.long_run import LongRun
-from forethought.diagnostics.open_loop import OpenLoop
+from forethought.diagnostics.open_loop import Foretold, OpenLoop
 from forethought.diagnostics.outcomes import Outcomes
 from forethought.diagnostics.states import WrongStates
 from forethought.diagnostics.store import from_json, to_json
@@ -42,6 +42,8 @@ class Diagnosis(NamedTuple):
         favoured: the lengths of rollouts that MBPO's bound favours.
         traces: dreams beside reality.
         logged: whether the episodes were given, by whatever policy; else they were played for this.
+        foretold: what of each dimension is foretold one step ahead, for observations that are vectors.
+        obs_names: what to call the dimensions, where they have names.
     """
 
     horizon: int
@@ -59,6 +61,12 @@ class Diagnosis(NamedTuple):
     favoured: Favoured | None
     traces: list[Trace]
     logged: bool = False
+    foretold: Foretold | None = None
+    obs_names: list[str] = []  # noqa: RUF012
+
+    def obs_name(self, dimension: int) -> str:
+        """What a dimension of the observation is called."""
+        return self.obs_names[dimension] if dimension < len(self.obs_names) else f"observation {dimension}"
 
 
 def write_diagnosis(diagnosis: Diagnosis, verdict: list[str], path: Path) -> Path:

@@ -35,7 +35,7 @@ from forethought.diagnostics.episodes import (
 )
 from forethought.diagnostics.exploitation import Exploitation, exploitation, ladder
 from forethought.diagnostics.long_run import LongRun, long_run
-from forethought.diagnostics.open_loop import open_loop_error
+from forethought.diagnostics.open_loop import foretold, open_loop_error
 from forethought.diagnostics.outcomes import outcomes, reward_scale
 from forethought.diagnostics.ranking import rank_correlation
 from forethought.diagnostics.states import wrong_states
@@ -174,7 +174,7 @@ def _hashable(policy: Policy) -> Policy:
 
 def _numbered(far: _Look) -> dict[str, Any]:
     """What applies to numbered states."""
-    nothing = dict.fromkeys(("open_loop", "calibration", "nll", "disagreement_rank", "favoured"))
+    nothing = dict.fromkeys(("open_loop", "calibration", "nll", "disagreement_rank", "favoured", "foretold"))
     return {**nothing, "wrong_states": wrong_states(far.dream, far.real), "traces": []}
 
 
@@ -190,6 +190,7 @@ def _vectors(case: _Case, near: _Look, far: _Look, reward_std: Float[Array, ""],
     return {
         "wrong_states": None,
         "open_loop": open_loop_error(errors, far.dream, far.real, case.std, reward_std, moving | is_inexact(errors)),
+        "foretold": foretold(error, near.real, case.std),
         "calibration": None if is_point(error) else _calibration(error, errors, key=key_ranks),
         "nll": _nll(case, near, moving),
         "disagreement_rank": _disagreement_rank(case, near, error),

@@ -61,6 +61,34 @@ def open_loop_error(
     )
 
 
+class Foretold(NamedTuple):
+    """How much of the change of each dimension in one step is foretold, over all single steps.
+
+    With e the signed errors and ``still = (obs_0 - obs_1) / std``, in mean squares, so that rare jumps count as they
+    do in a likelihood::
+
+        left_open  mean_s (mean_p e_ps)^2 / mean_s still_s^2     1: as much as "nothing changes" leaves open
+        expected   mean_s var_p e_ps / mean_s (mean_p e_ps)^2    1: the model knows how far it may be wrong
+
+    NaN where a dimension never changes, or is never wrong.
+    """
+
+    left_open: Float[Array, " d"]
+    expected: Float[Array, " d"]
+
+
+@jax.jit
+def foretold(errors: Float[Array, "p s d"], real: Stretches, std: Float[Array, " d"]) -> Foretold:
+    """See `Foretold`; the errors are those after one step."""
+    error = jnp.nanmean(jnp.mean(errors, axis=0) ** 2, axis=0)
+    still = jnp.mean(((real.obs[0] - real.obs[1]) / std) ** 2, axis=0)
+    variance = jnp.nanmean(spread(errors, axis=0) ** 2, axis=0)
+    return Foretold(
+        jnp.where(still > 0.0, error / jnp.where(still > 0.0, still, 1.0), jnp.nan),
+        jnp.where(error > 0.0, variance / jnp.where(error > 0.0, error, 1.0), jnp.nan),
+    )
+
+
 def root_mean_square(x: Float[Array, "*b d"], counts: Bool[Array, " d"] | None = None) -> Float[Array, "*b"]:
     """``sqrt(mean_d x_d^2)`` over the dimensions that count."""
     counted = jnp.ones(x.shape[-1], bool) if counts is None else counts

@@ -17,6 +17,12 @@ from forethought.diagnostics.diagnosis import Diagnosis
 NO_BETTER = 0.8
 # Errors of 0.3 standard deviations leave nine tenths of the variance of the observations explained.
 TRUSTED_ERROR = 0.3
+# Of what is random walks leave all of their change open, and noise half: above this there is nothing that is foretold.
+BLIND = 0.9
+# Less than a quarter of the mean squared error expected: errors twice as large as the model thinks.
+UNEXPECTED = 0.25
+# A Gaussian that knows nothing but mean and variance has 1.42 nats; this is plainly worse.
+IMPOSSIBLE = 2.0
 # 90 % intervals that hold less than 70 % are at most 0.63 times as wide as they should be (for Gaussian errors). Later
 # on, where faults add up that all particles share, 60 %: half as wide.
 OVER_CONFIDENT, OVER_CONFIDENT_LATER = 0.7, 0.6
@@ -39,6 +45,8 @@ LOST, LOST_GAP = 0.5, 0.2
 # Mean way from imagined states to real ones, in standard deviations, more than chance explains.
 DRIFT = 0.5
 
+_MOST_NAMED = 5  # dimensions, in one sentence
+
 
 class Finding(NamedTuple):
     """One sentence of a verdict; its kind says what to do about it."""
@@ -55,7 +63,7 @@ def verdict(diagnosis: Diagnosis) -> list[str]:
 def findings(diagnosis: Diagnosis) -> list[Finding]:
     """The sentences of the `verdict`, each with what to do about it."""
     d = diagnosis
-    faults = [*_dynamics(d), *_states(d), *_reward(d), *_endings(d), *_confidence(d)]
+    faults = [*_dynamics(d), *_blind(d), *_states(d), *_reward(d), *_endings(d), *(_confidence(d) or _density(d))]
     faults += [*_ranking(d), *_exploited(d), *_gap(d), *_drift(d)]
     return faults or [Finding(advice.GOOD, _good(d))]
 
@@ -76,6 +84,14 @@ def is_no_better(diagnosis: Diagnosis) -> bool:
         return False
     model, still = (float(np.asarray(x)[0, 1]) for x in (diagnosis.open_loop.mean, diagnosis.open_loop.still))
     return still > 0.0 and not model < NO_BETTER * still
+
+
+def unforetold(diagnosis: Diagnosis) -> dict[int, float]:
+    """What is left open of the dimensions of whose change in one step (nearly) nothing is foretold, the worst first."""
+    if diagnosis.foretold is None:
+        return {}
+    left_open = np.asarray(diagnosis.foretold.left_open)
+    return {int(i): float(left_open[i]) for i in np.argsort(-left_open) if left_open[i] > BLIND}
 
 
 def _good(d: Diagnosis) -> str:
@@ -105,6 +121,8 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
     if steps >= d.horizon:
         return []
     trust = f"trust rollouts of up to {_plural(steps, 'step')}" if steps else "trust no rollout, however short"
+    if steps and unforetold(d):
+        trust += " in all but what it does not foretell"
     first = (
         f"after {_plural(steps + 1, 'step')} the median error is {_beside(_at(o.mean, steps))} standard deviations, "
         f"the first above {TRUSTED_ERROR}"
@@ -117,6 +135,23 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
             f"Its errors grow: {trust}; {first}{last if steps + 1 < d.horizon else ''}, {expected}.",
         )
     ]
+
+
+def _blind(d: Diagnosis) -> list[Finding]:
+    """What it takes for settled and is wrong about; what it knows to be random is none of its faults."""
+    if d.foretold is None or is_no_better(d):
+        return []
+    expected = np.asarray(d.foretold.expected)
+    missed = {i: share for i, share in unforetold(d).items() if expected[i] < UNEXPECTED}
+    if not missed:
+        return []
+    shares = [f"{_percent(share)} of {d.obs_name(i)}" for i, share in list(missed.items())[:_MOST_NAMED]]
+    more = f" and most of {len(missed) - _MOST_NAMED} more" if len(missed) > _MOST_NAMED else ""
+    said = (
+        f"It is blind to some of what it sees: one step ahead it leaves open {', '.join(shares)}{more} (of the mean "
+        "squared change, where one jump counts as much as many small steps) and does not expect that."
+    )
+    return [Finding(advice.BLIND, said)]
 
 
 def _states(d: Diagnosis) -> list[Finding]:
@@ -195,6 +230,16 @@ def _confidence(d: Diagnosis) -> list[Finding]:
     return []
 
 
+def _density(d: Diagnosis) -> list[Finding]:
+    if d.nll is None or not float(d.nll) > IMPOSSIBLE:
+        return []
+    said = (
+        f"Over-confident: some of what happens it takes for impossible (negative log density {float(d.nll):.3g} nats, "
+        "where 1.42 is to know nothing)."
+    )
+    return [Finding(advice.OVER_CONFIDENT, said)]
+
+
 def _ranking(d: Diagnosis) -> list[Finding]:
     if d.disagreement_rank is None or d.open_loop is None or is_no_better(d):
         return []
@@ -249,7 +294,7 @@ def _drift(d: Diagnosis) -> list[Finding]:
     if not excess.size or not np.nanmax(excess) > DRIFT:
         return []
     worst = int(np.nanargmax(excess))
-    where = "" if d.open_loop is None else f", most in observation {worst}"
+    where = "" if d.open_loop is None else f", most in {d.obs_name(worst)}"
     far, usual = _apart(distance[worst], chance[worst], 2)
     said = (
         f"Its long dreams of {_plural(d.long_run.steps, 'step')} lead elsewhere than life does{where} "

@@ -8,12 +8,14 @@ from numpy.typing import ArrayLike
 from forethought.diagnostics import Diagnosis, findings
 from forethought.diagnostics.advice import Kind
 from forethought.diagnostics.calibration import LEVELS
+from forethought.diagnostics.words import unforetold
 from forethought.report import tables, trust_figures
 from forethought.report.page import Page, with_code
 from forethought.report.read import Run
 from forethought.report.words import number, plural
 
 _MOST_DIMENSIONS = 30  # of the table of long dreams
+_MOST_MISSED = 5  # dimensions that are named
 
 
 def chapter(page: Page, run: Run, *, alone: bool) -> str:
@@ -70,6 +72,10 @@ def answers(d: Diagnosis) -> list[tuple[str, str]]:
     together, off = float(d.outcomes.reward_correlation), float(d.outcomes.reward_error)
     known = "" if np.isnan(together) else f"correlation {number(round(together, 3))}, "
     found = [("Reward", f"{known}error {number(round(off, 3))} standard deviations")]
+    if missed := unforetold(d):
+        named = [f"{d.obs_name(i)} {100 * share:.0f} %" for i, share in list(missed.items())[:_MOST_MISSED]]
+        more = f" and {len(missed) - len(named)} more" if len(missed) > len(named) else ""
+        found.append(("Not foretold", f"{', '.join(named)}{more} of the mean squared change of one step"))
     if d.nll is not None:
         found.append(
             ("Negative log density", f"{number(round(float(d.nll), 2))} nats per dimension (knowing nothing: 1.42)")
@@ -85,7 +91,8 @@ def answers(d: Diagnosis) -> list[tuple[str, str]]:
     if d.favoured is not None:
         lengths = ", ".join(f"{int(k)}" for k in np.asarray(d.favoured.length))
         shifts = ", ".join(f"{shift:g}" for shift in np.asarray(d.favoured.policy_shift))
-        found.append(("MBPO's bound favours at most", f"{lengths} steps if the policy has shifted by {shifts}"))
+        said = f"at most {lengths} steps, for a policy that differs by {shifts} from those that collected the data"
+        found.append(("Rollouts, by MBPO's bound", said))
     return found
 
 
