@@ -60,7 +60,7 @@ def test_what_one_step_leaves_open_by_hand():
 
 
 def test_a_clock_that_wraps_is_missed_and_a_random_walk_is_expected():
-    """A clock of ten hours changes by 1 nine times, then by 9; who says always 1 is off by 10 once: 100 of 90 left open."""
+    """A clock of ten hours changes by 1 nine times and by 9 once; always to say 1 leaves 100 of 90 open."""
     rng = np.random.default_rng(0)
     episodes = []
     for _ in range(20):
