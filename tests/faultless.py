@@ -42,7 +42,7 @@ def diagnosis() -> Diagnosis:
         ),
         favoured=None,
         traces=[Trace(real, np.stack([real - 0.1, real, real + 0.1]))],
-        foretold=Foretold(np.array([0.01, np.nan]), np.array([1.0, np.nan])),
+        foretold=Foretold(*(np.array([x, np.nan]) for x in (0.01, 1.0, 1.0))),
     )
 
 

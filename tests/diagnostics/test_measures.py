@@ -57,6 +57,8 @@ def test_what_one_step_leaves_open_by_hand():
     found = foretold(errors, real, jnp.full(3, 2.0))
     np.testing.assert_allclose(found.left_open, [(1.0 + 9.0) / (1.0 + 9.0), 0.0, np.nan])
     np.testing.assert_allclose(found.expected, [(0.0 + 1.0) / (1.0 + 9.0), np.nan, np.nan])  # of 2 and 4: 1
+    certain = errors.at[:, 0, 0].set(jnp.array([1.0, 5.0]))  # a mean of 3 and a variance of 4, beside 3 and 1
+    np.testing.assert_allclose(foretold(certain, real, jnp.full(3, 2.0)).surprise[0], (9.0 / 4.0 + 9.0 / 1.0) / 2.0)
 
 
 def test_a_clock_that_wraps_is_missed_and_a_random_walk_is_expected():

@@ -92,9 +92,9 @@ def test_a_factor_that_speaks_for_the_other_side_is_left_out():
     assert said.endswith("after 1 step; its errors are 1.8 times what it expects.")
 
 
-def foretelling(left_open, expected, **fields):
+def foretelling(left_open, expected, surprise=(1.0, 1.0), **fields):
     """The diagnosis without a fault, but for what is foretold one step ahead."""
-    return diagnosis()._replace(foretold=Foretold(np.array(left_open), np.array(expected)), **fields)
+    return diagnosis()._replace(foretold=Foretold(*map(np.array, (left_open, expected, surprise))), **fields)
 
 
 def test_what_the_model_is_blind_to_is_called_by_its_name():
@@ -121,19 +121,21 @@ def test_steps_are_trusted_in_all_but_what_is_missed():
     d = with_errors(mean=[0.1] * 21 + [0.5] * (HORIZON - 21))
     (said,) = verdict(d)
     assert "trust rollouts of up to 21 steps; after" in said
-    said = verdict(d._replace(foretold=Foretold(np.array([0.1, 1.0]), np.array([1.0, 1.0]))))[0]
+    said = verdict(d._replace(foretold=Foretold(*(np.array([x, 1.0]) for x in (0.1, 1.0, 1.0)))))[0]
     assert "trust rollouts of up to 21 steps in all but what it does not foretell; after" in said
 
 
-def test_what_is_taken_for_impossible_is_over_confident():
-    (said,) = findings(diagnosis()._replace(nll=np.float64(26.3)))
-    assert said.kind is advice.OVER_CONFIDENT
-    assert "takes for impossible (negative log density 26.3 nats, where 1.42 is to know nothing)" in said.sentence
+def test_what_is_taken_for_impossible_is_said_where_errors_do_not_show_it():
+    (said,) = findings(
+        foretelling([0.3, 0.5], [1.0, 0.1], [2.0, 90.0], nll=np.float64(26.3), obs_names=["room", "hour"])
+    )
+    assert said.kind is advice.BLIND
+    assert said.sentence == (
+        "It takes some of what happens for impossible, most in hour: a negative log density of 26.3 nats per "
+        "dimension, where 1.42 is to know nothing."
+    )
+    (said,) = verdict(diagnosis()._replace(nll=np.float64(26.3)))
+    assert said.startswith("It takes some of what happens for impossible: a negative")
     assert verdict(diagnosis()._replace(nll=np.float64(1.9)))[0].startswith("Good")
-
-
-def test_over_confidence_is_said_once():
-    calibration = diagnosis().calibration
-    narrow = calibration._replace(coverage=0.5 * np.asarray(calibration.coverage))
-    (said,) = verdict(diagnosis()._replace(nll=np.float64(26.3), calibration=narrow))
-    assert said.startswith("Over-confident: its 90 % intervals hold")
+    (said,) = verdict(foretelling([0.3, 1.5], [1.0, 0.1], nll=np.float64(26.3)))
+    assert said.startswith("It is blind to")

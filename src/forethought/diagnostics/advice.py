@@ -41,7 +41,8 @@ ERRORS_GROW = Kind(
 )
 OVER_CONFIDENT = Kind(
     "Over-confident",
-    "A hold-out to stop the fits by (`--agent.fit.holdout-ratio 0.2`), more members (`--agent.members`), more data.",
+    "A hold-out to stop the fits by, where there is none (`--agent.fit.holdout-ratio 0.2`), more members "
+    "(`--agent.members`), more data.",
 )
 UNDER_CONFIDENT = Kind(
     "Under-confident",

@@ -69,23 +69,27 @@ class Foretold(NamedTuple):
 
         left_open  mean_s (mean_p e_ps)^2 / mean_s still_s^2     1: as much as "nothing changes" leaves open
         expected   mean_s var_p e_ps / mean_s (mean_p e_ps)^2    1: the model knows how far it may be wrong
+        surprise   mean_s ((mean_p e_ps)^2 / var_p e_ps)         1: and where; what makes a log density low
 
     NaN where a dimension never changes, or is never wrong.
     """
 
     left_open: Float[Array, " d"]
     expected: Float[Array, " d"]
+    surprise: Float[Array, " d"]
 
 
 @jax.jit
 def foretold(errors: Float[Array, "p s d"], real: Stretches, std: Float[Array, " d"]) -> Foretold:
     """See `Foretold`; the errors are those after one step."""
-    error = jnp.nanmean(jnp.mean(errors, axis=0) ** 2, axis=0)
+    square, variance = jnp.mean(errors, axis=0) ** 2, spread(errors, axis=0) ** 2
     still = jnp.mean(((real.obs[0] - real.obs[1]) / std) ** 2, axis=0)
-    variance = jnp.nanmean(spread(errors, axis=0) ** 2, axis=0)
+    error = jnp.nanmean(square, axis=0)
+    surprise = jnp.nanmean(square / jnp.maximum(variance, jnp.finfo(jnp.float32).tiny), axis=0)
     return Foretold(
-        jnp.where(still > 0.0, error / jnp.where(still > 0.0, still, 1.0), jnp.nan),
-        jnp.where(error > 0.0, variance / jnp.where(error > 0.0, error, 1.0), jnp.nan),
+        jnp.where(still > 0.0, error / still, jnp.nan),
+        jnp.where(error > 0.0, jnp.nanmean(variance, axis=0) / error, jnp.nan),
+        jnp.where(error > 0.0, surprise, jnp.nan),
     )
 
 

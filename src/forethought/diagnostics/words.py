@@ -63,7 +63,9 @@ def verdict(diagnosis: Diagnosis) -> list[str]:
 def findings(diagnosis: Diagnosis) -> list[Finding]:
     """The sentences of the `verdict`, each with what to do about it."""
     d = diagnosis
-    faults = [*_dynamics(d), *_blind(d), *_states(d), *_reward(d), *_endings(d), *(_confidence(d) or _density(d))]
+    confidence = _confidence(d)
+    blind = _blind(d) or ([] if confidence else _density(d))
+    faults = [*_dynamics(d), *blind, *_states(d), *_reward(d), *_endings(d), *confidence]
     faults += [*_ranking(d), *_exploited(d), *_gap(d), *_drift(d)]
     return faults or [Finding(advice.GOOD, _good(d))]
 
@@ -154,6 +156,19 @@ def _blind(d: Diagnosis) -> list[Finding]:
     return [Finding(advice.BLIND, said)]
 
 
+def _density(d: Diagnosis) -> list[Finding]:
+    """Means that are right but for a few steps, as `_blind` finds them in the errors."""
+    if d.nll is None or d.foretold is None or is_no_better(d) or not float(d.nll) > IMPOSSIBLE:
+        return []
+    surprise = np.nan_to_num(np.asarray(d.foretold.surprise), nan=0.0)
+    where = f", most in {d.obs_name(int(np.argmax(surprise)))}" if np.max(surprise) > 1.0 / UNEXPECTED else ""
+    said = (
+        f"It takes some of what happens for impossible{where}: a negative log density of {float(d.nll):.3g} nats per "
+        "dimension, where 1.42 is to know nothing."
+    )
+    return [Finding(advice.BLIND, said)]
+
+
 def _states(d: Diagnosis) -> list[Finding]:
     if d.wrong_states is None:
         return []
@@ -228,16 +243,6 @@ def _confidence(d: Diagnosis) -> list[Finding]:
         )
         return [Finding(advice.UNDER_CONFIDENT, said)]
     return []
-
-
-def _density(d: Diagnosis) -> list[Finding]:
-    if d.nll is None or not float(d.nll) > IMPOSSIBLE:
-        return []
-    said = (
-        f"Over-confident: some of what happens it takes for impossible (negative log density {float(d.nll):.3g} nats, "
-        "where 1.42 is to know nothing)."
-    )
-    return [Finding(advice.OVER_CONFIDENT, said)]
 
 
 def _ranking(d: Diagnosis) -> list[Finding]:
