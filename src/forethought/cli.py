@@ -335,7 +335,7 @@ def _finish(run: Any, trust: bool = False) -> int:
     for name, value in lines.items():
         console.print(f"{name:<22}{value}", style="bold" if name == "return after" else None)
     for text in standing_warnings(run.path):
-        console.print(f"{'warning':<22}{text}; the report says what helps")
+        console.print(f"{'warning':<22}{text}; what helps stands in the report")
     return 0
 
 

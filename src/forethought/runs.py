@@ -90,7 +90,8 @@ def model_errors(path: str | Path) -> dict[str, str]:
     best, worst = (1 + int(choose(last[1:])) for choose in (np.argmin, np.argmax))
     return {
         "error of reward": f"{last[0]:.3g} of its variance, {seen}",
-        "error of observations": " to ".join(f"{last[i]:.3g} ({found.labels[i]})" for i in (best, worst)),
+        "error of observations": " to ".join(f"{last[i]:.3g} ({found.labels[i]})" for i in (best, worst))
+        + " of the variance of their change",
     }
 
 

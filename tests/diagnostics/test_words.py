@@ -98,8 +98,9 @@ def foretelling(left_open, expected, surprise=(1.0, 1.0), **fields):
 
 
 def test_what_the_model_is_blind_to_is_called_by_its_name():
-    (said,) = verdict(foretelling([0.91, 1.02], [0.1, 0.2], obs_names=["room", "hour"]))
+    (said,) = verdict(foretelling([0.91, 1.02], [0.1, 0.3], obs_names=["room", "hour"]))
     assert said.startswith("It is blind to some of what it sees: one step ahead it leaves open 102 % of hour, 91 % of ")
+    assert said.endswith("many small steps), and does not expect that of room.")
     (said,) = verdict(foretelling([0.89, 1.02], [0.1, 0.2]))
     assert "leaves open 102 % of observation 1 (of" in said
 

@@ -45,7 +45,7 @@ def test_outputs_have_the_names_of_the_run(tmp_path, run, write_run):
     assert found.labels == ("reward", "room", "hour")
     assert model_errors(path) == {
         "error of reward": "0.188 of its variance, held out",
-        "error of observations": "0.015 (room) to 1.2 (hour)",
+        "error of observations": "0.015 (room) to 1.2 (hour) of the variance of their change",
     }
 
 

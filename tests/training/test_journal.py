@@ -52,7 +52,7 @@ def test_what_a_later_fit_has_mended_is_taken_back(tmp_path, capsys):
     for concerns in found[:2]:
         live.agent.concerns = lambda metrics, names, concerns=concerns: concerns if names == ("x", "v") else [names]
         live.journal.learned([FIT])
-    assert shown == ["warning: reward: 0.9", "warning: x: 1.0", "no longer, by the newest fit: x"]
+    assert shown == ["warning: reward: 0.9", "warning: x: 1.0", "no longer, by the newest fit: x"]  # 0.8: written down
     assert series.standing_warnings(read_run(tmp_path / "run")) == {"reward": "reward: 0.8"}
     live.save()
     live = forethought.resume_live(tmp_path / "run")  # which knows what stands
@@ -61,6 +61,6 @@ def test_what_a_later_fit_has_mended_is_taken_back(tmp_path, capsys):
     for concerns in found[2:]:
         live.agent.concerns = lambda metrics, names, concerns=concerns: concerns
         live.journal.learned([FIT])
-    assert shown[3:] == ["no longer, by the newest fit: reward"]  # the same once more is only written down
+    assert shown[3:] == ["no longer, by the newest fit: reward", "warning: again, reward"]
     run = read_run(tmp_path / "run")
     assert series.warnings(run) == ["reward: 0.7", "x: no longer, since the fit at step 0"]

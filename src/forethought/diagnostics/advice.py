@@ -20,8 +20,9 @@ class Kind:
 
 GOOD = Kind(
     "Good",
-    "Nothing in the model needs mending. Where the policy earns little all the same, the cause lies elsewhere: too few "
-    "updates or steps, or settings of the policy or the planner.",
+    "Nothing in the model needs mending. Whether there is more to earn, the simplest controller says; where it earns "
+    "more than the policy, the cause lies elsewhere: rewards of random actions that are many times those of good ones, "
+    "too few updates or steps, or settings of the policy or the planner.",
 )
 NO_BETTER = Kind(
     "No better than nothing changes",

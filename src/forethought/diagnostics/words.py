@@ -144,14 +144,16 @@ def _blind(d: Diagnosis) -> list[Finding]:
     if d.foretold is None or is_no_better(d):
         return []
     expected = np.asarray(d.foretold.expected)
-    missed = {i: share for i, share in unforetold(d).items() if expected[i] < UNEXPECTED}
-    if not missed:
+    missed = unforetold(d)
+    surprising = [d.obs_name(i) for i in missed if expected[i] < UNEXPECTED]
+    if not surprising:
         return []
     shares = [f"{_percent(share)} of {d.obs_name(i)}" for i, share in list(missed.items())[:_MOST_NAMED]]
     more = f" and most of {len(missed) - _MOST_NAMED} more" if len(missed) > _MOST_NAMED else ""
     said = (
         f"It is blind to some of what it sees: one step ahead it leaves open {', '.join(shares)}{more} (of the mean "
-        "squared change, where one jump counts as much as many small steps) and does not expect that."
+        "squared change, where one jump counts as much as many small steps), and does not expect that of "
+        f"{', '.join(surprising[:_MOST_NAMED])}."
     )
     return [Finding(advice.BLIND, said)]
 

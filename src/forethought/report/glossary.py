@@ -32,7 +32,8 @@ _METRICS = {
     ),
     "holdout_mse_outputs": Term(
         "held-out mean squared error of each output",
-        "the reward first, then each observation, in units of its variance: 1 is no better than predicting the mean",
+        "the reward first, then the change of each observation in one step, in units of its variance: 1 is no better "
+        "than predicting the mean",
     ),
     "train_mse_outputs": Term(
         "training mean squared error of each output",

@@ -99,7 +99,8 @@ def _outputs(page: Page, run: Run) -> str:
         return ""
     drawn = page.figure(outputs.over_training(found), "Error of each output of the model over training")
     note = (
-        f"Mean squared error on {found.seen}, in units of each output's variance: 1 is no better than its mean. The "
+        f"Mean squared error on {found.seen}, in units of each output's variance (an observation's output is its "
+        "change in one step): 1 is no better than its mean. The "
         "reward is what every plan and policy follows; observations may be random."
     )
     beside = f'<div class="pair">{outputs.last_errors(found)}{drawn}</div>'

@@ -93,7 +93,10 @@ def load_latest(
     """
     candidates = found(root)
     if not candidates:
-        raise CheckpointError(f"{root} holds no checkpoint; put it back from a copy, or train anew")
+        raise CheckpointError(
+            f"{root} holds no checkpoint; where the run was stopped before its first step, it is begun by forethought "
+            f"resume {root.parent}; else put one back from a copy, or train anew"
+        )
     problems = []
     for path in reversed(candidates):
         try:

@@ -100,14 +100,16 @@ class Journal:
     def _concerned(self, texts: Sequence[str]) -> None:
         """What the last fit gives cause to warn of; what an earlier one did, and this one does not, is taken back."""
         found = tuple(map(_about, texts))
-        for text, about in zip(texts, found, strict=True):
-            if about in self._warned:
-                self.log("warning", {"text": text})  # with its newest figures
-            self.warn(text)
         for about in self._concerns:
             if about not in found:
                 self.log("warning", {"text": about, "over": True})
                 self.show(f"no longer, by the newest fit: {about}")
+        for text, about in zip(texts, found, strict=True):
+            if about in self._warned:
+                self.log("warning", {"text": text})  # with its newest figures
+                if about not in self._concerns:
+                    self.show(f"warning: again, {about}")
+            self.warn(text)
         self._concerns = found
 
     def stepped(self, step: Step) -> None:
