@@ -7,7 +7,7 @@ import pytest
 
 import forethought
 from forethought.training import baselines as module
-from forethought.training.baselines import Baseline, below, choose, described, play_baselines
+from forethought.training.baselines import Baseline, below, choose, described, far_below, play_baselines
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import make_world
 
@@ -101,6 +101,25 @@ def test_a_baseline_is_no_more_certain_than_its_episodes():
 
 def test_without_baselines_nothing_is_compared():
     assert below(np.zeros((1, 2)), {}) is None
+
+
+@pytest.mark.parametrize(
+    ("random", "constant", "said"),
+    [
+        ((-17_090.0, 8000.0), (-1546.0, 220.0), False),  # it might be less than five times
+        ((-17_090.0, 4000.0), (-1546.0, 220.0), True),
+        ((-1290.0, 100.0), (-1416.0, 50.0), False),
+        ((-127.0, 36.0), (-36.0, 0.8), False),
+        ((5.0, 1.0), (100.0, 1.0), False),
+    ],
+)
+def test_random_actions_that_hide_the_rest_are_named(random, constant, said):
+    words = far_below({"random actions": Baseline(*random), "best constant action": Baseline(*constant, [1.5])})
+    assert (words is not None) is said
+    if words:
+        assert words.startswith(
+            "random actions fall far behind the best constant one: they earn -1.709e+04, that -1546; "
+        )
 
 
 def test_a_large_action_is_told_in_few_digits():

@@ -16,6 +16,7 @@ from forethought.types import Discrete
 _CANDIDATES = 9  # constant actions that are tried
 _TRIALS = 3  # episodes that each of them is tried on, and of the better third in all: three times as many
 _LEAST_EPISODES = 5
+_FAR_BELOW = 5.0
 
 WHAT_HELPS = (
     "look at its model first, where it has one (forethought diagnose), then at units, updates and budget "
@@ -94,6 +95,22 @@ def below(returns: np.ndarray, baselines: Baselines) -> str | None:
     if mean >= best.mean - np.hypot(error, best.error):
         return None
     return f"the policy earns {mean:.4g}, less than {described(name, best)}"
+
+
+def far_below(baselines: Baselines) -> str | None:
+    """Words on random actions that earn so little that they hide what tells good actions apart; None where they do not.
+
+    Where they fall behind the best constant action by several times what that earns, by more than the standard error.
+    """
+    random, constant = baselines["random actions"], baselines["best constant action"]
+    behind = constant.mean - random.mean
+    if behind - np.hypot(random.error, constant.error) <= _FAR_BELOW * abs(constant.mean):
+        return None
+    return (
+        f"random actions fall far behind the best constant one: they earn {random.mean:.4g}, that {constant.mean:.4g}; "
+        "rewards of such size hide what tells a good policy from a better one. Leave out of the action space what "
+        "nobody would do, bound the penalty, or begin with data of a controller (--data)"
+    )
 
 
 def described(name: str, baseline: Baseline) -> str:

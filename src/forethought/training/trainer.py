@@ -20,7 +20,7 @@ from forethought.errors import (
 )
 from forethought.stored import array, flag, named, require
 from forethought.training import checkpoint
-from forethought.training.baselines import WHAT_HELPS, below, described, play_baselines
+from forethought.training.baselines import WHAT_HELPS, below, described, far_below, play_baselines
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
 from forethought.training.journal import Journal, crossed
@@ -266,6 +266,8 @@ class Trainer:
         self.journal.baselines = played
         self.journal.log("baselines", {name: baseline._asdict() for name, baseline in played.items()})
         self.progress.note("baselines: " + ", ".join(described(*item) for item in played.items()))
+        if words := far_below(played):
+            self.journal.warn(words)
 
     def _compare(self) -> None:
         """Say so where the policy that comes out earns less than a baseline."""
