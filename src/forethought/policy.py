@@ -129,8 +129,7 @@ def film(
     world = make_world(played.config, [seed], stream="film", render=True, made_for=played.spec)
     try:
         obs = world.reset()
-        if world.render() is None:  # before the policy is loaded, which takes its time
-            raise UsageError(f"{world.spec.id} gives no pictures")
+        _picture(world)  # before the policy is loaded, which takes its time
         held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
         return write_video(_frames(world, obs, _policy(held, learner, 0)), Path(output))
     finally:
@@ -139,13 +138,18 @@ def film(
 
 def _frames(world: VectorEnv, obs: np.ndarray, policy: Policy) -> Iterator[np.ndarray]:
     for _ in range(world.spec.max_episode_steps or STEP_LIMIT):
-        picture = world.render()
-        assert picture is not None
-        yield picture
+        yield _picture(world)
         step = world.step(policy.act(obs))
         if step.terminated[0] or step.truncated[0]:
             return
         obs = step.obs
+
+
+def _picture(world: VectorEnv) -> np.ndarray:
+    picture = world.render()
+    if picture is None:
+        raise UsageError(f"{world.spec.id} gives no pictures")
+    return picture
 
 
 def _policy(held: Description, learner: Learner, index: int) -> Policy:

@@ -167,17 +167,14 @@ class EnsembleLearner:
                 f"better than by its frequency ({endings:.2f} of the entropy). More data, or termination as a function "
                 "(--termination) help"
             )
-        rest = {
-            (obs_names[i] if obs_names else f"observation {i}"): error
-            for i, error in enumerate(errors[1:])
-            if error > HARDLY_LEARNED
-        }
+        rest = [i for i, error in enumerate(errors[1:]) if error > HARDLY_LEARNED]
         if rest:
             more = f" and {len(rest) - _MOST_NAMED} more" if len(rest) > _MOST_NAMED else ""
-            figures = ", ".join(f"{error:.2f}" for error in list(rest.values())[:_MOST_NAMED])
+            names = ", ".join(obs_names[i] if obs_names else f"observation {i}" for i in rest[:_MOST_NAMED])
+            figures = ", ".join(f"{errors[1 + i]:.2f}" for i in rest[:_MOST_NAMED])
             found.append(
-                f"the model hardly foretells {', '.join(list(rest)[:_MOST_NAMED])}{more}: on {seen} the error is "
-                f"{figures} of the variance of the change in one step. That is right for what is random. What goes "
+                f"the model hardly foretells {names}{more}: on {seen} the error is {figures} of "
+                "the variance of the change in one step. That is right for what is random. What goes "
                 "round, as the hour or an angle, is learned as its sine and cosine, and what jumps where an "
                 "observation says when; where that is so already, more steps teach it"
             )
