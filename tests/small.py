@@ -10,13 +10,14 @@ import pytest
 
 from forethought import envs
 from forethought.agents import catalog
+from forethought.envs.contract import beginning
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import Weights
 from forethought.models.termination import never
 from forethought.replay import ring
 from forethought.training.config import from_dict
 from forethought.training.learner import Learner
-from forethought.types import EnvSpec, Transition
+from forethought.types import EnvSpec, TimeStep, Transition
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "sac": {"hidden": (8,), "batch_size": 16, "random_steps": 8, "replay_capacity": 200},
@@ -100,26 +101,32 @@ def train(
 
 def live(learner: Learner, world: Any, steps: int) -> None:
     """Act and learn until so many environment steps are made, from the beginning of the world to its end."""
-    obs = world.reset()
+    now = world.reset()
     while learner.env_steps < steps:
-        obs = advance(learner, world, obs)
+        now = advance(learner, world, now)
     world.close()
 
 
 def restart(learner: Learner) -> None:
     """A new life with the programs that are compiled already, in another environment with the same spaces."""
     learner.state, learner.replay = learner.program.init_state(), learner.program.init_replay()
-    learner.carry, learner.first = learner.program.init_carry(), np.ones_like(learner.first)
+    learner.carry, learner.decision = learner.program.init_carry(), None
     learner.env_steps = learner.frames = learner.updates = learner.learned = 0
 
 
-def advance(learner: Learner, world: Any, obs: Any) -> Any:
-    """One step of every slot: act, remember, learn; returns the next observations."""
-    action = learner.act(obs)
+def seen(spec: EnvSpec, obs: Any, first: bool = True) -> TimeStep:
+    """A moment in which so many environments see ``obs`` [n, ...]; nothing led to it."""
+    now = beginning(spec, np.asarray(obs))
+    return jax.tree.map(jnp.asarray, now._replace(first=np.full_like(now.first, first)))
+
+
+def advance(learner: Learner, world: Any, now: Any) -> Any:
+    """One step of every slot: act, remember, learn; returns the moment after it."""
+    action = learner.act(now)
     step = world.step(action)
-    learner.observe(obs, action, step)
+    learner.observe(now, action, step)
     learner.learn()
-    return step.obs
+    return step.now
 
 
 def full_ring(n, n_obs=2, seed=0, **columns):

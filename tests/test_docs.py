@@ -47,7 +47,7 @@ def test_the_three_ways_to_name_an_environment_are_the_same(page):
     ]
     assert [world.spec.max_episode_steps for world in worlds] == [100] * 4
     assert [c.env for c in asked[:3]] == ["my_robot:Cart", "my_robot:Cart", "my_robot:Cart-v0"]
-    assert len({world.reset().tobytes() for world in worlds}) == 1
+    assert len({world.reset().obs.tobytes() for world in worlds}) == 1
     assert asked[0].agent["random_steps"] == 300  # a sixth of 2,000, rounded
 
 
@@ -59,10 +59,10 @@ def configure_named(asked):
 def test_the_reward_of_the_page_is_that_of_its_cart(page):
     asked, names = page
     world = make("my_robot:Cart-v0", seeds=[0])
-    obs = world.reset()
+    obs = world.reset().obs
     step = world.step(np.float32([[0.5]]))
-    said = names["reward"](jnp.asarray(obs), jnp.array([[1.5]]), jnp.asarray(step.next_obs))
-    np.testing.assert_allclose(said, step.reward, rtol=1e-5)
+    said = names["reward"](jnp.asarray(obs), jnp.array([[1.5]]), jnp.asarray(step.reached.obs))
+    np.testing.assert_allclose(said, step.reached.reward, rtol=1e-5)
     assert asked[3].given.reward is names["reward"]
     assert names["termination"](obs, obs[:, :1], np.float32([[5.5, 0.0]])).tolist() == [True]
 

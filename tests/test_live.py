@@ -11,7 +11,7 @@ from forethought.agents.dyna.dyna_q import DynaQ
 from forethought.envs import Step
 from forethought.training.clock import compiled_programs
 from forethought.training.learner import Learner
-from forethought.types import Box, Discrete, EnvSpec
+from forethought.types import Box, Discrete, EnvSpec, TimeStep
 
 STATES, ACTIONS = gymnasium.spaces.Discrete(7), gymnasium.spaces.Discrete(3)
 BOX = gymnasium.spaces.Box(-1.0, 1.0, (2,))
@@ -33,9 +33,11 @@ def test_a_table_learns_the_same_late_as_at_once(algorithm):
     for _ in range(0, steps, n):
         obs, action, seen = (rng.integers(high, size=n).astype(np.int32) for high in (7, 3, 7))
         flags = rng.random(n) < 0.1
-        step = Step(seen, rng.normal(size=n).astype(np.float32), flags, ~flags, seen, np.ones(n, np.int32))
+        now = small.seen(late.agent.spec, obs)
+        reached = TimeStep(seen, action, rng.normal(size=n).astype(np.float32), np.zeros(n, bool), flags, ~flags)
+        step = Step(reached, small.seen(late.agent.spec, seen), np.ones(n, np.int32))
         for learner in (late, at_once):
-            learner.observe(obs, action, step)
+            learner.observe(now, action, step)
         at_once.learn()
     assert late.updates == 0
     late.learn()

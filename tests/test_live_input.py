@@ -73,7 +73,8 @@ def test_act_takes_one_observation(agent):
 def test_flags_may_be_numpys(agent):
     agent.act(HERE)
     agent.observe(HERE, np.float64(1.5), terminated=np.False_, truncated=np.array([True]), learn=False)
-    assert agent.learner.first.tolist() == [[True]]
+    assert agent.learner.replay.data.truncated[0, agent.steps - 1]
+    assert agent._last.first.tolist() == [True]  # an episode begins with what comes next
     assert agent.learner.replay.data.reward[0, agent.steps - 1] == 1.5
 
 

@@ -15,7 +15,7 @@ from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig, fit, init
 from forethought.models.termination import never
 from forethought.replay import ring
-from forethought.types import Transition
+from forethought.types import TimeStep, Transition
 
 _LENGTH, _HELD_OUT = 200, 10  # steps per episode, episodes
 _STEPS = 1, 3, 10  # those that `measure` looks at for a horizon of 10
@@ -62,7 +62,7 @@ def _wandered(n: int, seed: int) -> list[Episode]:
     world = envs.make("forethought/Pendulum-v0", seeds=[seed], envs_per_seed=n)
     rng = np.random.default_rng(seed)
 
-    def act(obs: np.ndarray, first: np.ndarray, action: Any, t: int) -> tuple[np.ndarray, Any]:
+    def act(now: TimeStep, action: Any, t: int) -> tuple[np.ndarray, Any]:
         action = np.clip(0.8 * action + 0.5 * rng.normal(size=(n, 1)), -1.0, 1.0).astype(np.float32)
         return action, action
 

@@ -14,6 +14,7 @@ import numpy as np
 import forethought
 from forethought import envs, statistics
 from forethought.configure import configure
+from forethought.envs import Step
 from forethought.errors import UsageError
 from forethought.report import series
 from forethought.report.read import Run, read_run
@@ -21,6 +22,7 @@ from forethought.training.config import RUN_FIELDS, RunConfig, flatten
 from forethought.training.progress import Plain
 from forethought.training.rundir import RunDir
 from forethought.types import Transition
+from forethought.unroll import unroll
 
 Summary = dict[str, Any]
 Controller = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (obs, rng) -> action
@@ -156,14 +158,15 @@ def cumulative_reward(run: Run, seeds: int, steps: np.ndarray) -> np.ndarray:
 def transitions(env: str, seed: int, n: int, controller: Controller) -> Transition:
     """n successive transitions of one world under a controller, actions in units of their bounds."""
     world, rng = envs.make(env, seeds=[seed]), np.random.default_rng(seed)
-    obs, rows = world.reset(), []
-    for _ in range(n):
-        action = controller(obs, rng).astype(np.float32)
-        step = world.step(action)
-        rows.append(Transition(obs, action, step.reward, step.next_obs, step.terminated, step.truncated))
-        obs = step.obs
+    act = lambda now, carry, t: (controller(now.obs, rng).astype(np.float32), carry)  # noqa: E731
+    rows = [Transition(now.obs, action, *_outcome(step)) for now, action, step in unroll(world, act, (), n)]
     world.close()
     return jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *rows)
+
+
+def _outcome(step: Step) -> tuple[np.ndarray, ...]:
+    reached = step.reached
+    return reached.reward, reached.obs, reached.terminated, reached.truncated
 
 
 def standard_error(values: np.ndarray) -> np.ndarray:

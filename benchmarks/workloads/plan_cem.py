@@ -15,7 +15,7 @@ from forethought.agents.control.planning import PlanningAgent
 from forethought.agents.presets import PETS_PRESETS
 from forethought.training.config import from_dict
 from forethought.training.program import Program
-from forethought.types import Box, EnvSpec
+from forethought.types import Box, EnvSpec, TimeStep
 
 N_OBS, N_ACTION = 4, 1
 CONFIG = replace(from_dict(PETSConfig, PETS_PRESETS["cartpole"].settings), horizon=15)
@@ -45,13 +45,16 @@ def run(quick: bool) -> Result:
 def time_decisions(config: PETSConfig, repeats: int, per_repeat: int = 1) -> Timing:
     """Repeats of ``per_repeat`` decisions in a row, one environment, each with an observation of its own."""
     program = Program(PlanningAgent(config, SPEC), (0,), 1, 200)
-    state, carry, first = program.init_state(), program.init_carry(), np.zeros((1, 1), bool)
+    state, carry = program.init_state(), program.init_carry()
+    no, nothing = np.zeros((1, 1), bool), np.zeros((1, 1), np.float32)
     seen = np.asarray(0.05 * jax.random.normal(jax.random.key(0), (1000, 1, 1, N_OBS)))
 
     def call(i: int) -> Any:
         nonlocal carry
         for step in range(i * per_repeat, (i + 1) * per_repeat):
-            action, carry = program.act(state, carry, seen[step % len(seen)], first, step, explore=True)
+            now = TimeStep(seen[step % len(seen)], np.zeros((1, 1, N_ACTION), np.float32), nothing, no, no, no)
+            action, carry, _ = program.act("explore", state, carry, now, step)
+            action = np.asarray(action)  # it is waited for, as a world would
         return action, carry
 
     return timed(call, repeats)

@@ -42,14 +42,14 @@ def run(quick: bool) -> Result:
 def _timer(capacity: int, adds: int) -> Any:
     """A function that makes ``adds`` adds and returns the seconds of one."""
     program = Program(SAC(SACConfig(), SPEC), (0,), 1, capacity)
-    replay, carry = program.init_replay(), program.init_carry()
+    replay = program.init_replay()
     rows = [jax.tree.map(lambda x, i=i: np.asarray(x[i])[None, None], random_transitions(64)) for i in range(64)]
 
     def measure() -> float:
         nonlocal replay
         start = time.perf_counter()
         for i in range(adds):
-            replay = program.record(replay, rows[i % 64], carry)
+            replay = program.record(replay, rows[i % 64])
         jax.block_until_ready(replay)
         return (time.perf_counter() - start) / adds
 

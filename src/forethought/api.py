@@ -267,10 +267,10 @@ def evaluate(
     held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
     config = held.config
     episodes = episodes or catalog.find(config.algorithm).judged_episodes
-    carry, at = learner.program.init_carry(episodes), learner.env_steps
-    at = int(learner.best_step.max()) if which == "best" else at
+    at = int(learner.best_step.max()) if which == "best" else learner.env_steps
     stream = f"judge {seed}"
-    return play(learner.exploit, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=played.spec)
+    act, carry = learner.exploiting(episodes)
+    return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=played.spec)
 
 
 def _last_episodes(run: RunDir, episodes: int | None) -> Evaluation:

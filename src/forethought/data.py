@@ -100,7 +100,7 @@ def transitions(path: str | Path, *, seed: int | None = None) -> Transitions:
     def gather(x: Any) -> np.ndarray:
         return np.concatenate([np.asarray(x[k])[order] for k in chosen])
 
-    t = jax.tree.map(gather, replay.data._replace(thought=()))
+    t = jax.tree.map(gather, replay.data._replace(extras=()))
     return Transitions(
         obs=codec.obs_to_env(t.obs),
         action=codec.action_to_env(t.action),

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from forethought.agents.base import Agent
+from forethought.agents.base import Agent, random_action
 from forethought.data import DataSource, read
 from forethought.diagnostics import (
     Diagnosis,
@@ -37,9 +36,9 @@ from forethought.policy import load_learner
 from forethought.report.trust import ERRORS_HEAD, answers, errors
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import STEP_LIMIT, make_world, playable
-from forethought.training.program import purpose_key, random_action
+from forethought.training.program import purpose_key
 from forethought.training.rundir import Description, RunDir
-from forethought.types import PyTree
+from forethought.types import PyTree, TimeStep
 
 FILE = "diagnostics.json"
 HORIZON = 30
@@ -208,14 +207,9 @@ def show(found: Examination) -> None:
 
 def _policy(agent: Agent, state: PyTree) -> Policy | None:
     """The policy as it acts in imagination; None where acting needs a memory, as in planners."""
-    if jax.tree.leaves(agent.init_actor(1)):
+    if agent.has_memory:
         return None
-
-    def act(obs: PyTree, key: jax.Array) -> PyTree:
-        first = jnp.zeros(jax.tree.leaves(obs)[0].shape[0], bool)
-        return agent.act(state, agent.init_actor(len(first)), obs, first, key=key, explore=False)[0]
-
-    return act
+    return lambda obs, key: agent.decide(state, obs, key=key, explore=False)[0]
 
 
 def _play(config: RunConfig, seed: int, stream: str, n: int, acting: Callable[[VectorEnv], Any]) -> list[Episode]:
@@ -231,16 +225,16 @@ def _acting(agent: Agent, state: PyTree, seed: int, n: int) -> tuple[Any, PyTree
     """The run's policy in n environments, and what it carries at first."""
     step = jax.jit(agent.act, static_argnames="explore")
 
-    def act(obs: np.ndarray, first: np.ndarray, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
+    def act(time_step: TimeStep, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
         key = purpose_key(jax.random.key(seed), "diagnose act", t)
-        action, carry = step(state, carry, obs, first, key=key, explore=False)
+        action, carry, _ = step(state, carry, time_step, key=key, explore=False)
         return np.asarray(action), carry
 
     return act, agent.init_actor(n)
 
 
 def _random(world: VectorEnv, seed: int) -> tuple[Any, PyTree]:
-    def act(obs: np.ndarray, first: np.ndarray, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
+    def act(time_step: TimeStep, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
         key = purpose_key(jax.random.key(seed), "diagnose random", t)
         return np.asarray(random_action(world.spec.action, world.num_slots, key)), carry
 

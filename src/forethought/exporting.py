@@ -12,13 +12,13 @@ import numpy as np
 from jax import export as jax_export
 
 from forethought import numpy_policy
-from forethought.agents.base import Agent
+from forethought.agents.base import Agent, empty_items
 from forethought.envs import SpaceCodec
 from forethought.errors import MissingExtra, UsageError
 from forethought.files import write_atomically
 from forethought.models.taught import Function
 from forethought.policy import load_learner
-from forethought.types import Discrete, PyTree
+from forethought.types import Discrete, PyTree, TimeStep
 
 PLATFORMS = ("cpu", "cuda")  # that a .stablehlo file runs on
 _AGAIN = "export again"
@@ -98,23 +98,23 @@ def _arrays(agent: Agent, codec: SpaceCodec, state: PyTree, origin: dict[str, st
 def _program(agent: Agent, codec: SpaceCodec, state: PyTree, seed: int) -> bytes:
     if importlib.util.find_spec("flatbuffers") is None:  # in which jax.export writes and reads
         raise MissingExtra("a .stablehlo file", "stablehlo")
-    memory, structure = jax.tree.flatten(agent.init_actor(1))
+    memory, structure = jax.tree.flatten((empty_items(agent.spec.action, 1), agent.init_actor(1)))
     key = jax.random.key(seed)
 
     def policy(obs: PyTree) -> jax.Array:
-        seen = _seen(codec, obs)
-        first = jnp.ones(seen.shape[0], bool)
-        return _own(codec, agent.act(state, agent.init_actor(1), seen, first, key=key, explore=False)[0])
+        return _own(codec, agent.decide(state, _seen(codec, obs), key=key, explore=False)[0])
 
     def planner(obs: PyTree, first: jax.Array, step: jax.Array, memory: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-        carry, drawn = jax.tree.unflatten(structure, memory), jax.random.fold_in(key, step)
-        action, carry = agent.act(state, carry, _seen(codec, obs), first, key=drawn, explore=False)
-        return _own(codec, action), tuple(jax.tree.leaves(carry))
+        (prev_action, carry), drawn = jax.tree.unflatten(structure, memory), jax.random.fold_in(key, step)
+        no = jnp.zeros(1, bool)
+        time_step = TimeStep(_seen(codec, obs), prev_action, jnp.zeros(1), first, no, no)
+        action, carry, _ = agent.act(state, carry, time_step, key=drawn, explore=False)
+        return _own(codec, action), tuple(jax.tree.leaves((action, carry)))
 
-    n = 1 if memory else jax_export.symbolic_shape("n")[0]
-    made = jax_export.export(jax.jit(planner if memory else policy), platforms=PLATFORMS)
+    n = 1 if agent.has_memory else jax_export.symbolic_shape("n")[0]
+    made = jax_export.export(jax.jit(planner if agent.has_memory else policy), platforms=PLATFORMS)
     shape = jax.ShapeDtypeStruct
-    if not memory:
+    if not agent.has_memory:
         return bytes(made(_obs_shape(codec, n)).serialize())
     held = tuple(shape(x.shape, x.dtype) for x in memory)
     return bytes(made(_obs_shape(codec, n), shape((1,), bool), shape((), jnp.int32), held).serialize())

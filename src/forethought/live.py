@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 
 from forethought.agents import catalog
+from forethought.agents.base import empty_items
 from forethought.configure import configure
 from forethought.data import DataSource, read
 from forethought.envs import Source, SpaceCodec, Step
 from forethought.envs.codec import item_shape
+from forethought.envs.contract import beginning, where
 from forethought.envs.kinds import as_flag, as_reward, reward_as_float32
 from forethought.errors import UsageError, brief
 from forethought.files import as_path
 from forethought.models.taught import Function
 from forethought.policy import build_agent, print_warning, require_functions
+from forethought.stored import array, require
 from forethought.training import checkpoint, memory
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
@@ -24,9 +27,10 @@ from forethought.training.learner import Learner
 from forethought.training.program import Program
 from forethought.training.rundir import RunDir
 from forethought.training.schedule import check_room, check_warm_up
-from forethought.types import PyTree
+from forethought.types import PyTree, TimeStep
 
 _ONE_WORLD = "an agent lives in one world"
+_NO = np.zeros(1, bool)
 
 
 class Live:
@@ -41,8 +45,10 @@ class Live:
             self.agent = build_agent(config, codec.spec(config.env))
         self.learner = Learner(self.agent, config.seed_list, 1, config.rows, pretrain=config.pretrain)
         self.journal = Journal(config, run, self.agent, self.learner, print_warning)
-        self._obs: np.ndarray | None = None
+        self._now: TimeStep | None = None  # for which `act` was asked
         self._action: np.ndarray | None = None
+        nothing = np.asarray(empty_items(codec.obs, 1))
+        self._last = beginning(self.agent.spec, nothing)  # where the last step led
 
     def warm_up(self) -> None:
         """Compile all that `act`, `observe` and `learn` will run, before the world moves; it may take a minute.
@@ -60,8 +66,9 @@ class Live:
         seen = self._seen(obs, "act")
         if not np.all(np.isfinite(seen)):
             raise UsageError(f"act got an observation that is not finite: {brief(obs)}")
-        self._obs = seen
-        self._action = self.learner.act(self._obs)
+        self._now = self._last._replace(obs=seen, terminated=_NO, truncated=_NO)
+        self.learner.decision = None  # for another moment
+        self._action = self.learner.act(self._now)
         return self.codec.action_to_env(self._action)[0]
 
     def observe(
@@ -87,7 +94,7 @@ class Live:
         Raises `UsageError` without a preceding `act`, for numbers that are not finite in float32, and for flags that
         are none: nothing is learned then.
         """
-        if self._obs is None or self._action is None:
+        if self._now is None or self._action is None:
             raise UsageError("observe was called without an act before it; call act(obs) first")
         done = self._action if action is None else self._really_done(action)
         seen, paid = self._seen(next_obs, "observe"), reward_as_float32([as_reward(reward)])
@@ -97,11 +104,14 @@ class Live:
                 raise UsageError(
                     f"observe got {name} {brief(given)}, which is not finite in float32; this step was not learned"
                 )
-        step = Step(seen, paid, ended, stopped, seen, np.ones(1, np.int32))
+        reached = TimeStep(seen, done, paid, _NO, ended, stopped)
+        self._last = where(ended | stopped, beginning(self.agent.spec, seen), reached)
+        step = Step(reached, self._last, np.ones(1, np.int32))
         if self.learner.full:
             self.learn()
-        self.learner.observe(self._obs, done, step)
-        self._obs = None
+        own = action is None or np.allclose(done, self._action, rtol=1e-4, atol=1e-5)
+        self.learner.observe(self._now, done, step, own=own)
+        self._now = None
         self.journal.stepped(step)
         if learn:
             self.learn()
@@ -125,6 +135,15 @@ class Live:
             raise UsageError(f"observe got the action {brief(action)}, which lies outside of the action space; clip it")
         return done
 
+    def restore(self, tree: PyTree, host: dict[str, Any]) -> None:
+        """Become what a checkpoint holds. Raises `CheckpointError` where it is not what it must be."""
+        held = {name: array(x.shape, x.dtype) for name, x in self._last._asdict().items()}
+        require(host, {"last": lambda value: isinstance(value, dict)})
+        require(host["last"], held)
+        self.learner.restore(tree, host.get("counters"))
+        self.journal.restore(host)
+        self._last = TimeStep(**{name: host["last"][name] for name in held})
+
     @property
     def steps(self) -> int:
         """Steps observed so far."""
@@ -133,7 +152,7 @@ class Live:
     def save(self) -> Path:
         """Write a checkpoint; `resume_live` and `load` read it. Raises `TrainingDiverged` rather than keep a NaN."""
         self.learner.check_finite()
-        host = {"counters": self.learner.counters(), **self.journal.host()}
+        host = {"counters": self.learner.counters(), "last": self._last._asdict(), **self.journal.host()}
         self.journal.summary("saved")
         return self.run.save(self.steps, self.learner.tree(), host, keep=self.config.keep)
 
@@ -194,10 +213,5 @@ def resume_live(
     run.require_trust(held, ("reward", "termination"), trust)
     live = Live(held.config, held.codec, run)
     require_functions(live.agent)
-
-    def take(tree: PyTree, host: dict[str, Any]) -> None:
-        live.learner.restore(tree, host.get("counters"))
-        live.journal.restore(host)
-
-    checkpoint.load_latest(run.checkpoints, live.learner.tree, take, print_warning)
+    checkpoint.load_latest(run.checkpoints, live.learner.tree, live.restore, print_warning)
     return live

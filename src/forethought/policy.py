@@ -13,6 +13,7 @@ from forethought.agents.base import Agent
 from forethought.agents.ensemble import EnsembleLearner
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
+from forethought.envs.contract import beginning
 from forethought.errors import UsageError, brief, nearest, require_seed
 from forethought.files import as_path
 from forethought.models.taught import Function
@@ -24,6 +25,7 @@ from forethought.training.given import known
 from forethought.training.learner import Learner
 from forethought.training.rundir import Description, RunDir
 from forethought.types import EnvSpec
+from forethought.unroll import unroll
 
 WHICH = ("newest", "best")  # of the policies of a run
 
@@ -42,6 +44,7 @@ class Policy:
     def reset(self) -> None:
         """Begin an episode: policies with a memory forget."""
         self._carry: Any = None
+        self._action: Any = None  # the last one
         self._t = 0
 
     def __call__(self, obs: Any) -> np.ndarray | np.generic:
@@ -62,14 +65,15 @@ class Policy:
 
     def act(self, batch: np.ndarray) -> np.ndarray:
         """Actions for a batch of observations, both as agents see them."""
-        begins = self._carry is None
-        if begins:
-            self._carry = self.agent.init_actor(batch.shape[0])
-        first = np.full(batch.shape[0], begins)
+        now = beginning(self.agent.spec, batch)
+        if self._carry is None:
+            self._carry = self.agent.init_actor(len(batch))
+        else:
+            now = now._replace(prev_action=self._action, first=~now.first)
         key = jax.random.fold_in(jax.random.key(self.seed), self._t)
-        action, self._carry = self._act(self.state, self._carry, batch, first, key=key, explore=False)
+        self._action, self._carry, _ = self._act(self.state, self._carry, now, key=key, explore=False)
         self._t += 1
-        return np.asarray(action)
+        return np.asarray(self._action)
 
 
 def _unpickled(
@@ -128,21 +132,21 @@ def film(
     played = playable(RunDir.open(as_path(path)), trust=trust, env=env, **functions)
     world = make_world(played.config, [seed], stream="film", render=True, made_for=played.spec)
     try:
-        obs = world.reset()
+        world.reset()
         _picture(world)  # before the policy is loaded, which takes its time
         held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
-        return write_video(_frames(world, obs, _policy(held, learner, 0)), Path(output))
+        return write_video(_frames(world, _policy(held, learner, 0)), Path(output))
     finally:
         world.close()
 
 
-def _frames(world: VectorEnv, obs: np.ndarray, policy: Policy) -> Iterator[np.ndarray]:
-    for _ in range(world.spec.max_episode_steps or STEP_LIMIT):
-        yield _picture(world)
-        step = world.step(policy.act(obs))
-        if step.terminated[0] or step.truncated[0]:
+def _frames(world: VectorEnv, policy: Policy) -> Iterator[np.ndarray]:
+    limit = world.spec.max_episode_steps or STEP_LIMIT
+    yield _picture(world)
+    for _, _, step in unroll(world, lambda now, carry, t: (policy.act(now.obs), carry), (), limit - 1, anew=False):
+        if step.ended[0]:
             return
-        obs = step.obs
+        yield _picture(world)
 
 
 def _picture(world: VectorEnv) -> np.ndarray:

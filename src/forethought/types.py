@@ -2,12 +2,13 @@
 
 ::
 
-    obs_t --policy--> action_t --world or model--> reward_{t+1}, obs_{t+1}, terminated_{t+1}, truncated_{t+1}
+    TimeStep_t --actor--> action_t --world or model--> TimeStep_{t+1}
+    (obs_t, ...)                                       (obs_{t+1}, prev_action = action_t, reward, terminated, ...)
 
-A `Transition` is one arrow of it. ``terminated`` says that the world ended (nothing is to be bootstrapped);
-``truncated`` says that somebody stopped watching (the value of ``next_obs`` still counts). They never merge.
-``next_obs`` is the observation that the action led to, also at the end of an episode; the first observation of the
-following episode is never stored in its place.
+A `TimeStep` is one moment of it, a `Transition` one arrow. ``terminated`` says that the world ended (nothing is to be
+bootstrapped); ``truncated`` says that somebody stopped watching (the value of what was seen last still counts). They
+never merge. An episode begins with a time step that is ``first`` and ends with one of its own, which holds the
+observation that the last action led to; the first observation of the following episode is never stored in its place.
 
 Inside forethought an action of a `Box` space lies in [-1, 1] on every dimension, and a `Discrete` action or
 observation is an int32 in ``0 .. n-1``; the environment adapters translate to and from the environment's own units.
@@ -60,10 +61,30 @@ class EnvSpec:
     action_dtype: str = "float32"
 
 
+class TimeStep(NamedTuple):
+    """One moment of n environments, leaves [n, ...]: what an actor receives.
+
+    Attributes:
+        obs: what is seen now.
+        prev_action: the action that led here, as it was carried out; zeros in the first moment of an episode.
+        reward: what came with it; 0 in the first moment.
+        first: an episode begins here, nothing led to it.
+        terminated: the world has ended here.
+        truncated: the watching ends here.
+    """
+
+    obs: PyTree
+    prev_action: PyTree
+    reward: PyTree
+    first: PyTree
+    terminated: PyTree
+    truncated: PyTree
+
+
 class Transition(NamedTuple):
     """One arrow of the timeline, or a batch of them with common leading axes.
 
-    ``thought`` is what the agent noted down when it acted, such as the plan it followed; nothing in most agents.
+    ``extras`` is what the agent gave beside the action, such as the plan it followed; nothing in most agents.
     """
 
     obs: PyTree
@@ -72,7 +93,7 @@ class Transition(NamedTuple):
     next_obs: PyTree
     terminated: PyTree
     truncated: PyTree
-    thought: PyTree = ()
+    extras: PyTree = ()
 
 
 class Outcome(NamedTuple):

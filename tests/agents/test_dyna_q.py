@@ -98,9 +98,9 @@ def test_dyna_q_plus_forgets_an_old_world():
 def test_acting_explores_only_while_learning():
     made = agent(epsilon=0.5)
     state = made.init(key=jax.random.key(0))._replace(q=jnp.array([[0.0, 1.0]] * 3))
-    obs, first = jnp.zeros(2000, int), jnp.zeros(2000, bool)
-    act = jax.jit(made.act, static_argnames="explore")
-    judged, _ = act(state, (), obs, first, key=jax.random.key(0), explore=False)
-    explored, _ = act(state, (), obs, first, key=jax.random.key(0), explore=True)
+    decide = jax.jit(made.decide, static_argnames="explore")
+    judged, explored = (
+        decide(state, jnp.zeros(2000, int), key=jax.random.key(0), explore=explore)[0] for explore in (False, True)
+    )
     assert np.all(np.asarray(judged) == 1)
     assert np.mean(np.asarray(explored) == 0) == pytest.approx(0.25, abs=0.04)

@@ -81,9 +81,9 @@ def nearness(obs, action, next_obs):
 
 
 def act(agent, state, obs, *, explore=True):
-    n = len(obs)
-    args = agent.init_actor(n), jnp.asarray(obs, jnp.float32)[:, None], jnp.ones(n, bool)
-    return np.asarray(agent.act(state, *args, key=jax.random.key(0), explore=explore)[0])[:, 0]
+    now = small.seen(agent.spec, np.asarray(obs, np.float32)[:, None])
+    carry = agent.init_actor(len(obs))
+    return np.asarray(agent.act(state, carry, now, key=jax.random.key(0), explore=explore)[0])[:, 0]
 
 
 @pytest.mark.slow

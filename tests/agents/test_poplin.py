@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import small
-from forethought.agents.control.poplin import Thought
+from forethought.agents.control.poplin import Extras
 from forethought.errors import UsageError
 from forethought.models.normalizer import Normalizer
 from forethought.planning.guides import Corrections, Parameters, Proposals
@@ -27,14 +27,14 @@ def make(name, **settings):
     return small.make_agent(name, SPEC, **settings)
 
 
-def replay_of(agent, obs, action, decision, planned, capacity=None, lessons=None):
-    """A ring of transitions with what was thought in them, oldest first."""
+def replay_of(agent, obs, action, decision, planned, capacity=None, distillations=None):
+    """A ring of transitions with the extras of their plans, oldest first."""
     n = len(obs)
-    one = empty_transition(SPEC)._replace(thought=jax.tree.map(lambda x: x[0], agent.note(agent.init_actor(1))))
+    extras = Extras(jnp.asarray(decision, jnp.float32), jnp.asarray(planned), jnp.asarray(distillations or [0] * n))
+    one = empty_transition(SPEC)._replace(extras=jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), extras))
     rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), one)
-    thought = Thought(jnp.asarray(decision, jnp.float32), jnp.asarray(planned), jnp.asarray(lessons or [0] * n))
     rows = rows._replace(
-        obs=jnp.asarray(obs, jnp.float32)[:, None], action=jnp.asarray(action, jnp.float32)[:, None], thought=thought
+        obs=jnp.asarray(obs, jnp.float32)[:, None], action=jnp.asarray(action, jnp.float32)[:, None], extras=extras
     )
     empty = ring.create(one, capacity or n)
     for i in range(n):
@@ -59,7 +59,8 @@ def test_each_form_searches_with_its_guide(name, form, guide):
     parameters = 2 * 4 + 4 + 1  # 1 -> 4 -> 1 with biases
     shapes = {"init": (3, 1), "replan": (3, 1), "sep": (3, parameters), "uni": (1, parameters)}
     assert made.shape(3) == shapes[form]
-    assert agent.init_actor(5).decision.shape == (5, shapes[form][1])
+    _, _, extras = jax.eval_shape(lambda: agent.decide(state, agent.init_actor(5), key=KEY, explore=True))
+    assert extras.decision.shape == (5, shapes[form][1])
 
 
 def test_the_average_of_the_changes_since_the_last_lesson_is_added():
@@ -78,9 +79,9 @@ def test_the_average_of_the_changes_since_the_last_lesson_is_added():
 def test_changes_of_another_policy_are_not_averaged():
     """The state has learned once: what was planned with its first policy is no change of this one."""
     agent = make("poplin-p", model_every=4, policy_hidden=())
-    state = agent.init(key=KEY)._replace(lessons=jnp.array(1))
+    state = agent.init(key=KEY)._replace(distillations=jnp.array(1))
     decision = [[8.0, 8.0], [8.0, 8.0], [1.0, 2.0], [3.0, 2.0]]
-    replay = replay_of(agent, np.zeros(4), np.zeros(4), decision, [True] * 4, lessons=[0, 0, 1, 1])
+    replay = replay_of(agent, np.zeros(4), np.zeros(4), decision, [True] * 4, distillations=[0, 0, 1, 1])
     after, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
     change = ravel_pytree(after.policy)[0] - ravel_pytree(state.policy)[0]
     np.testing.assert_allclose(change, [2.0, 2.0], atol=1e-6)
@@ -119,13 +120,13 @@ def test_cloning_teaches_the_planned_actions_and_no_others(name):
     obs = np.linspace(-2, 2, 40)
     planned = np.arange(40) % 2 == 0
     action = np.where(planned, 0.5, -0.9) * np.sign(obs)
-    decision = np.zeros((40, agent.init_actor(1).decision.shape[1]))
+    decision = np.zeros((40, agent._guide(state.policy, state.seen).shape(agent.config.horizon)[-1]))
     replay = replay_of(agent, obs, action, decision, planned)
     after, info = jax.jit(lambda s, r: agent.distil(s, r, step=jnp.array(40), key=KEY))(state, replay)
     said = jax.vmap(after.policy)(after.seen.normalize(jnp.array([[-1.5], [-1.0], [1.0], [1.5]])))[:, 0]
     np.testing.assert_allclose(said, [-0.5, -0.5, 0.5, 0.5], atol=0.1)
     assert float(info["policy_loss"]) < 0.02
-    random = eqx.tree_at(lambda r: r.data.thought.planned, replay, jnp.zeros(40, bool))
+    random = eqx.tree_at(lambda r: r.data.extras.planned, replay, jnp.zeros(40, bool))
     untouched, _ = agent.distil(state, random, step=jnp.array(40), key=KEY)
     assert eqx.tree_equal(untouched.policy, state.policy)
 
@@ -146,17 +147,17 @@ def test_a_plan_is_gone_on_from_until_the_policy_has_learned():
     """The carry of a search is about the changes to one policy: after a lesson it begins at no change."""
     agent = make("poplin-p", policy_hidden=())
     state, obs = agent.init(key=KEY), jnp.array([[0.3]])
-    carry = agent.init_actor(1)._replace(search=jnp.full((1, 2, 2), 0.7))
+    carry = agent.init_actor(1)._replace(search=jnp.full((1, 2, 2), 0.7), fresh=jnp.zeros(1, bool))
     agent.planner = _Still()
 
     def plan(state, carry):
-        return agent.act(state, carry, obs, jnp.zeros(1, bool), key=KEY, explore=True)[1]
+        return agent.act(state, carry, small.seen(SPEC, obs, first=False), key=KEY, explore=True)[2]
 
     assert plan(state, carry).decision.tolist() == [[pytest.approx(0.7)] * 2]
-    taught = state._replace(lessons=state.lessons + 1)
+    taught = state._replace(distillations=state.distillations + 1)
     anew = plan(taught, carry)
     assert anew.decision.tolist() == [[0.0, 0.0]]
-    assert anew.lessons.tolist() == [1]
+    assert anew.distillations.tolist() == [1]
 
 
 @pytest.mark.parametrize(("form", "begun"), [("init", 0.0), ("replan", 0.7)])
@@ -164,10 +165,10 @@ def test_noise_on_what_the_policy_proposes_is_not_gone_on_from(form, begun):
     """The proposals of the next state have that noise in them already; corrections in imagined states have not."""
     agent = make("poplin-a", form=form)
     state, obs = agent.init(key=KEY), jnp.array([[0.3]])
-    carry = agent.init_actor(1)._replace(search=jnp.full((1, 2, 1), 0.7))
+    carry = agent.init_actor(1)._replace(search=jnp.full((1, 2, 1), 0.7), fresh=jnp.zeros(1, bool))
     agent.planner = _Still()
-    _, carry = agent.act(state, carry, obs, jnp.zeros(1, bool), key=KEY, explore=True)
-    assert carry.decision.tolist() == [[pytest.approx(begun)]]
+    _, _, extras = agent.act(state, carry, small.seen(SPEC, obs, first=False), key=KEY, explore=True)
+    assert extras.decision.tolist() == [[pytest.approx(begun)]]
 
 
 class _Still:
@@ -183,19 +184,19 @@ def test_every_lesson_is_counted():
     replay = replay_of(agent, np.zeros(4), np.zeros(4), np.zeros((4, 2)), [True] * 4)
     state, _ = agent.distil(agent.init(key=KEY), replay, step=jnp.array(4), key=KEY)
     state, _ = agent.distil(state, replay, step=jnp.array(8), key=KEY)
-    assert int(state.lessons) == 2
+    assert int(state.distillations) == 2
 
 
 @pytest.mark.parametrize("name", ["poplin-a", "poplin-p"])
 def test_the_policy_alone_is_judged_where_that_is_asked_for(name):
     agent = make(name, judge="policy")
     state, obs = agent.init(key=KEY), jnp.array([[0.3], [-2.0]])
-    first = jnp.ones(2, bool)
-    judged, _ = agent.act(state, agent.init_actor(2), obs, first, key=KEY, explore=False)
+    now = small.seen(SPEC, obs)
+    judged, _, _ = agent.act(state, agent.init_actor(2), now, key=KEY, explore=False)
     np.testing.assert_array_equal(judged, jax.vmap(state.policy)(obs))
-    exploring, carry = agent.act(state, agent.init_actor(2), obs, first, key=KEY, explore=True)
+    exploring, _, extras = agent.act(state, agent.init_actor(2), now, key=KEY, explore=True)
     assert not np.allclose(exploring, judged)
-    assert carry.planned.tolist() == [True, True]
+    assert extras.planned.tolist() == [True, True]
 
 
 @pytest.mark.parametrize(

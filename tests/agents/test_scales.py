@@ -132,10 +132,10 @@ def test_what_is_learned_does_not_depend_on_the_units(agent, learned):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_allclose(x, y, rtol=2e-3, atol=2e-4)
     assert float(told_in_units["q"]) == pytest.approx(PAID * float(told["q"]), rel=1e-3)
-    obs, first = jax.random.normal(jax.random.key(9), (5, 2)), jnp.ones(5, bool)
+    obs = jax.random.normal(jax.random.key(9), (5, 2))
     for explore in (False, True):
-        a, _ = agent.act(plain, (), obs, first, key=KEY, explore=explore)
-        b, _ = agent.act(scaled, (), SHIFT + UNIT * obs, first, key=KEY, explore=explore)
+        a, _, _ = agent.decide(plain, obs, key=KEY, explore=explore)
+        b, _, _ = agent.decide(scaled, SHIFT + UNIT * obs, key=KEY, explore=explore)
         np.testing.assert_allclose(a, b, atol=2e-3)
         assert np.ptp(np.asarray(b)) > 1e-3  # it sees the observations
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 import small
-from forethought.agents.base import Agent
+from forethought.agents.base import Agent, empty_items
 from forethought.agents.catalog import ALGORITHMS, require_fit
 from forethought.training.clock import compiled_programs
-from forethought.training.program import empty_item
 from forethought.types import Box
 
 EVERY = pytest.mark.parametrize("name", ALGORITHMS)
@@ -96,10 +95,12 @@ def test_every_setting_is_explained(name):
 def test_actions_lie_in_their_space(name, explore):
     agent = new_agent(name)
     state, n = agent.init(key=jax.random.key(0)), 50
-    obs, first = jax.numpy.stack([empty_item(agent.spec.obs)] * n), jax.numpy.ones(n, bool)
-    carry = agent.init_actor(n)
-    action, after = agent.act(state, carry, obs, first, key=jax.random.key(0), explore=explore)
-    assert jax.tree.structure(after) == jax.tree.structure(carry)
+    now, carry = small.seen(agent.spec, empty_items(agent.spec.obs, n)), agent.init_actor(n)
+    seen = agent.observe(state, carry, now, key=jax.random.key(0))
+    action, after, extras = agent.decide(state, seen, key=jax.random.key(0), explore=explore)
+    like = lambda x: (x.shape, x.dtype)  # noqa: E731
+    assert jax.tree.map(like, seen) == jax.tree.map(like, after) == jax.tree.map(like, carry)
+    assert all(len(x) == n for x in jax.tree.leaves(extras))
     if isinstance(agent.spec.action, Box):
         assert action.shape == (n, *agent.spec.action.shape)
         assert float(abs(action).max()) <= 1.0
@@ -114,14 +115,14 @@ def test_nothing_compiles_twice(name):
     """After every phase has run once and the policy has acted, going on compiles nothing."""
     world = small.envs.make(small.WORLDS[name], seeds=[0])
     learner = small.Learner(small.make_agent(name, world.spec), [0], 1, 200)
-    obs = world.reset()
+    now = world.reset()
     for _ in range(17):  # the last of these acts by the policy
-        obs = small.advance(learner, world, obs)
+        now = small.advance(learner, world, now)
     assert set(learner.infos) == {phase.name for phase in learner.phases}
     before = compiled_programs()
     assert before > 0
     for _ in range(20):
-        obs = small.advance(learner, world, obs)
+        now = small.advance(learner, world, now)
     assert compiled_programs() == before
     fresh = jax.jit(lambda x: x * 3 + learner.env_steps)(1.0)  # the count does see a program that is new
     assert float(fresh) == 3 + 37

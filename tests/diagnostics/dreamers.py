@@ -19,8 +19,8 @@ def play(n, seed, act=None, env="forethought/Pendulum-v0", most_steps=200):
     world = envs.make(env, seeds=[seed], envs_per_seed=n, stream="test")
     rng = np.random.default_rng(seed)
 
-    def choose(obs, first, carry, t):
-        actions = rng.uniform(-1, 1, (n, 1)) if act is None else act(obs)
+    def choose(now, carry, t):
+        actions = rng.uniform(-1, 1, (n, 1)) if act is None else act(now.obs)
         return np.asarray(actions, np.float32), carry
 
     return collect(world, choose, (), most_steps=most_steps)

@@ -156,8 +156,8 @@ def test_the_solution_lies_within_the_bound(corner):
 
 def test_where_the_integrator_begins():
     fixed = make("forethought/DoubleIntegrator-v0", seeds=[0, 1], env_kwargs={"start": [1, -0.5]})
-    assert fixed.reset().tolist() == [[1.0, -0.5]] * 2
-    drawn = make("forethought/DoubleIntegrator-v0", seeds=range(200)).reset()
+    assert fixed.reset().obs.tolist() == [[1.0, -0.5]] * 2
+    drawn = make("forethought/DoubleIntegrator-v0", seeds=range(200)).reset().obs
     assert np.abs(drawn).max() <= 1.0
     assert drawn.min() < -0.9
     assert drawn.max() > 0.9
@@ -175,7 +175,7 @@ def test_where_the_integrator_begins():
     ],
 )
 def test_episodes_begin_all_over_the_stated_range(env, low, high):
-    obs = JaxVector(env, seeds=range(200)).reset()
+    obs = JaxVector(env, seeds=range(200)).reset().obs
     low, high = np.array(low), np.array(high)
     assert (obs >= low).all()
     assert (obs <= high).all()
@@ -201,13 +201,13 @@ def test_an_observation_gives_its_state_back(env):
 def test_time_limits(env, limit):
     assert env.spec.max_episode_steps == limit
     vector = JaxVector(env, seeds=[0])
-    obs = vector.reset()
+    obs = vector.reset().obs
     for t in range(1, limit + 1):
         balance = {4: [1.0, 2.0, 10.0, 3.0], 3: [0.0] * 3, 2: [0.0] * 2}[obs.shape[1]]
         step = vector.step(obs @ np.array(balance)[:, None])
-        obs = step.obs
-        assert step.truncated[0] == (t == limit)
-        assert not step.terminated[0]
+        obs = step.now.obs
+        assert step.reached.truncated[0] == (t == limit)
+        assert not step.reached.terminated[0]
 
 
 @pytest.mark.parametrize("env", ENVS)

@@ -51,27 +51,34 @@ def roll(env, n, seed=0):
 
 def assert_steps_equal(left, right):
     for a, b in zip(left, right, strict=True):
-        for x, y in zip(a, b, strict=True):
-            np.testing.assert_array_equal(x, y)
+        jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_the_final_observation_is_kept_and_the_state_may_span_episodes():
     env = JaxVector(Walk(), seeds=[0])
-    assert env.reset().tolist() == [[0.0, 1.0]]
+    assert env.reset().obs.tolist() == [[0.0, 1.0]]
     steps = [env.step(np.ones((1, 1))) for _ in range(4)]
-    assert [step.terminated[0] for step in steps] == [False, False, False, True]
-    assert not any(step.truncated[0] for step in steps)
-    assert steps[-1].next_obs.tolist() == [[4.0, 1.0]]
-    assert steps[-1].obs.tolist() == [[0.0, 2.0]]
-    assert [array.dtype for array in steps[0]] == [np.float32, np.float32, bool, bool, np.float32, np.int32]
+    assert [step.reached.terminated[0] for step in steps] == [False, False, False, True]
+    assert not any(step.reached.truncated[0] for step in steps)
+    assert steps[-1].reached.obs.tolist() == [[4.0, 1.0]]
+    assert steps[-1].now.obs.tolist() == [[0.0, 2.0]]
+    for moment in (steps[0].reached, steps[0].now):
+        assert [array.dtype for array in moment] == [np.float32, np.float32, np.float32, bool, bool, bool]
+    assert steps[0].frames.dtype == np.int32
+    # What led to each moment, and where an episode begins nothing did.
+    assert [step.now.first[0] for step in steps] == [False, False, False, True]
+    assert [step.now.prev_action[0, 0] for step in steps] == [1.0, 1.0, 1.0, 0.0]
+    assert [step.now.reward[0] for step in steps] == [1.0, 1.0, 1.0, 0.0]
+    assert not any(step.now.terminated[0] or step.reached.first[0] for step in steps)
+    assert steps[-1].reached.prev_action[0, 0] == 1.0
 
 
 def test_the_time_limit_truncates_and_does_not_terminate():
     env = JaxVector(Walk(limit=3), seeds=[0])
     env.reset()
     steps = [env.step(np.zeros((1, 1))) for _ in range(7)]
-    assert [bool(step.truncated[0]) for step in steps] == [False, False, True] * 2 + [False]
-    assert not any(step.terminated[0] for step in steps)
+    assert [bool(step.reached.truncated[0]) for step in steps] == [False, False, True] * 2 + [False]
+    assert not any(step.reached.terminated[0] for step in steps)
 
 
 def test_action_repeat_stops_inside_and_counts_frames():
@@ -82,40 +89,39 @@ def test_action_repeat_stops_inside_and_counts_frames():
     action = np.array([[1.0], [0.5]])
     first, second, third, fourth = (env.step(action) for _ in range(4))
     assert first.frames.tolist() == [3, 3]
-    assert first.reward.tolist() == [3.0, 1.5]
+    assert first.reached.reward.tolist() == [3.0, 1.5]
     assert second.frames.tolist() == [1, 3]  # slot 0 came to 4 > 3 in its first repeat
-    assert second.reward.tolist() == [1.0, 1.5]
-    assert second.terminated.tolist() == [True, False]
-    assert second.next_obs[0].tolist() == [4.0, 1.0]
-    assert third.next_obs[:, 0].tolist() == [3.0, 3.5]
-    assert third.terminated.tolist() == [False, True]
+    assert second.reached.reward.tolist() == [1.0, 1.5]
+    assert second.reached.terminated.tolist() == [True, False]
+    assert second.reached.obs[0].tolist() == [4.0, 1.0]
+    assert third.reached.obs[:, 0].tolist() == [3.0, 3.5]
+    assert third.reached.terminated.tolist() == [False, True]
     assert third.frames.tolist() == [3, 1]
-    assert fourth.terminated.tolist() == [True, False]
+    assert fourth.reached.terminated.tolist() == [True, False]
     limited = JaxVector(Walk(limit=10), seeds=[0], action_repeat=4)
     limited.reset()
     steps = [limited.step(np.zeros((1, 1))) for _ in range(3)]
     assert [step.frames[0] for step in steps] == [4, 4, 2]
-    assert [step.truncated[0] for step in steps] == [False, False, True]
+    assert [step.reached.truncated[0] for step in steps] == [False, False, True]
 
 
 def test_a_seed_behaves_alike_whatever_runs_beside_it():
     together = JaxVector(Walk(5, noise=1.0), seeds=[5, 7, 9], envs_per_seed=2)
     alone = JaxVector(Walk(5, noise=1.0), seeds=[7], envs_per_seed=2)
-    first = together.reset()
-    np.testing.assert_array_equal(first[2:4], alone.reset())
+    first = together.reset().obs
+    np.testing.assert_array_equal(first[2:4], alone.reset().obs)
     assert len(set(first[:, 0].tolist())) == 6
     for wide in roll(together, 1):
         narrow = alone.step(np.random.default_rng(0).uniform(-1, 1, (6, 1)).astype(np.float32)[2:4])
-        for a, b in zip(wide, narrow, strict=True):
-            np.testing.assert_array_equal(a[2:4], b)
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2:4], b), wide, narrow)
 
 
 def test_streams_differ_and_resets_repeat():
     train, evaluation = (JaxVector(Walk(noise=1.0), seeds=[0], stream=stream) for stream in ("train", "eval"))
-    first = train.reset()
-    assert not np.array_equal(first, evaluation.reset())
+    first = train.reset().obs
+    assert not np.array_equal(first, evaluation.reset().obs)
     roll(train, 5)
-    np.testing.assert_array_equal(train.reset(), first)
+    np.testing.assert_array_equal(train.reset().obs, first)
 
 
 def test_state_restores_to_the_bit():
@@ -126,9 +132,10 @@ def test_state_restores_to_the_bit():
     assert all(isinstance(leaf, np.ndarray) and len(leaf) == 3 for leaf in state.values())
     later = roll(env, 20, seed=1)
     fresh = JaxVector(Walk(7, noise=0.5), seeds=[0, 1, 2])
-    obs, notes = fresh.set_state(state)
+    now, notes = fresh.set_state(state)
     assert notes == []
-    np.testing.assert_array_equal(obs, state[".obs"])
+    for name in ("obs", "prev_action", "reward", "first"):
+        np.testing.assert_array_equal(getattr(now, name), state[f".now.{name}"])
     assert_steps_equal(later, roll(fresh, 20, seed=1))
 
 
@@ -183,8 +190,12 @@ def test_both_ways_to_run_one_agree(env_id):
         action = rng.integers(0, 2, 1).astype(np.int32) if discrete else rng.uniform(-1, 1, (1, 1)).astype(np.float32)
         step = vector.step(action)
         obs, reward, terminated, truncated, _ = single.step(action[0])
-        np.testing.assert_array_equal(step.next_obs[0], obs)
-        assert (step.reward[0], step.terminated[0], step.truncated[0]) == (np.float32(reward), terminated, truncated)
+        np.testing.assert_array_equal(step.reached.obs[0], obs)
+        assert (step.reached.reward[0], step.reached.terminated[0], step.reached.truncated[0]) == (
+            np.float32(reward),
+            terminated,
+            truncated,
+        )
         if terminated or truncated:
             break
 

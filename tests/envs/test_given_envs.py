@@ -68,7 +68,7 @@ def test_classes_functions_and_objects_are_named_and_made(env, name, limit):
     world = made(env)
     assert (world.spec.id, world.spec.max_episode_steps) == (name, limit)
     world.reset()
-    assert world.step(np.zeros((1, 1), np.float32)).reward.shape == (1,)
+    assert world.step(np.zeros((1, 1), np.float32)).reached.reward.shape == (1,)
 
 
 def test_arguments_of_an_object_come_with_it():
@@ -76,8 +76,8 @@ def test_arguments_of_an_object_come_with_it():
     assert source_of(TimeLimit(House(), 7)).env_kwargs == {"max_episode_steps": 7}
     assert source_of(House).env_kwargs is None  # the user's own count
     (first, second) = (made(env, env_kwargs=kwargs) for env, kwargs in ((House, {"size": 3.0}), (House(3.0), {})))
-    np.testing.assert_array_equal(first.reset(), second.reset())
-    ahead = [world.step(np.ones((1, 1), np.float32)).obs for world in (first, second)]
+    np.testing.assert_array_equal(first.reset().obs, second.reset().obs)
+    ahead = [world.step(np.ones((1, 1), np.float32)).now.obs for world in (first, second)]
     np.testing.assert_array_equal(*ahead)
     assert not np.array_equal(ahead[0], stepped(House()))
 
@@ -85,13 +85,13 @@ def test_arguments_of_an_object_come_with_it():
 def stepped(env):
     world = made(env)
     world.reset()
-    return world.step(np.ones((1, 1), np.float32)).obs
+    return world.step(np.ones((1, 1), np.float32)).now.obs
 
 
 def test_an_object_is_copied_for_every_slot_and_left_as_it_is():
     house = House(3.0)
     world = made(house, seeds=(0, 1), envs_per_seed=2)
-    obs = world.reset()
+    obs = world.reset().obs
     world.step(np.ones((4, 1), np.float32))
     world.close()
     assert len(np.unique(obs[:, 0])) == 4

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -25,13 +26,15 @@ def test_pendulum_truncates_at_200_and_keeps_the_final_observation():
     assert env.spec.max_episode_steps == 200
     env.reset()
     *before, last = roll(env, 200)
-    assert not any(step.truncated[0] or step.terminated[0] for step in before)
-    assert last.truncated[0]
-    assert not last.terminated[0]
-    assert not np.array_equal(last.obs, last.next_obs)
+    assert not any(step.reached.truncated[0] or step.reached.terminated[0] for step in before)
+    assert last.reached.truncated[0]
+    assert not last.reached.terminated[0]
+    assert not np.array_equal(last.now.obs, last.reached.obs)
     native = env._envs[0].unwrapped
-    np.testing.assert_array_equal(last.obs[0], native._get_obs().astype(np.float32))
-    assert last.next_obs[0, 2] == pytest.approx(before[-1].next_obs[0, 2], abs=2.0)  # one step on, not a new start
+    np.testing.assert_array_equal(last.now.obs[0], native._get_obs().astype(np.float32))
+    assert last.reached.obs[0, 2] == pytest.approx(
+        before[-1].reached.obs[0, 2], abs=2.0
+    )  # one step on, not a new start
 
 
 def test_cartpole_terminates_and_is_not_truncated():
@@ -39,30 +42,33 @@ def test_cartpole_terminates_and_is_not_truncated():
     env.reset()
     for _ in range(30):
         step = env.step(np.array([1]))
-        if step.terminated[0]:
+        if step.reached.terminated[0]:
             break
-    assert step.terminated[0]
-    assert not step.truncated[0]
-    assert abs(step.next_obs[0, 2]) > 0.2  # the pole has fallen ...
-    assert abs(step.obs[0, 2]) < 0.05  # ... and stands again
+    assert step.reached.terminated[0]
+    assert not step.reached.truncated[0]
+    assert abs(step.reached.obs[0, 2]) > 0.2  # the pole has fallen ...
+    assert abs(step.now.obs[0, 2]) < 0.05  # ... and stands again
 
 
 def test_both_endings_at_once_are_both_kept(pliable):
     env = make(pliable(max_episode_steps=3, length=3), seeds=[0])
     env.reset()
     step = roll(env, 3)[-1]
-    assert step.terminated[0]
-    assert step.truncated[0]
+    assert step.reached.terminated[0]
+    assert step.reached.truncated[0]
+    assert (step.now.first[0], step.now.reward[0], step.now.prev_action[0, 0]) == (True, 0.0, 0.0)
 
 
 def test_step_has_the_promised_types():
     env = make("CartPole-v1", seeds=[0, 1], envs_per_seed=2)
     assert env.num_slots == 4
-    obs = env.reset()
+    obs = env.reset().obs
     step = roll(env, 1)[0]
-    assert obs.shape == step.obs.shape == step.next_obs.shape == (4, 4)
-    dtypes = [array.dtype for array in step]
-    assert dtypes == [np.float32, np.float32, bool, bool, np.float32, np.int32]
+    assert obs.shape == step.now.obs.shape == step.reached.obs.shape == (4, 4)
+    for moment in (env.reset(), step.reached, step.now):
+        assert [array.dtype for array in moment] == [np.float32, np.int32, np.float32, bool, bool, bool]
+        assert {len(array) for array in moment} == {4}
+    assert step.frames.dtype == np.int32
     assert env.spec.obs == Box((4,))
     assert env.spec.action == Discrete(2)
 
@@ -89,10 +95,10 @@ def test_discrete_start_is_added_to_actions_and_taken_from_observations(pliable)
     )
     env = make(env_id, seeds=[0])
     assert env.spec.obs == Discrete(12)
-    assert env.reset().tolist() == [0]
+    assert env.reset().obs.tolist() == [0]
     step = env.step(np.array([0]))
-    assert step.obs.tolist() == [1]
-    assert step.obs.dtype == np.int32
+    assert step.now.obs.tolist() == [1]
+    assert step.now.obs.dtype == np.int32
     assert env._envs[0].unwrapped.received == [-1]
 
 
@@ -102,14 +108,14 @@ def test_dict_observations_are_flattened_in_key_order(pliable):
     env_id = pliable(
         observation_space=space, observe=lambda self: {"b": np.arange(4.0).reshape(2, 2), "a": np.float64(7.0)}
     )
-    assert make(env_id, seeds=[0]).reset().tolist() == [[7.0, 0.0, 1.0, 2.0, 3.0]]
+    assert make(env_id, seeds=[0]).reset().obs.tolist() == [[7.0, 0.0, 1.0, 2.0, 3.0]]
     assert env_spec(env_id).obs == Box((5,))
 
 
 def test_images_stay_images(pliable):
     space = spaces.Box(0, 255, (4, 5, 3), np.uint8)
     env = make(pliable(observation_space=space, observe=lambda self: np.full((4, 5, 3), 200, np.uint8)), seeds=[0])
-    obs = env.reset()
+    obs = env.reset().obs
     assert env.spec.obs == Box((4, 5, 3), "uint8")
     assert obs.dtype == np.uint8
     assert (obs == 200).all()
@@ -120,10 +126,10 @@ def test_action_repeat_sums_rewards_and_stops_at_the_end_of_the_episode(pliable)
     env.reset()
     steps = roll(env, 3)
     assert [step.frames[0] for step in steps] == [4, 4, 2]
-    assert [step.reward[0] for step in steps] == [4.0, 4.0, 2.0]
-    assert [step.terminated[0] for step in steps] == [False, False, True]
-    assert steps[-1].next_obs[0, 0] == 10.0
-    assert steps[-1].obs[0, 0] == 0.0
+    assert [step.reached.reward[0] for step in steps] == [4.0, 4.0, 2.0]
+    assert [step.reached.terminated[0] for step in steps] == [False, False, True]
+    assert steps[-1].reached.obs[0, 0] == 10.0
+    assert steps[-1].now.obs[0, 0] == 0.0
     assert env_spec("Pendulum-v1", action_repeat=3).max_episode_steps == 67
 
 
@@ -131,13 +137,12 @@ def test_action_repeat_sums_rewards_and_stops_at_the_end_of_the_episode(pliable)
 def test_a_seed_behaves_alike_whatever_runs_beside_it(env_id):
     together = make(env_id, seeds=[5, 7, 9], envs_per_seed=2)
     alone = make(env_id, seeds=[7], envs_per_seed=2)
-    assert np.array_equal(together.reset()[2:4], alone.reset())
+    assert np.array_equal(together.reset().obs[2:4], alone.reset().obs)
     rng = np.random.default_rng(1)
     for _ in range(60):
         action = actions_for(together, rng)
         wide, narrow = together.step(action), alone.step(action[2:4])
-        for a, b in zip(wide, narrow, strict=True):
-            np.testing.assert_array_equal(a[2:4], b)
+        jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[2:4], b), wide, narrow)
 
 
 def test_streams_slots_and_episodes_are_seeded_apart_and_stably():
@@ -151,9 +156,9 @@ def test_streams_slots_and_episodes_are_seeded_apart_and_stably():
 
 def test_reset_begins_again_from_the_first_episode():
     env = make("Pendulum-v1", seeds=[0])
-    first = env.reset()
+    first = env.reset().obs
     roll(env, 250)
-    np.testing.assert_array_equal(env.reset(), first)
+    np.testing.assert_array_equal(env.reset().obs, first)
 
 
 @pytest.mark.parametrize(("env_id", "steps"), [("Pendulum-v1", 230), ("InvertedPendulum-v5", 37), ("CartPole-v1", 50)])
@@ -165,20 +170,21 @@ def test_state_restores_exactly_in_the_middle_of_an_episode(env_id, steps):
     assert all(isinstance(value, np.ndarray) for value in state.values())
     later = roll(env, 60, seed=1)
     fresh = make(env_id, seeds=[0, 1])
-    obs, notes = fresh.set_state(state)
+    now, notes = fresh.set_state(state)
     assert notes == []
-    np.testing.assert_array_equal(obs, state["obs"])
+    for name in ("obs", "prev_action", "reward", "first"):
+        np.testing.assert_array_equal(getattr(now, name), state[name])
     for a, b in zip(later, roll(fresh, 60, seed=1), strict=True):
-        for x, y in zip(a, b, strict=True):
-            np.testing.assert_array_equal(x, y)
+        jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_state_right_after_reset_restores():
     env = make("Pendulum-v1", seeds=[0])
-    first = env.reset()
-    obs, notes = make("Pendulum-v1", seeds=[0]).set_state(env.get_state())
+    first = env.reset().obs
+    now, notes = make("Pendulum-v1", seeds=[0]).set_state(env.get_state())
     assert notes == []
-    np.testing.assert_array_equal(obs, first)
+    np.testing.assert_array_equal(now.obs, first)
+    assert now.first.all()
 
 
 def test_an_environment_with_hidden_chance_is_warned_of_and_starts_anew(pliable):
@@ -187,10 +193,12 @@ def test_an_environment_with_hidden_chance_is_warned_of_and_starts_anew(pliable)
     env = make(env_id, seeds=[0, 1])
     env.reset()
     roll(env, 4)
-    obs, notes = env.set_state(env.get_state())
+    now, notes = env.set_state(env.get_state())
     assert len(notes) == 2
     assert notes[1].startswith(f"slot 1 of {env_id} could not be restored: another observation was reached")
-    assert obs[:, 0].tolist() == [0.0, 0.0]
+    assert now.obs[:, 0].tolist() == [0.0, 0.0]
+    assert now.first.all()
+    assert not now.reward.any()
     assert env.get_state()["episode"].tolist() == [1, 1]
 
 

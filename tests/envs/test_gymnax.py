@@ -50,9 +50,9 @@ def test_what_an_agent_knows_of_them(gymnax, env_id, obs, action, limit):
     spec = env_spec(env_id)
     assert (spec.id, spec.obs, spec.action, spec.max_episode_steps) == (env_id, obs, action, limit)
     step = played(env_id, 1)[0]
-    assert step.obs.shape == (3, *getattr(obs, "shape", ()))
-    assert step.obs.dtype == (np.float32 if isinstance(obs, Box) else np.int32)
-    assert step.reward.dtype == np.float32
+    assert step.now.obs.shape == (3, *getattr(obs, "shape", ()))
+    assert step.now.obs.dtype == (np.float32 if isinstance(obs, Box) else np.int32)
+    assert step.reached.reward.dtype == np.float32
 
 
 def test_actions_are_stretched_to_the_bounds(gymnax):
@@ -69,24 +69,24 @@ def test_actions_are_stretched_to_the_bounds(gymnax):
 
 def test_the_time_limit_truncates_and_does_not_terminate(gymnax):
     steps = played("gymnax/Pendulum-v1", 11, max_steps_in_episode=5)
-    assert [bool(step.truncated.all()) for step in steps] == [t % 5 == 0 for t in range(1, 12)]
-    assert not any(step.terminated.any() for step in steps)
+    assert [bool(step.reached.truncated.all()) for step in steps] == [t % 5 == 0 for t in range(1, 12)]
+    assert not any(step.reached.terminated.any() for step in steps)
 
 
 def test_a_natural_ending_terminates_and_does_not_truncate(gymnax):
     steps = played("gymnax/CartPole-v1", 60)
-    ended = np.array([step.terminated for step in steps])
+    ended = np.array([step.reached.terminated for step in steps])
     assert ended.any(0).all()
-    assert not any(step.truncated.any() for step in steps)
-    last = np.array([step.next_obs for step in steps])[ended]
+    assert not any(step.reached.truncated.any() for step in steps)
+    last = np.array([step.reached.obs for step in steps])[ended]
     assert ((np.abs(last[:, 2]) > 0.209) | (np.abs(last[:, 0]) > 2.4)).all()
 
 
 def test_options_of_the_constructor(gymnax):
     assert env_spec("gymnax/Catch-bsuite", env_kwargs={"rows": 6, "max_steps_in_episode": 7}).obs == Box((30,))
     steps = played("gymnax/Catch-bsuite", 5, rows=6)
-    assert [bool(step.terminated.all()) for step in steps] == [False] * 4 + [True]
-    assert np.abs(steps[-1].reward).tolist() == [1.0] * 3
+    assert [bool(step.reached.terminated.all()) for step in steps] == [False] * 4 + [True]
+    assert np.abs(steps[-1].reached.reward).tolist() == [1.0] * 3
 
 
 def test_what_does_not_exist(gymnax, monkeypatch):
@@ -120,10 +120,10 @@ def test_the_state_restores_to_the_bit(gymnax):
     action = np.array([0, 1])
     env.step(action)
     state = env.get_state()
-    expected = [env.step(action).obs for _ in range(20)]
+    expected = [env.step(action).now.obs for _ in range(20)]
     again = make("gymnax/CartPole-v1", seeds=[0, 1])
     again.set_state(state)
-    np.testing.assert_array_equal([again.step(action).obs for _ in range(20)], expected)
+    np.testing.assert_array_equal([again.step(action).now.obs for _ in range(20)], expected)
 
 
 @pytest.mark.slow
@@ -132,15 +132,15 @@ def test_the_oracle_knows_them_from_known_states_on(gymnax):
     with pytest.raises(UsageError, match="gymnax/Pendulum-v1 does not tell its state"):
         Oracle(env)
     oracle, vector = Oracle(env, blind=True), make("gymnax/Pendulum-v1", seeds=[0, 1])
-    obs = vector.reset()
+    obs = vector.reset().obs
     belief = OracleBelief(jax.tree.map(jnp.asarray, vector._slots.env), jnp.asarray(obs))
     advance = jax.jit(Oracle.step)
     for t in range(10):
         action = np.float32([[np.sin(t)], [np.cos(t)]])
         step = vector.step(action)
         belief, outcome = advance(oracle, belief, jnp.asarray(action), key=KEY)
-        np.testing.assert_allclose(belief.obs, step.next_obs, atol=1e-5)
-        np.testing.assert_allclose(outcome.reward, step.reward, atol=1e-5)
+        np.testing.assert_allclose(belief.obs, step.reached.obs, atol=1e-5)
+        np.testing.assert_allclose(outcome.reward, step.reached.reward, atol=1e-5)
 
     def return_of(action):
         after, first = oracle.step(belief, action, key=KEY)

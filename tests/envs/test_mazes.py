@@ -90,13 +90,13 @@ def test_walking_the_dyna_maze_in_a_vector():
     assert env.spec.obs == Discrete(54)
     assert env.spec.action == Discrete(4)
     assert env.spec.max_episode_steps is None
-    assert env.reset().tolist() == [18, 18]
+    assert env.reset().obs.tolist() == [18, 18]
     steps = [env.step(np.array([action, LEFT])) for action in PATH]
     assert len(PATH) == 14
-    assert [step.reward[0] for step in steps] == [0.0] * 13 + [1.0]
-    assert steps[-1].terminated.tolist() == [True, False]
-    assert steps[-1].next_obs.tolist() == [8, 18]
-    assert steps[-1].obs.tolist() == [18, 18]
+    assert [step.reached.reward[0] for step in steps] == [0.0] * 13 + [1.0]
+    assert steps[-1].reached.terminated.tolist() == [True, False]
+    assert steps[-1].reached.obs.tolist() == [8, 18]
+    assert steps[-1].now.obs.tolist() == [18, 18]
 
 
 def test_steps_are_counted_over_episodes_and_restored_in_their_midst():
@@ -104,16 +104,16 @@ def test_steps_are_counted_over_episodes_and_restored_in_their_midst():
     env.reset()
     path = [RIGHT] * 5 + [UP] * 5
     steps = [env.step(np.array([action])) for action in path]
-    assert steps[-1].terminated[0]
+    assert steps[-1].reached.terminated[0]
     again = [env.step(np.array([action])) for action in path[:6]]
     state = env.get_state()
     blocked = env.step(np.array([UP]))  # step 17 of all: the gap on the right has closed
-    assert again[-1].obs.tolist() == [4 * 9 + 8]
-    assert blocked.obs.tolist() == [4 * 9 + 8]
+    assert again[-1].now.obs.tolist() == [4 * 9 + 8]
+    assert blocked.now.obs.tolist() == [4 * 9 + 8]
     fresh = make("forethought/BlockingMaze-v0", seeds=[0], env_kwargs={"switch_at": 15})
-    obs, notes = fresh.set_state(state)
-    assert (obs.tolist(), notes) == ([44], [])
-    assert fresh.step(np.array([UP])).obs.tolist() == [44]
+    now, notes = fresh.set_state(state)
+    assert (now.obs.tolist(), notes) == ([44], [])
+    assert fresh.step(np.array([UP])).now.obs.tolist() == [44]
 
 
 def test_one_who_stands_where_the_wall_appears_can_leave():

@@ -20,16 +20,16 @@ def test_the_stated_values_are_those_of_playing_best(name, obs, action):
     shown, values, best = probe.observations(), probe.optimal_values(GAMMA), probe.optimal_actions()
     assert env.spec.obs == (Box((1,)) if obs == "box" else Discrete(len(shown)))
     assert env.spec.action == (Box((1,)) if action == "box" else Discrete(2))
-    current, seen = env.reset(), set()
+    current, seen = env.reset().obs, set()
     for _ in range(12):
         index = [int(np.flatnonzero((shown.reshape(len(shown), -1) == o).all(1))[0]) for o in current]
         chosen = np.zeros((4, *getattr(env.spec.action, "shape", ()))) if best is None else best[index]
         step = env.step(chosen)
-        after = [int(np.flatnonzero((shown.reshape(len(shown), -1) == o).all(1))[0]) for o in step.next_obs]
-        target = step.reward + GAMMA * np.where(step.terminated, 0.0, values[after])
+        after = [int(np.flatnonzero((shown.reshape(len(shown), -1) == o).all(1))[0]) for o in step.reached.obs]
+        target = step.reached.reward + GAMMA * np.where(step.reached.terminated, 0.0, values[after])
         np.testing.assert_allclose(target, values[index], rtol=1e-6)
         seen.update(index)
-        current = step.obs
+        current = step.now.obs
     assert seen == set(range(len(shown)))
 
 
@@ -59,15 +59,15 @@ def test_what_actions_pay(name, kind, action, reward):
     env = make(f"forethought/Probe{name}-v0", seeds=range(4), env_kwargs={"action": kind})
     env.reset()
     step = env.step(np.array(action))
-    assert step.reward.tolist() == reward
-    assert step.terminated.all()
+    assert step.reached.reward.tolist() == reward
+    assert step.reached.terminated.all()
 
 
 def test_the_policy_probe_pays_for_looking():
     env = make("forethought/ProbePolicy-v0", seeds=range(8), env_kwargs={"action": "discrete"})
-    seen = env.reset()[:, 0]
+    seen = env.reset().obs[:, 0]
     assert set(seen.tolist()) == {-1.0, 1.0}
-    assert env.step(np.ones(8, np.int32)).reward.tolist() == seen.tolist()
+    assert env.step(np.ones(8, np.int32)).reached.reward.tolist() == seen.tolist()
 
 
 def test_truncation_and_termination_differ_in_nothing_but_the_flag():
@@ -75,9 +75,9 @@ def test_truncation_and_termination_differ_in_nothing_but_the_flag():
         env = make(f"forethought/Probe{name}-v0", seeds=[0])
         env.reset()
         steps = [env.step(np.zeros((1, 1))) for _ in range(5)]
-        assert [bool(s.terminated[0] or s.truncated[0]) for s in steps] == [False] * 4 + [True]
-        assert (steps[-1].terminated[0], steps[-1].truncated[0]) == (terminates, not terminates)
-        assert all(s.reward[0] == 1.0 for s in steps)
+        assert [bool(step.ended[0]) for step in steps] == [False] * 4 + [True]
+        assert (steps[-1].reached.terminated[0], steps[-1].reached.truncated[0]) == (terminates, not terminates)
+        assert all(step.reached.reward[0] == 1.0 for step in steps)
 
 
 def test_other_kinds_are_refused():

@@ -79,7 +79,7 @@ def test_rewards_are_summed_before_they_are_judged():
 @pytest.mark.parametrize(("reward", "flag"), [(np.float64(2.0), np.True_), (np.array([2]), np.array([1])), (2, 1)])
 def test_one_number_in_an_array_is_a_number(reward, flag):
     step = run((OBS, reward, flag, False, {}))
-    assert (step.reward[0], step.terminated[0], step.truncated[0]) == (2.0, True, False)
+    assert (step.reached.reward[0], step.reached.terminated[0], step.reached.truncated[0]) == (2.0, True, False)
     assert (as_reward(np.array([[3.0]])), as_flag("x", np.array([[False]]))) == (3.0, False)
 
 

@@ -27,17 +27,17 @@ def observed(oracle, obs):
 @pytest.mark.parametrize("env", ENVS)
 def test_an_open_loop_rollout_is_what_happens(env):
     oracle, vector = Oracle(env), make(env.spec.id, seeds=range(8))
-    belief, alive, ended = observed(oracle, vector.reset()), np.ones(8, bool), 0
+    belief, alive, ended = observed(oracle, vector.reset().obs), np.ones(8, bool), 0
     rng = np.random.default_rng(0)
     for t in range(40):
         action = rng.uniform(-1, 1, (8, 1)).astype(np.float32)
         step = vector.step(action)
         belief, outcome = advance(oracle, belief, jnp.asarray(action), key=jax.random.fold_in(KEY, t))
-        np.testing.assert_allclose(oracle.features(belief)[alive], step.next_obs[alive], atol=1e-3)
-        np.testing.assert_allclose(outcome.reward[alive], step.reward[alive], atol=1e-3)
-        np.testing.assert_array_equal(outcome.continues[alive], 1.0 - step.terminated[alive])
-        ended += (step.terminated & alive).sum()
-        alive &= ~step.terminated
+        np.testing.assert_allclose(oracle.features(belief)[alive], step.reached.obs[alive], atol=1e-3)
+        np.testing.assert_allclose(outcome.reward[alive], step.reached.reward[alive], atol=1e-3)
+        np.testing.assert_array_equal(outcome.continues[alive], 1.0 - step.reached.terminated[alive])
+        ended += (step.reached.terminated & alive).sum()
+        alive &= ~step.reached.terminated
     assert (ended > 0) == isinstance(env, CartPoleContinuous)
 
 

@@ -6,6 +6,7 @@ from forethought.envs import make
 from forethought.errors import UsageError
 from forethought.models import rewards
 from forethought.models.rewards import KNOWN_REWARDS, known_reward
+from forethought.unroll import unroll
 
 
 @pytest.mark.parametrize("env_id", KNOWN_REWARDS)
@@ -13,12 +14,8 @@ def test_it_is_what_the_real_task_pays(env_id, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # MuJoCo leaves its log where it runs
     env = make(env_id, seeds=range(4))
     rng = np.random.default_rng(0)
-    obs, rows = env.reset(), []
-    for _ in range(60):
-        action = rng.uniform(-1, 1, (4, *env.spec.action.shape)).astype(np.float32)
-        step = env.step(action)
-        rows.append((obs, action, step.next_obs, step.reward))
-        obs = step.obs
+    act = lambda now, carry, t: (rng.uniform(-1, 1, (4, *env.spec.action.shape)).astype(np.float32), carry)  # noqa: E731
+    rows = [(now.obs, action, step.reached.obs, step.reached.reward) for now, action, step in unroll(env, act, (), 60)]
     env.close()
     *known, given = (np.concatenate(column) for column in zip(*rows, strict=True))
     said = known_reward(env_id)(*map(jnp.asarray, known))

@@ -50,10 +50,9 @@ def learned(learner, name, steps):
     small.live(learner, world, steps)
     state = jax.tree.map(lambda x: x[0], getattr(learner.state, "sac", learner.state))
     shown = jnp.asarray(Probe(name).observations())
-    action, _ = learner.program.act(
-        learner.state, (), np.asarray(shown)[None], np.ones((1, len(shown)), bool), 0, explore=False
-    )
-    return np.asarray(q_values(state.critics, shown, jnp.asarray(action[0])).min(axis=0)), action[0]
+    act, carry = learner.exploiting(len(shown))
+    action, _ = act(small.seen(world.spec, shown), carry, 0)
+    return np.asarray(q_values(state.critics, shown, jnp.asarray(action)).min(axis=0)), action
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -51,7 +51,7 @@ def test_plans(learner, name):
     shown = np.resize(probe.observations(), (n, 1))  # one alone is shown twice, so that all probes share a program
     model = jax.tree.map(lambda x: x[0], learner.state.model.model).predictor()
     plan = jax.jit(lambda model, *args, key: agent.planner.plan(model, agent.guide, *args, key=key))
-    args = EnsembleBelief(jnp.asarray(shown)), agent.init_actor(n), jnp.ones(n, bool)
+    args = EnsembleBelief(jnp.asarray(shown)), agent.init_actor(n).search, jnp.ones(n, bool)
     found, _ = plan(model, *args, key=jax.random.key(1))
     np.testing.assert_allclose(found.value, np.resize(probe.optimal_values(GAMMA), n), atol=0.15)
     if probe.optimal_actions() is not None:

@@ -53,11 +53,8 @@ def test_every_agent_acts_with_what_it_says_it_acts_with(algorithm):
     zeros = jax.tree.map(lambda x: x if id(x) in wanted else jax.numpy.zeros_like(x), state)
     other = jax.tree.map(lambda x: x + 1 if id(x) in wanted else x, state)
     obs = jax.tree.map(lambda x: jax.numpy.zeros((9, *x.shape), x.dtype), empty_transition(agent.spec).obs)
-    act = jax.jit(
-        lambda s: agent.act(s, agent.init_actor(9), obs, jax.numpy.ones(9, bool), key=jax.random.key(0), explore=False)[
-            0
-        ]
-    )
+    now = small.seen(agent.spec, obs)
+    act = jax.jit(lambda s: agent.act(s, agent.init_actor(9), now, key=jax.random.key(0), explore=False)[0])
     np.testing.assert_array_equal(act(state), act(zeros))
     if algorithm not in ("dyna-q", "prioritized-sweeping"):  # where all entries of a table are equal, they stay so
         assert not np.array_equal(act(state), act(other))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import small
-from forethought.agents.base import Phase, Pieces
+from forethought.agents.base import Agent, Phase, Pieces
 from forethought.errors import TrainingDiverged, UsageError
 from forethought.training import learner as learner_module
 from forethought.training.program import empty_transition
@@ -27,7 +27,7 @@ def test_a_phase_is_due_at_its_start_and_every_so_many_steps(num_envs, every, st
         assert ran == sum(moment <= now for moment in moments)
 
 
-class Recorder:
+class Recorder(Agent):
     """An agent that writes down the steps at which its one phase ran."""
 
     random_steps, replay_capacity = 0, 50
@@ -38,29 +38,14 @@ class Recorder:
     def init(self, *, key):
         return {"at": jax.numpy.zeros(20, int), "n": jax.numpy.array(0)}
 
-    def init_actor(self, n):
-        return ()
-
-    def act(self, state, carry, obs, first, *, key, explore):
-        return jax.numpy.zeros((len(obs), 1)), carry
+    def decide(self, state, carry, *, key, explore):
+        return jax.numpy.zeros((len(carry), 1)), carry, ()
 
     def phases(self):
         return (self._phase,)
 
     def acts_with(self, state):
         return ()
-
-    def portable(self, state):
-        raise NotImplementedError
-
-    def note(self, carry):
-        return ()
-
-    def concerns(self, metrics, obs_names=()):
-        return []
-
-    def world_model(self, state):
-        return None
 
     def write_down(self, state, replay, *, step, key):
         return {"at": state["at"].at[state["n"]].set(step), "n": state["n"] + 1}, {"step": step}
@@ -160,14 +145,14 @@ def test_learning_that_was_stopped_goes_on_where_it_was(wanted, times):
         assert learner.updates == 3 * 3
         assert learner.metrics("count") == {"counted": [3.0, 3.0]}
     world = small.envs.make("forethought/ProbeConstant-v0", seeds=[0, 1], envs_per_seed=3)
-    obs = world.reset()
+    now = world.reset()
     for _ in range(2):
-        actions = [learner.act(obs) for learner in (stopped, resumed)]
+        actions = [learner.act(now) for learner in (stopped, resumed)]
         step = world.step(actions[0])
         for learner, action in zip((stopped, resumed), actions, strict=True):
-            learner.observe(obs, action, step)
+            learner.observe(now, action, step)
             learner.learn()
-        obs = step.obs
+        now = step.now
     for learner in (stopped, resumed):
         jax.tree.map(np.testing.assert_array_equal, learner.state, whole.state)
         assert learner.metrics("note") == whole.metrics("note")
@@ -203,7 +188,6 @@ def test_what_is_remembered_is_what_happened():
     assert t.next_obs[:, 0].tolist() == [1, 1, 1, 1, 1, 1]
     assert t.reward.tolist() == [0, 0, 1, 1, 0, 0]
     assert t.terminated.tolist() == [False, False, True, True, False, False]
-    assert learner.first.tolist() == [[False, False]]
 
 
 @pytest.mark.slow
@@ -213,10 +197,10 @@ def test_random_actions_first_and_the_policy_after():
     assert len(np.unique(warm_up)) == 8
     assert warm_up.min() < -0.4
     assert warm_up.max() > 0.4
-    obs = np.zeros((1, 1), np.float32)
-    action = learner.act(obs)
-    said, _ = learner.program.act(learner.state, (), obs[None], learner.first, 8, explore=True)
-    assert action.tolist() == said[0].tolist()
+    now = small.seen(learner.agent.spec, np.zeros((1, 1), np.float32))
+    action = learner.act(now)
+    said = learner.program.act("explore", learner.state, learner.carry, jax.tree.map(lambda x: x[None], now), 8)
+    assert action.tolist() == said.action[0].tolist()
 
 
 @pytest.mark.slow
@@ -257,54 +241,72 @@ def test_a_turn_is_recording_learning_and_acting(num_envs):
         small.Learner(small.make_agent("sac", small.envs.env_spec(PROBE)), [0, 1], num_envs, 60) for _ in range(2)
     )
     world = small.envs.make(PROBE, seeds=[0, 1], envs_per_seed=num_envs)
-    obs = world.reset()
+    now = world.reset()
     for _ in range(10):
-        action = told.act(obs)
-        np.testing.assert_allclose(untold.act(obs), action, atol=1e-5)
+        action = told.act(now)
+        np.testing.assert_allclose(untold.act(now), action, atol=1e-5)
         step = world.step(action)
         for learner in (told, untold):
-            learner.observe(obs, action, step)
-        ran = told.learn_step(step.obs)
+            learner.observe(now, action, step)
+        ran = told.learn_step(step.now)
         assert [phase.name for phase in untold.learn()] == [phase.name for phase in ran]
         assert (told.decision is not None) == (told.env_steps >= 8)  # after the random steps
-        obs = step.obs
+        now = step.now
     assert (told.updates, told.learned) == (untold.updates, untold.learned)
     assert told.updates > 0
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), told.state, untold.state)
     jax.tree.map(np.testing.assert_array_equal, told.replay, untold.replay)
     again = small.Learner(told.agent, [0, 1], num_envs, 60)
     again.restore(told.tree(), told.counters())
-    np.testing.assert_array_equal(again.act(obs), told.act(obs))
-    np.testing.assert_array_equal(again.act(obs), told.act(obs))  # asked twice, as after a step that failed
+    np.testing.assert_array_equal(again.act(now), told.act(now))
+    np.testing.assert_array_equal(again.act(now), told.act(now))  # asked twice, as after a step that failed
 
 
 class Counter(Recorder):
-    """Carries how often it has acted, and notes that down beside every transition."""
+    """Carries how many moments it has seen, and gives that beside every action."""
+
+    has_memory = True
 
     def init_actor(self, n):
         return jax.numpy.zeros((n,))
 
-    def act(self, state, carry, obs, first, *, key, explore):
-        return jax.numpy.zeros((len(obs), 1)), carry + 1.0
+    def observe(self, state, carry, time_step, *, key):
+        return carry + 1.0
 
-    def note(self, carry):
-        return carry
+    def decide(self, state, carry, *, key, explore):
+        return jax.numpy.zeros((len(carry), 1)), carry, carry
 
 
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("told", [True, False])
-def test_a_transition_keeps_what_was_carried_when_it_was_made(told, every):
+def test_a_transition_keeps_the_extras_of_its_action(told, every):
     """Also where nothing is learned for some steps, and it is recorded only with the next one."""
     world = small.envs.make(PROBE, seeds=[0])
     learner = small.Learner(Counter(world.spec, every, 0), [0], 1, 20)
-    obs = world.reset()
-    for _ in range(10):
-        action = learner.act(obs)
+    now = world.reset()
+    for t in range(10):
+        action = learner.act(now)
+        np.testing.assert_array_equal(learner.act(now), action)  # asked twice, it has seen it once
         step = world.step(action)
-        learner.observe(obs, action, step)
-        learner.learn_step(step.obs if told else None)
-        obs = step.obs
-    assert learner.replay.data.thought[0, :10].tolist() == list(range(1, 11))
+        learner.observe(now, action, step, own=t != 7)
+        learner.learn_step(step.now if told else None)
+        now = step.now
+    # None where another action was carried out, though that moment was seen too.
+    assert learner.replay.data.extras[0, :10].tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 9, 10]
+
+
+def test_random_steps_are_seen_too():
+    """Only the action is another, and has no extras."""
+    world = small.envs.make(PROBE, seeds=[0])
+    agent = Counter(world.spec, 4, 0)
+    agent.random_steps = 6
+    learner = small.Learner(agent, [0], 1, 20)
+    small.live(learner, world, 10)
+    actions = np.asarray(learner.replay.data.action)[0, :10, 0]
+    assert np.all(actions[:6] != 0.0)
+    assert not actions[6:].any()
+    assert learner.replay.data.extras[0, :10].tolist() == [0] * 6 + [7, 8, 9, 10]
+    assert np.asarray(learner.carry).tolist() == [[10.0]]
 
 
 def test_acting_waits_for_the_phase_that_runs_and_charges_it(monkeypatch):
@@ -312,9 +314,9 @@ def test_acting_waits_for_the_phase_that_runs_and_charges_it(monkeypatch):
     world = small.envs.make(PROBE, seeds=[0], envs_per_seed=1)
     agent = small.make_agent("sac", world.spec, random_steps=2)
     learner = learner_module.Learner(agent, [0], 1, 20)
-    obs = world.reset()
+    now = world.reset()
     for _ in range(3):
-        obs = small.advance(learner, world, obs)
+        now = small.advance(learner, world, now)
     waited = []
 
     def wait(x):
@@ -324,9 +326,9 @@ def test_acting_waits_for_the_phase_that_runs_and_charges_it(monkeypatch):
     monkeypatch.setattr(learner_module.jax, "block_until_ready", wait)
     measured, measure = [], learner.clock.measure
     monkeypatch.setattr(learner.clock, "measure", lambda name: measured.append(name) or measure(name))
-    learner.act(obs)
+    learner.act(now)
     assert measured == ["update", "act"]
     assert {id(leaf) for leaf in learner._state.leaves} <= {id(leaf) for leaf in waited}
-    learner.act(obs)
+    learner.act(now)
     assert measured == ["update", "act", "act"]  # it was waited for once
     world.close()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import small
+from forethought.agents.base import random_action
 from forethought.replay import ring
-from forethought.training.program import REPLAY_AXES, Program, over_seeds, purpose_key, random_action
+from forethought.training.program import REPLAY_AXES, Program, over_seeds, purpose_key
 from forethought.types import Box, Discrete
 
 

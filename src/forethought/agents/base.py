@@ -1,18 +1,22 @@
 """What every agent is to the training loop, the ask/tell loop and a loaded policy."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from forethought.errors import UsageError
 from forethought.models.base import WorldModel
 from forethought.models.normalizer import Normalizer, identity
 from forethought.nets.mlp import MLP
-from forethought.types import EnvSpec, Info, Key, PyTree
+from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, TimeStep
 
 MOST_UNITS = 2**31 - 1  # they are counted in int32
+_OBSERVING = 1  # what is folded into the key of an action for the key of its observation
 
 
 @dataclass(frozen=True)
@@ -93,58 +97,76 @@ class Portable:
         return cls("mlp", arrays, net.activation.__name__)
 
 
-@runtime_checkable  # for the type checks of the tests
-class Agent(Protocol):
+class Agent(ABC):
     """An agent is static configuration; ``State`` is everything that changes while it learns.
 
     State and replay are pytrees of arrays, so that they can be vmapped over seeds, donated, and saved as they are.
+    An agent acts by filtering, then deciding: `observe` takes every time step into the carry, also those that another
+    acted in, and `decide` reads nothing else. By default the carry is what is seen now: a policy without memory.
+
+    Attributes:
+        spec: the environment it was made for.
+        config: its settings.
+        has_memory: whether the carry holds more than what is seen now.
+        replay_capacity: transitions to keep for `Phase.run`.
+        random_steps: environment steps with uniformly random actions before the policy acts.
     """
 
     spec: EnvSpec
     config: Any
+    has_memory: bool = False
+    replay_capacity: int
+    random_steps: int
 
-    @property
-    def replay_capacity(self) -> int:
-        """Transitions to keep for `Phase.run`."""
-        ...
-
-    @property
-    def random_steps(self) -> int:
-        """Environment steps with uniformly random actions before the policy acts."""
-        ...
-
+    @abstractmethod
     def init(self, *, key: Key) -> PyTree:
         """State before the first step."""
-        ...
 
     def init_actor(self, n: int) -> PyTree:
-        """What acting carries from step to step, for n environments; ``()`` for a memoryless policy."""
-        ...
+        """What acting carries from step to step, for n environments, before the first time step."""
+        return empty_items(self.spec.obs, n)
+
+    def observe(self, state: PyTree, carry: PyTree, time_step: TimeStep, *, key: Key) -> PyTree:
+        """The carry after a batch of n time steps; ``first`` forgets what came before."""
+        return time_step.obs
+
+    @abstractmethod
+    def decide(self, state: PyTree, carry: PyTree, *, key: Key, explore: bool) -> tuple[PyTree, PyTree, PyTree]:
+        """Actions for a batch of n carries, the carries after them, and extras that are kept beside the transitions.
+
+        ``explore`` is static: True while learning, False when the policy is judged or used. Extras have the same shapes
+        in both, ``()`` for none; those of random actions are zeros.
+        """
 
     def act(
-        self, state: PyTree, carry: PyTree, obs: PyTree, first: Array, *, key: Key, explore: bool
-    ) -> tuple[PyTree, PyTree]:
-        """Actions for a batch of n observations, and the carry. ``first[i]``: an episode begins with ``obs[i]``.
+        self, state: PyTree, carry: PyTree, time_step: TimeStep, *, key: Key, explore: bool
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """`observe`, then `decide`."""
+        carry = self.observe(state, carry, time_step, key=jax.random.fold_in(key, _OBSERVING))
+        return self.decide(state, carry, key=key, explore=explore)
 
-        ``explore`` is static: True while learning, False when the policy is judged or used.
-        """
-        ...
+    def act_at_random(
+        self, state: PyTree, carry: PyTree, time_step: TimeStep, *, key: Key
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """As `act`, with uniformly random actions, and zeros in the place of extras."""
+        carry = self.observe(state, carry, time_step, key=jax.random.fold_in(key, _OBSERVING))
+        extras = jax.eval_shape(lambda: self.decide(state, carry, key=key, explore=True))[2]
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), extras)
+        return random_action(self.spec.action, time_step.first.shape[0], key), carry, nothing
 
+    @abstractmethod
     def acts_with(self, state: PyTree) -> PyTree:
-        """The parts of the state (the very arrays) that `act` reads; what is kept of the best policy so far."""
-        ...
+        """The parts of the state (the very arrays) that acting reads; what is kept of the best policy so far."""
 
     def portable(self, state: PyTree) -> Portable:
-        """The policy as plain arrays, of one seed. Raises `UsageError` in agents without one, such as planners."""
-        ...
+        """The policy as plain arrays, of one seed. Raises `UsageError` in agents without one."""
+        raise UsageError(
+            "a planner has no policy to export as arrays; write it as .stablehlo, which takes the search along"
+        )
 
-    def note(self, carry: PyTree) -> PyTree:
-        """What to keep of the carry, after acting, beside the transition that follows; ``()`` for nothing."""
-        ...
-
+    @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """How the agent learns, in the order of one environment step."""
-        ...
 
     def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """What a person should be warned of, given what the phases of kind "model" reported (per seed).
@@ -152,8 +174,20 @@ class Agent(Protocol):
         Up to the first colon and blank a text is the same after every fit that gives cause for it; figures come later.
         ``obs_names``: what to call the numbers of an observation, where they have names.
         """
-        ...
+        return []
 
     def world_model(self, state: PyTree) -> WorldModel | None:
         """The model as imagination uses it; None in agents without one."""
-        ...
+        return None
+
+
+def random_action(space: Space, n: int, key: Key) -> Array:
+    """n uniform actions, in the agent's units."""
+    if isinstance(space, Box):
+        return jax.random.uniform(key, (n, *space.shape), minval=-1.0, maxval=1.0)
+    return jax.random.randint(key, (n,), 0, space.n)
+
+
+def empty_items(space: Space, n: int) -> Array:
+    """Zeros shaped and typed like n items of the space, as agents see them."""
+    return jnp.zeros((n, *space.shape), space.dtype) if isinstance(space, Box) else jnp.zeros(n, jnp.int32)

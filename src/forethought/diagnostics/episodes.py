@@ -1,8 +1,8 @@
 """Held-out episodes: how they are played, put side by side and cut into stretches to be foretold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,7 @@ from forethought.errors import UsageError
 from forethought.models.base import Belief, WorldModel
 from forethought.models.normalizer import fit_normalizer
 from forethought.types import Key, PyTree
-
-# (obs [n, ...], which episodes begin [n], carry, time) -> (actions [n, ...], carry)
-Actor: TypeAlias = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]
+from forethought.unroll import Actor, unroll
 
 
 class Episode(NamedTuple):
@@ -62,23 +60,21 @@ class Stretches(NamedTuple):
 
 def collect(world: VectorEnv, act: Actor, carry: Any, *, most_steps: int) -> list[Episode]:
     """Play the first episode of every slot; one that has not ended after ``most_steps`` steps is truncated there."""
-    obs, n = world.reset(), world.num_slots
-    seen: list[list[Any]] = [[row] for row in obs]
+    n = world.num_slots
+    seen: list[list[Any]] = [[] for _ in range(n)]
     done: list[tuple[list[Any], list[float]]] = [([], []) for _ in range(n)]
     endings: list[tuple[bool, bool] | None] = [None] * n
-    first = np.ones(n, bool)
-    for t in range(most_steps):
-        action, carry = act(obs, first, carry, t)
-        step = world.step(action)
+    for t, (moment, action, step) in enumerate(unroll(world, act, carry, most_steps)):
+        reached = step.reached
         for i in (i for i in range(n) if endings[i] is None):
-            seen[i].append(step.next_obs[i])
+            seen[i].append(moment.obs[i])
             done[i][0].append(action[i])
-            done[i][1].append(step.reward[i])
-            if step.terminated[i] or step.truncated[i] or t == most_steps - 1:
-                endings[i] = bool(step.terminated[i]), not step.terminated[i]
+            done[i][1].append(reached.reward[i])
+            if step.ended[i] or t == most_steps - 1:
+                seen[i].append(reached.obs[i])
+                endings[i] = bool(reached.terminated[i]), not reached.terminated[i]
         if None not in endings:
             break
-        obs, first = step.obs, step.terminated | step.truncated
     return [
         Episode(np.stack(rows), np.stack(actions), np.array(rewards, np.float32), *(ending or (False, True)))
         for rows, (actions, rewards), ending in zip(seen, done, endings, strict=True)

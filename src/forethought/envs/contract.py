@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool
 
 from forethought.envs.codec import SpaceCodec, item_shape
 from forethought.errors import TrainingDiverged, UsageError, brief
-from forethought.types import Box, EnvSpec
+from forethought.types import Box, EnvSpec, TimeStep
 
 MOST_SLOTS = 2**20  # environments of one kind at a time
 
@@ -24,18 +24,20 @@ EnvState: TypeAlias = dict[str, Any]  # nested dicts and lists with JSON values 
 class Step(NamedTuple):
     """What one agent step led to in each of ``n`` slots; the arrays may be read-only.
 
-    ``obs`` is what to act on next: the first observation of the new episode where one ended. ``next_obs`` is what the
-    action led to: the final observation where the episode ended, equal to ``obs`` elsewhere. ``reward`` is summed over
-    the action repeat, and ``frames`` counts the environment's own steps, fewer than the repeat where the episode ended
-    inside it. ``terminated`` and ``truncated`` never merge; both may be true.
+    ``reached`` is where the action led: the last moment of the episode where one ended. ``now`` is what to act on next:
+    the first moment of the next episode there, and the same as ``reached`` elsewhere. Rewards are summed over the
+    action repeat, and ``frames`` counts the environment's own steps, fewer than the repeat where the episode ended
+    inside it.
     """
 
-    obs: np.ndarray
-    reward: Float32[np.ndarray, " n"]
-    terminated: Bool[np.ndarray, " n"]
-    truncated: Bool[np.ndarray, " n"]
-    next_obs: np.ndarray
-    frames: Int32[np.ndarray, " n"]
+    reached: TimeStep
+    now: TimeStep
+    frames: Any  # int32 [n]
+
+    @property
+    def ended(self) -> Bool[np.ndarray, " n"]:
+        """Where an episode ended with it, for whatever reason."""
+        return self.reached.terminated | self.reached.truncated
 
 
 @runtime_checkable  # for the type checks of the tests
@@ -49,8 +51,12 @@ class VectorEnv(Protocol):
     num_slots: int
     codec: SpaceCodec
 
-    def reset(self) -> np.ndarray:
-        """Begin again from the first episode of every slot, whatever came before; returns the observations [n, ...].
+    def now(self) -> TimeStep:
+        """The moment to act on. Raises `ValueError` before the first reset."""
+        ...
+
+    def reset(self) -> TimeStep:
+        """Begin again from the first episode of every slot, whatever came before; returns its first moment.
 
         Raises `EnvironmentFault` where the environment breaks its contract.
         """
@@ -68,8 +74,10 @@ class VectorEnv(Protocol):
         """All that is needed to go on exactly: a dict of numpy arrays."""
         ...
 
-    def set_state(self, state: EnvState) -> tuple[np.ndarray, list[str]]:
-        """Go back to a state from `get_state`; returns the current observations [n, ...] and warnings in words.
+    def set_state(self, state: EnvState) -> tuple[TimeStep, list[str]]:
+        """Go back to a state from `get_state`; returns the moment to act on and warnings in words.
+
+        A slot that cannot go back begins an episode: that moment is ``first`` there.
 
         Raises `CheckpointError` where the state is not one of these slots.
         """
@@ -82,6 +90,19 @@ class VectorEnv(Protocol):
     def close(self) -> None:
         """Release what the environments hold; may be called twice."""
         ...
+
+
+def beginning(spec: EnvSpec, obs: np.ndarray) -> TimeStep:
+    """The first moment of an episode in each of n slots, which see ``obs`` [n, ...]."""
+    n = len(obs)
+    action = np.zeros((n, *item_shape(spec.action)), np.float32 if isinstance(spec.action, Box) else np.int32)
+    no = np.zeros(n, bool)
+    return TimeStep(obs, action, np.zeros(n, np.float32), ~no, no, no)
+
+
+def where(mask: Bool[np.ndarray, " n"], one: TimeStep, other: TimeStep) -> TimeStep:
+    """The rows of ``one`` where the mask is True, else those of ``other``."""
+    return TimeStep(*(np.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(one, other, strict=True)))
 
 
 def slot_seeds(seeds: Sequence[int], envs_per_seed: int, most: int = MOST_SLOTS) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 `JaxVector` steps all slots in one compiled call; `FunctionalGym` makes the same environment an ordinary Gymnasium one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -27,7 +27,7 @@ from forethought.envs.contract import (
     slot_seeds,
 )
 from forethought.errors import CheckpointError, EnvironmentFault
-from forethought.types import Box, EnvSpec, Key, PyTree, Space
+from forethought.types import Box, EnvSpec, Key, PyTree, Space, TimeStep
 
 KeyData = UInt32[Array, "2"]  # a threefry key as plain numbers, so that a state holds nothing but arrays
 
@@ -66,7 +66,7 @@ class _Slot(NamedTuple):
     """All there is to know of one slot between two steps; with a leading axis, of all slots."""
 
     env: PyTree
-    obs: Array
+    now: TimeStep
     steps: Int32[Array, "*slots"]  # the environment's own steps since the episode began
     key: UInt32[Array, "*slots 2"]  # never changes
     time: Int32[Array, "*slots"]  # agent steps since the first reset; with the key, it gives the step's random numbers
@@ -103,11 +103,18 @@ def _begin(env: FunctionalEnv, key: KeyData) -> _Slot:
     time = jnp.int32(0)
     key_init, key_reset = _keys_at(key, time, 2)
     state, obs = env.reset(env.init(key_init), key_reset)
-    return _Slot(state, obs, jnp.int32(0), key, time)
+    return _Slot(state, _first(env, obs), jnp.int32(0), key, time)
 
 
-def _advance(env: FunctionalEnv, repeat: int, slot: _Slot, action: Array) -> tuple[_Slot, tuple[Array, ...]]:
-    """One agent step of one slot, with the next episode's beginning where one ended, and the fields of its `Step`."""
+def _first(env: FunctionalEnv, obs: Array) -> TimeStep:
+    """The first moment of an episode."""
+    space, no = env.spec.action, jnp.bool_(False)
+    action = jnp.zeros(space.shape) if isinstance(space, Box) else jnp.int32(0)
+    return TimeStep(obs, action, jnp.float32(0), jnp.bool_(True), no, no)
+
+
+def _advance(env: FunctionalEnv, repeat: int, slot: _Slot, action: Array) -> tuple[_Slot, Step]:
+    """One agent step of one slot, with the next episode's beginning where one ended."""
     limit = env.spec.max_episode_steps
     time = slot.time + 1
     keys = _keys_at(slot.key, time, repeat + 1)
@@ -122,14 +129,14 @@ def _advance(env: FunctionalEnv, repeat: int, slot: _Slot, action: Array) -> tup
 
     no = jnp.bool_(False)
     moment, _ = jax.lax.scan(
-        act, _Moment(slot.env, slot.obs, slot.steps, jnp.float32(0), no, no), keys[1:], unroll=True
+        act, _Moment(slot.env, slot.now.obs, slot.steps, jnp.float32(0), no, no), keys[1:], unroll=True
     )
+    reached = TimeStep(moment.obs, action, moment.reward, no, moment.terminated, moment.truncated)
     ended = moment.terminated | moment.truncated
-    begun = env.reset(moment.env, keys[0])
-    state, obs = jax.tree.map(partial(jnp.where, ended), begun, (moment.env, moment.obs))
-    frames = moment.steps - slot.steps
-    after = _Slot(state, obs, jnp.where(ended, 0, moment.steps), slot.key, time)
-    return after, (obs, moment.reward, moment.terminated, moment.truncated, moment.obs, frames)
+    begun, obs = env.reset(moment.env, keys[0])
+    state, now = jax.tree.map(partial(jnp.where, ended), (begun, _first(env, obs)), (moment.env, reached))
+    after = _Slot(state, now, jnp.where(ended, 0, moment.steps), slot.key, time)
+    return after, Step(reached, now, moment.steps - slot.steps)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -137,9 +144,12 @@ def _begin_all(env: FunctionalEnv, keys: UInt32[Array, "slots 2"]) -> _Slot:
     return jax.vmap(partial(_begin, env))(keys)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _advance_all(env: FunctionalEnv, repeat: int, slots: _Slot, action: Array) -> tuple[_Slot, tuple[Array, ...]]:
+def advance(env: FunctionalEnv, repeat: int, slots: _Slot, action: Array) -> tuple[_Slot, Step]:
+    """One agent step of all slots: a pure function of their state."""
     return jax.vmap(partial(_advance, env, repeat))(slots, action)
+
+
+_advance_all = jax.jit(advance, static_argnums=(0, 1))
 
 
 class JaxVector:
@@ -170,8 +180,8 @@ class JaxVector:
         self._device = _processor()
         self._slots: _Slot | None = None
 
-    def reset(self) -> np.ndarray:
-        """Begin again from the first episode of every slot; returns the observations [n, ...]."""
+    def reset(self) -> TimeStep:
+        """Begin again from the first episode of every slot; returns its first moment."""
         return self._place(_begin_all(self._env, jax.device_put(self._keys, self._device)))
 
     def step(self, action: np.ndarray) -> Step:
@@ -179,8 +189,8 @@ class JaxVector:
         slots = self._started()
         checked = checked_action(self.spec, self.num_slots, action)
         after, out = _advance_all(self._env, self._repeat, slots, checked)
-        step = Step(*map(np.asarray, out))
-        for name, values in (("reward", step.reward), ("observation", step.next_obs)):
+        step: Step = jax.tree.map(np.asarray, out)
+        for name, values in (("reward", step.reached.reward), ("observation", step.reached.obs)):
             bad = first_nonfinite(values)
             if bad is not None:
                 place = f" in dimension {bad[1]}" if len(bad) > 1 else ""
@@ -191,12 +201,35 @@ class JaxVector:
         self._slots = after
         return step
 
+    def now(self) -> TimeStep:
+        """The moment to act on."""
+        return jax.tree.map(np.asarray, self._started().now)
+
+    @property
+    def advance(self) -> Callable[[PyTree, Array], tuple[PyTree, Step]]:
+        """``(slots, actions [n, ...]) -> (slots, step)``: what `step` does, to be compiled into other programs."""
+        return partial(advance, self._env, self._repeat)
+
+    @property
+    def kind(self) -> tuple[FunctionalEnv, int]:
+        """What `advance` depends on: vectors of one kind can share compiled programs."""
+        return self._env, self._repeat
+
+    @property
+    def slots(self) -> PyTree:
+        """The state of all slots, which `advance` takes on; ``slots.now`` is the moment to act on."""
+        return self._started()
+
+    @slots.setter
+    def slots(self, slots: PyTree) -> None:
+        self._slots = jax.device_put(slots, self._device)
+
     def get_state(self) -> EnvState:
         """Every array of the slots' states, by name; each has a leading axis [n]."""
         named, _ = jax.tree_util.tree_flatten_with_path(self._started())
         return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in named}
 
-    def set_state(self, state: EnvState) -> tuple[np.ndarray, list[str]]:
+    def set_state(self, state: EnvState) -> tuple[TimeStep, list[str]]:
         """Go back to the very numbers of `get_state`; there is never anything to warn of."""
         template = jax.eval_shape(partial(_begin_all, self._env), self._keys)
         named, structure = jax.tree_util.tree_flatten_with_path(template)
@@ -223,10 +256,10 @@ class JaxVector:
             raise ValueError("reset the environment first")
         return self._slots
 
-    def _place(self, slots: _Slot) -> np.ndarray:
+    def _place(self, slots: _Slot) -> TimeStep:
         # Through numpy, which drops JAX's weak types: with them the second step would compile anew.
         self._slots = jax.device_put(jax.tree.map(np.array, slots), self._device)
-        return np.asarray(self._slots.obs)
+        return self.now()
 
 
 def _next_key(key: KeyData) -> tuple[KeyData, Key]:

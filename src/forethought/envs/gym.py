@@ -22,18 +22,23 @@ from forethought.envs.contract import (
     EnvState,
     Step,
     agent_steps,
+    beginning,
     checked_action,
     episode_seed,
     first_nonfinite,
     slot_seeds,
+    where,
 )
 from forethought.envs.gym_make import Maker, make_gym_env, missing_dependency, one_line, time_limit
 from forethought.envs.kinds import as_flag, as_reward, reward_as_float32
 from forethought.errors import CheckpointError, EnvironmentFault, UsageError, brief
 from forethought.stored import array, require
-from forethought.types import EnvSpec
+from forethought.types import EnvSpec, TimeStep
 
 MOST_GYM_SLOTS = 20_000  # they are Python objects that are made and stepped one by one
+
+
+_OF_NOW = ("obs", "prev_action", "reward", "first")  # of the moment to act on; no episode has ended there
 
 
 class _Arrival(NamedTuple):
@@ -188,14 +193,20 @@ class GymVector:
         ]
         self._bounds = observation_bounds(first.observation_space)
         self._render = render
-        self._obs: np.ndarray | None = None
+        self._now: TimeStep | None = None
 
-    def reset(self) -> np.ndarray:
-        """Begin again from the first episode of every slot; returns the observations [n, ...]."""
+    def now(self) -> TimeStep:
+        """The moment to act on. Raises `ValueError` before the first reset."""
+        if self._now is None:
+            raise ValueError("reset the environment first")
+        return self._now
+
+    def reset(self) -> TimeStep:
+        """Begin again from the first episode of every slot; returns its first moment."""
         obs = np.stack([slot.begin(0) for slot in self._slots])
         self._check_obs(obs)
-        self._obs = obs
-        return obs
+        self._now = beginning(self.spec, obs)
+        return self._now
 
     def step(self, action: np.ndarray) -> Step:
         """Act once in every slot; see `VectorEnv.step`. A step that fails in one slot has happened in none."""
@@ -209,9 +220,10 @@ class GymVector:
             raise
 
     def _step(self, action: np.ndarray) -> Step:
-        native = self.codec.action_to_env(checked_action(self.spec, self.num_slots, action))
+        checked = checked_action(self.spec, self.num_slots, action)
+        native = self.codec.action_to_env(checked)
         arrivals = [slot.step(native[i]) for i, slot in enumerate(self._slots)]
-        next_obs = np.stack([arrival.obs for arrival in arrivals])
+        obs = np.stack([arrival.obs for arrival in arrivals])
         reward = reward_as_float32([arrival.reward for arrival in arrivals])
         terminated = np.array([arrival.terminated for arrival in arrivals])
         truncated = np.array([arrival.truncated for arrival in arrivals])
@@ -220,25 +232,25 @@ class GymVector:
             exact = arrivals[bad[0]].reward
             beyond = ", which float32 does not hold" if math.isfinite(exact) else ""
             raise self._slots[bad[0]].fault(f"returned the reward {exact}{beyond}")
-        self._check_obs(next_obs)
-        ended = np.flatnonzero(terminated | truncated)
-        obs = next_obs
-        if ended.size:
-            obs = next_obs.copy()
-            for i in ended:
+        self._check_obs(obs)
+        reached = now = TimeStep(obs, checked, reward, np.zeros(self.num_slots, bool), terminated, truncated)
+        ended = terminated | truncated
+        if ended.any():
+            obs = obs.copy()
+            for i in np.flatnonzero(ended):
                 obs[i] = self._slots[i].begin(self._slots[i].episode + 1)
             self._check_obs(obs)
-        self._obs = obs
-        frames = np.array([arrival.frames for arrival in arrivals], np.int32)
-        return Step(obs, reward, terminated, truncated, next_obs, frames)
+            now = where(ended, beginning(self.spec, obs), reached)
+        self._now = now
+        return Step(reached, now, np.array([arrival.frames for arrival in arrivals], np.int32))
 
     def get_state(self) -> EnvState:
         """The episode [n], the seed of its reset [n], the number of actions since [n], those actions end to end, and
-        the observations [n, ...].
+        the moment to act on, field by field.
 
-        Actions are in the environment's own units. Raises `ValueError` before the first reset.
+        Those actions are in the environment's own units. Raises `ValueError` before the first reset.
         """
-        if self._obs is None:
+        if self._now is None:
             raise ValueError("an environment that was never reset has no state")
         actions = [action for slot in self._slots for action in slot.actions]
         empty = self.codec.action_to_env(np.zeros((0, *item_shape(self.codec.action))))
@@ -247,13 +259,13 @@ class GymVector:
             "reset_seed": self._reset_seeds(),
             "length": np.array([len(slot.actions) for slot in self._slots], np.int64),
             "actions": np.stack(actions) if actions else empty,
-            "obs": self._obs.copy(),
+            **{name: np.array(getattr(self._now, name)) for name in _OF_NOW},
         }
 
-    def set_state(self, state: EnvState) -> tuple[np.ndarray, list[str]]:
+    def set_state(self, state: EnvState) -> tuple[TimeStep, list[str]]:
         """Replay every slot's episode; a slot where that leads elsewhere starts a new episode and is warned of."""
-        where, names = f"the state of {self.spec.id}", ("obs", "actions", "episode", "reset_seed", "length")
-        require(state, dict.fromkeys(names, lambda value: isinstance(value, np.ndarray)), where)
+        about, names = f"the state of {self.spec.id}", ("actions", "episode", "reset_seed", "length")
+        require(state, dict.fromkeys((*_OF_NOW, *names), lambda value: isinstance(value, np.ndarray)), about)
         expected = state["obs"]
         shape = (self.num_slots, *item_shape(self.codec.obs))
         if expected.shape != shape:
@@ -261,27 +273,29 @@ class GymVector:
                 f"the state of {self.spec.id} has observations of shape {expected.shape}, these slots need {shape}; "
                 "make the environment with the seeds and env_kwargs that the state was saved with"
             )
-        require(state, dict.fromkeys(names[2:], array((self.num_slots,), np.int64)), where)
+        begun = beginning(self.spec, expected.copy())
+        held = {name: array(getattr(begun, name).shape, getattr(begun, name).dtype) for name in _OF_NOW[1:]}
+        require(state, dict.fromkeys(names[1:], array((self.num_slots,), np.int64)) | held, about)
         for slot, episode in zip(self._slots, state["episode"], strict=True):
             slot.episode = int(episode)
         if not np.array_equal(self._reset_seeds(), state["reset_seed"]):
             raise CheckpointError(f"the state of {self.spec.id} was saved with other seeds; make it with those")
         ends = np.cumsum(state["length"])
         if np.min(state["length"]) < 0 or ends[-1] != len(state["actions"]):
-            raise CheckpointError(f"{where} does not hold the actions of its episodes")
-        obs, notes = expected.copy(), []
+            raise CheckpointError(f"{about} does not hold the actions of its episodes")
+        astray, notes = np.zeros(self.num_slots, bool), []
         for i, slot in enumerate(self._slots):
             episode = int(state["episode"][i])
             actions = state["actions"][ends[i] - state["length"][i] : ends[i]]
             difference = slot.replay(episode, actions, expected[i])
             if difference is not None:
-                obs[i] = slot.begin(episode + 1)
+                begun.obs[i], astray[i] = slot.begin(episode + 1), True
                 notes.append(
                     f"slot {i} of {self.spec.id} could not be restored: {difference} when its {len(actions)} actions "
                     "were replayed, so the environment is not a function of its seed; a new episode starts there"
                 )
-        self._obs = obs
-        return obs, notes
+        self._now = where(astray, begun, begun._replace(**{name: state[name] for name in _OF_NOW}))
+        return self._now, notes
 
     def render(self) -> np.ndarray | None:
         """A picture [height, width, 3] of slot 0; None unless made with ``render=True``.

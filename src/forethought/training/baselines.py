@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from forethought.agents.base import random_action
 from forethought.envs import SpaceCodec
 from forethought.stored import numbers
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
-from forethought.training.program import purpose_key, random_action
-from forethought.types import Discrete
+from forethought.training.program import purpose_key
+from forethought.types import Discrete, TimeStep
 
 _CANDIDATES = 9  # constant actions that are tried
 _TRIALS = 3  # episodes that each of them is tried on, and of the better third in all: three times as many
@@ -46,9 +47,9 @@ def play_baselines(config: RunConfig, codec: SpaceCodec, tell: Callable[[int], N
 
     def constant(actions: np.ndarray, episodes: int, stream: str) -> Evaluation:
         """Every action [K, ...] in episodes that begin alike."""
-        held = np.repeat(actions[:, None], episodes, axis=1)
+        held = np.repeat(actions, episodes, axis=0)
         return evaluate(
-            lambda obs, first, carry, t: (held, carry),
+            lambda time_step, carry, t: (held, carry),
             (),
             config,
             episodes=episodes,
@@ -58,9 +59,9 @@ def play_baselines(config: RunConfig, codec: SpaceCodec, tell: Callable[[int], N
             tell=tell,
         )
 
-    def random(obs: np.ndarray, first: np.ndarray, carry: Any, t: int) -> tuple[np.ndarray, Any]:
+    def random(time_step: TimeStep, carry: Any, t: int) -> tuple[np.ndarray, Any]:
         key = purpose_key(jax.random.key(config.seed), "baseline", t)
-        return np.asarray(random_action(codec.action, n, key))[None], carry
+        return np.asarray(random_action(codec.action, n, key)), carry
 
     best = choose(_candidates(codec, config.seed), lambda *asked: constant(*asked).returns.mean(axis=1))
     of_random = evaluate(random, (), config, episodes=n, stream="baseline", env_steps=0, seeds=[config.seed], tell=tell)

@@ -27,7 +27,7 @@ from forethought.files import disk_problem
 from forethought.replay.ring import Ring
 from forethought.types import PyTree
 
-FORMAT = 5
+FORMAT = 6
 _PREFIX = "step_"
 _PARTIAL = ".partial"
 _BEFORE = ".before"  # a checkpoint of the same step, until the new one stands in its place

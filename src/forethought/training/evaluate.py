@@ -1,19 +1,21 @@
 """Judging a policy: whole episodes on environments of their own, without exploration and without learning."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from forethought import envs
 from forethought.errors import CheckpointError, UsageError
 from forethought.stored import array, require, whole
+from forethought.training.block import Told
 from forethought.training.config import RunConfig
 from forethought.training.rundir import Description, RunDir
-from forethought.types import EnvSpec
+from forethought.types import EnvSpec, TimeStep
+from forethought.unroll import Actor, unroll
 
 # Where an environment has no time limit, a policy that runs in circles is stopped here and keeps what it has earned.
 STEP_LIMIT = 1000
@@ -129,11 +131,21 @@ def make_spec(config: RunConfig) -> EnvSpec:
     return world.spec
 
 
-Actor = Callable[[np.ndarray, np.ndarray, Any, int], tuple[np.ndarray, Any]]  # (obs, first, carry, t) -> action, carry
+@runtime_checkable  # for the type checks of the tests, and to be told from a plain function
+class Compiled(Protocol):
+    """An actor that can also be compiled into one program with a world that is a function; see `Exploiting`."""
+
+    def __call__(self, time_step: TimeStep, carry: Any, t: int) -> tuple[np.ndarray, Any]:
+        """As any actor."""
+        ...
+
+    def play(self, world: envs.JaxVector, carry: Any, playing: np.ndarray, t: int) -> tuple[Any, Told]:
+        """Some steps from time t on; none where the next one is not finite."""
+        ...
 
 
 def evaluate(
-    act: Actor,
+    act: Actor | Compiled,
     carry: Any,
     config: RunConfig,
     *,
@@ -144,31 +156,43 @@ def evaluate(
     made_for: EnvSpec | None = None,
     tell: Callable[[int], None] = lambda t: None,
 ) -> Evaluation:
-    """Play ``episodes`` episodes per seed side by side; ``seeds`` default to those of the run.
+    """Let an actor play ``episodes`` episodes per seed side by side, [K * episodes, ...], seed by seed.
 
-    ``act`` takes observations [K, episodes, ...], which episodes begin [K, episodes], its carry and the time, and
-    gives actions [K, episodes, ...]. The episodes follow from the seeds and the ``stream`` alone. ``tell`` gets the
-    number of each step that was made.
+    The episodes follow from the ``seeds`` (by default the run's) and the ``stream`` alone. ``tell`` gets the number of each step that was made.
     """
     seeds = config.seed_list if seeds is None else seeds
     k = len(seeds)
     world = make_world(config, seeds, episodes, stream=stream, made_for=made_for)
     try:
-        obs = world.reset()
         limit = world.spec.max_episode_steps or STEP_LIMIT
         returns, lengths = np.zeros(k * episodes), np.zeros(k * episodes, np.int64)
-        playing, first = np.ones(k * episodes, bool), np.ones((k, episodes), bool)
-        for t in range(limit):
-            action, carry = act(obs.reshape(k, episodes, *obs.shape[1:]), first, carry, t)
-            step = world.step(action.reshape(k * episodes, *action.shape[2:]))
-            returns += np.where(playing, step.reward, 0.0)
+        playing = np.ones(k * episodes, bool)
+        for t, (reward, ended) in enumerate(_rows(world, act, carry, playing)):
+            returns += np.where(playing, reward, 0.0)
             lengths += playing
-            ended = step.terminated | step.truncated
             playing &= ~ended
-            if not playing.any():
+            if t + 1 == limit or not playing.any():
                 break
-            obs, first = step.obs, ended.reshape(k, episodes)
             tell(t + 1)
     finally:
         world.close()
     return Evaluation(returns.reshape(k, episodes), lengths.reshape(k, episodes), env_steps)
+
+
+def _rows(
+    world: envs.VectorEnv, act: Actor | Compiled, carry: Any, playing: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rewards of one step after the other, and where an episode ended. Whoever iterates keeps ``playing`` up to
+    date: nothing goes on where nobody plays.
+    """
+    t = 0
+    world.reset()
+    if isinstance(world, envs.JaxVector) and isinstance(act, Compiled):
+        while True:
+            carry, told = act.play(world, carry, playing, t)
+            if not len(told.ended):
+                break  # the world says what is not finite
+            yield from zip(told.reward, told.ended, strict=True)
+            t += len(told.ended)
+    for _, _, step in unroll(world, lambda now, carry, i: act(now, carry, t + i), carry, anew=False):
+        yield step.reached.reward, step.ended

@@ -12,6 +12,7 @@ from forethought.agents.base import Agent, Phase
 from forethought.envs.contract import Step
 from forethought.stored import array, count, number, numbers, require, words
 from forethought.training.baselines import Baseline, Baselines, are_stored
+from forethought.training.block import Told
 from forethought.training.clock import compiled_programs
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.learner import Learner
@@ -35,15 +36,35 @@ class Episodes:
 
     def add(self, step: Step) -> list[tuple[int, float, int]]:
         """Count one step of every slot; returns (slot, return, length) of the episodes that ended."""
-        self.returns += step.reward
+        self.returns += step.reached.reward
         self.lengths += 1
         ended = []
-        for slot in np.flatnonzero(step.terminated | step.truncated):
+        for slot in np.flatnonzero(step.ended):
             ended.append((int(slot), float(self.returns[slot]), int(self.lengths[slot])))
             self.recent.append(float(self.returns[slot]))
             self.returns[slot], self.lengths[slot] = 0.0, 0
         self.finished += len(ended)
         return ended
+
+    def add_block(self, told: Told) -> list[tuple[int, int, float, int]]:
+        """Count the steps of a block; returns (step, slot, return, length) of the episodes that ended, in their order.
+
+        Rewards are summed one after the other, as `add` does, so that where a run is cut into blocks changes no bit.
+        """
+        ended, begin = [], [0] * told.ended.shape[1]
+        for t, slot in np.argwhere(told.ended).tolist():
+            total, length = self._summed(told, slot, begin[slot], t + 1)
+            ended.append((t, slot, total, length))
+            self.recent.append(total)
+            self.returns[slot], self.lengths[slot], begin[slot] = 0.0, 0, t + 1
+        for slot in range(len(begin)):
+            self.returns[slot], self.lengths[slot] = self._summed(told, slot, begin[slot], len(told.ended))
+        self.finished += len(ended)
+        return ended
+
+    def _summed(self, told: Told, slot: int, begin: int, end: int) -> tuple[float, int]:
+        rewards = np.concatenate([self.returns[slot : slot + 1], told.reward[begin:end, slot].astype(np.float64)])
+        return float(np.cumsum(rewards)[-1]), int(self.lengths[slot] + end - begin)
 
 
 class Journal:
@@ -80,14 +101,15 @@ class Journal:
         """Seconds of the whole run, earlier processes included."""
         return time.monotonic() - self._started
 
-    def log(self, kind: str, values: dict[str, Any]) -> None:
-        """One line, with the counters."""
+    def log(self, kind: str, values: dict[str, Any], counters: dict[str, int] | None = None) -> None:
+        """One line, with the counters, which are those of now where no others are given."""
         learner = self.learner
-        counters = {"env_steps": learner.now, "frames": learner.frames, "updates": learner.updates}
+        counters = counters or {"env_steps": learner.now, "frames": learner.frames, "updates": learner.updates}
         record = {"kind": kind, **counters, "wall_s": round(self.wall_s, 3), **values}
         self.run.log(record)
         for mirror in self.mirrors:
-            mirror.scalars({f"{kind}/{name}": value for name, value in flat(values).items()}, learner.now)
+            scalars = {f"{kind}/{name}": value for name, value in flat(values).items()}
+            mirror.scalars(scalars, counters["env_steps"])
         self.tell(record)
 
     def warn(self, text: str) -> None:
@@ -117,6 +139,20 @@ class Journal:
         for slot, total, length in self.episodes.add(step):
             seed = self.config.seed_list[slot // self.config.num_envs]
             self.log("episode", {"seed": seed, "return": total, "length": length})
+
+    def lived(self, told: Told, updates: int) -> None:
+        """The steps of a block, the last of which is the newest, with so many updates after each."""
+        learner, made = self.learner, len(told.ended)
+        of_step = told.frames.sum(axis=1) // self.config.seeds
+        for t, slot, total, length in self.episodes.add_block(told):
+            later = made - 1 - t
+            counters = {
+                "env_steps": learner.env_steps - later * self.config.num_envs,
+                "frames": learner.frames - int(of_step[t + 1 :].sum()),
+                "updates": learner.updates - (later + 1) * updates,  # those of its own step follow it
+            }
+            seed = self.config.seed_list[slot // self.config.num_envs]
+            self.log("episode", {"seed": seed, "return": total, "length": length}, counters)
 
     def learned(self, ran: Sequence[Phase]) -> None:
         """After the phases of a step: what the model says of itself, and the training metrics where they are due."""

@@ -1,8 +1,9 @@
 """An agent that lives: state, replay and counters, driven by the training loop or by a loop that the user owns."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,25 +11,21 @@ import numpy as np
 
 from forethought import stored
 from forethought.agents.base import Agent, Phase, Pieces
+from forethought.envs import JaxVector
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
+from forethought.training.block import Alive, Block, Pace, Play, Told
 from forethought.training.clock import Clock
 from forethought.training.config import flatten, to_dict
-from forethought.training.program import Flat, Program, empty_item
+from forethought.training.program import Decision, Flat, How, Program
 from forethought.training.schedule import due, usual_repeats
-from forethought.types import PyTree, Transition
+from forethought.types import PyTree, TimeStep, Transition
 
+_FOR_EVER = 2**31 - 1  # steps
 _HUGE = 1e6  # of an observation or a reward: networks and squared errors are made for numbers around 1
 
 Listener = Callable[[str], None]
-
-
-class Decision(NamedTuple):
-    """What is to be done next, where that was found out together with the last update; see `Learner.learn_step`."""
-
-    action: PyTree  # [K, N, ...]
-    carry: PyTree
 
 
 class Learner:
@@ -43,7 +40,8 @@ class Learner:
         best_return: mean return of each seed's best evaluation so far, -inf before the first.
         best_step: where it stood then (see `now`).
         infos: what each phase last reported, on the device.
-        decision: what `act` will say next, where that is known already.
+        carry: what acting carried before the moment to act on.
+        decision: what `act` says there, where that is known already.
         on_compile: is told what will be compiled.
         on_progress: is told that a phase of kind "model" runs, and about twice a second how far a long one is. Where
             it raises, that phase has not run, and `learn` begins with it when it is called again.
@@ -83,9 +81,11 @@ class Learner:
             self._state = Flat.of(self.program.init_state())
             self._replay = self.program.init_replay()
             self.carry = self.program.init_carry()
-        self._unrecorded: tuple[Transition, PyTree] | None = None  # with what acting carried then, not later
+        self._unrecorded: Transition | None = None
+        self._blocks: dict[Any, Block] = {}
+        self._plays: dict[Any, Play] = {}
+        self._unsound = False  # what the world gave last
         self.decision: Decision | None = None
-        self.first = np.ones((len(self.program.seeds), num_envs), bool)
         k = len(self.program.seeds)
         self.best_return, self.best_step = np.full(k, -np.inf), np.zeros(k, np.int64)
         self._best = self._acting()
@@ -104,7 +104,7 @@ class Learner:
         """All transitions that are kept, with the newest."""
         if self._unrecorded is not None:
             with self.clock.measure("record"):
-                self._replay = self.program.record(self._replay, *self._unrecorded)
+                self._replay = self.program.record(self._replay, self._unrecorded)
             self._unrecorded = None
         return self._replay
 
@@ -172,41 +172,97 @@ class Learner:
         """Whether the next step would overwrite one that was not learned from yet."""
         return self.env_steps + self.num_envs - max(self.learned, 0) > self.program.replay_capacity
 
-    def act(self, obs: np.ndarray) -> np.ndarray:
-        """Actions [K * N, ...] for observations [K * N, ...], exploring; random during the warm-up."""
+    def act(self, time_step: TimeStep) -> np.ndarray:
+        """Actions [K * N, ...] in the moment [K * N, ...], exploring; random during the warm-up. Asked again before
+        `observe`, it says the same.
+        """
         self._settle()
         with self.clock.measure("act"):
-            if self.decision is not None:
-                action = np.asarray(self.decision.action)
-            elif self.env_steps < self.agent.random_steps:
-                action = self.program.random_actions(self.env_steps)
-            else:
-                if not self._acted:
+            if self.decision is None:
+                random = self.env_steps < self.agent.random_steps
+                if not random and not self._acted:
                     self._acted = True
                     self.on_compile("the policy")
-                action, self.carry = self.program.act(
-                    self._state, self.carry, self._grouped(obs), self.first, self.env_steps, explore=True
-                )
+                how: How = "random" if random else "explore"
+                self.decision = self.program.act(how, self._state, self.carry, self._grouped(time_step), self.env_steps)
+            action = np.asarray(self.decision.action)
         return action.reshape(-1, *action.shape[2:])
 
-    def exploit(self, obs: np.ndarray, first: np.ndarray, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
-        """Actions [K, n, ...] without exploration, for observations [K, n, ...] of an evaluation, and its carry."""
-        return self.program.act(self._state, carry, obs, first, t, explore=False)
+    def exploiting(self, n: int) -> tuple["Exploiting", PyTree]:
+        """The actor that does not explore, in n environments per seed [K * n, ...], and its first carry."""
+        return Exploiting(self.program, self._state, n, self._plays), self.program.init_carry(n)
 
-    def observe(self, obs: np.ndarray, action: np.ndarray, step: Step) -> None:
-        """Remember what ``action`` in ``obs`` led to; arrays have the leading axis [K * N]."""
-        seen = obs, action, step.reward, step.next_obs, step.terminated, step.truncated
-        grouped = Transition(*map(self._grouped, seen))
-        if self.decision is not None:
-            self.carry, self.decision = self.decision.carry, None
-        self._replay, self._unrecorded = self.replay, (grouped, self.carry)
-        self.first = grouped.terminated | grouped.truncated
+    def observe(self, time_step: TimeStep, action: np.ndarray, step: Step, *, own: bool = True) -> None:
+        """Remember what ``action`` led to in the moment for which `act` was asked; all have the leading axis [K * N].
+
+        ``own`` is False where it is not the action that `act` said: what the agent gave beside that is dropped then.
+        """
+        decision, nothing = self.decision, self.program.empty_decision(self.num_envs)
+        if decision is not None:
+            self.carry = decision.carry
+        extras = decision.extras if decision is not None and own else nothing.extras
+        reached = step.reached
+        outcome = reached.reward, reached.obs, reached.terminated, reached.truncated
+        happened = self._grouped(Transition(time_step.obs, action, *outcome))
+        self._replay = self.replay
+        self._unrecorded, self.decision = happened._replace(extras=extras), None
         self.env_steps += self.num_envs
         self.frames += int(np.sum(step.frames)) // len(self.program.seeds)
 
-    def _grouped(self, x: Any) -> np.ndarray:
-        """An array [K * N, ...] as [K, N, ...]."""
-        return np.asarray(x).reshape(*self.leading, *np.shape(x)[1:])
+    def _grouped(self, tree: PyTree) -> PyTree:
+        """Arrays [K * N, ...] as [K, N, ...]."""
+        return jax.tree.map(lambda x: np.asarray(x).reshape(*self.leading, *np.shape(x)[1:]), tree)
+
+    def live(self, world: JaxVector, most: int) -> Told | None:
+        """Go on for ``most`` turns at most in one program, and say what happened in them.
+
+        None, and nothing is done, where the next step asks for the host: a rare phase is due at it, learning was put
+        off, or what the world gave was not finite, which is for `VectorEnv.step` to say.
+        """
+        phases, how, turns = self._steady()
+        if self._unsound or not turns or most < 1 or self.learned != self.env_steps:
+            self._unsound = False
+            return None
+        name = phases[-1][0].name if phases else "env"
+        kind = how, *((phase.name, repeats) for phase, repeats in phases)
+        if kind not in self._blocks:
+            self.on_compile(f"steps with {name}" if phases else "steps")
+            self._blocks[kind] = Block(self.program, world.advance, phases, how)
+        self.act(world.now())
+        assert self.decision is not None
+        with self.clock.measure(name):
+            alive = Alive(self._state, self.replay, self.carry, self.decision, world.slots, {})
+            alive, told = self._blocks[kind](alive, self.env_steps, min(turns, most))
+        self._state, self._replay, self.carry, self.decision, world.slots, infos = alive
+        made = len(told.ended)
+        self._unsound = made < min(turns, most, self._blocks[kind].most)
+        if made:
+            self.infos |= infos
+        self.env_steps += made * self.num_envs
+        self.learned = self.env_steps
+        self.frames += sum(int(frames) // len(self.program.seeds) for frames in told.frames.sum(axis=1))
+        self.updates += made * sum(phase.updates * repeats for phase, repeats in phases)
+        return told
+
+    def _steady(self) -> tuple[tuple[tuple[Phase, int], ...], How, int]:
+        """The phases that are due at the next step with their repeats, how is acted after it, and for how many steps
+        that stays so; 0 where one of them is rare.
+        """
+        n, now = self.num_envs, self.env_steps + self.num_envs
+        most, phases = _FOR_EVER, []
+        for phase in self.phases:
+            repeats = due(phase, now - n, now)
+            if repeats and (isinstance(phase.run, Pieces) or n % phase.every or repeats != n // phase.every):
+                return (), "explore", 0
+            if repeats:
+                phases.append((phase, repeats))
+            else:
+                after = phase.start if now < phase.start else now + phase.every - (now - phase.start) % phase.every
+                most = min(most, -(-(after - now) // n))
+        random = now < self.agent.random_steps
+        if random:
+            most = min(most, -(-(self.agent.random_steps - now) // n))
+        return tuple(phases), "random" if random else "explore", most
 
     def learn(self) -> list[Phase]:
         """Run every phase that is due after the newest step, and those of earlier steps that were put off, in order.
@@ -218,13 +274,13 @@ class Learner:
             ran += self.learn_step()
         return ran
 
-    def learn_step(self, obs: np.ndarray | None = None) -> list[Phase]:
-        """As `learn`, of the next step only. With the observations [K * N, ...] that are to be acted on next, what is
-        due at each step runs in one program with the step's recording and with the next decision.
+    def learn_step(self, time_step: TimeStep | None = None) -> list[Phase]:
+        """As `learn`, of the next step only. With the moment [K * N, ...] that is to be acted on next, what is due at
+        each step runs in one program with the step's recording and with the next decision.
         """
         now = self.learned + self.num_envs
-        if obs is not None and (phases := self._of_each_step(now)):
-            return self._turn(phases, now, obs)
+        if time_step is not None and (phases := self._of_each_step(now)):
+            return self._turn(phases, now, time_step)
         ran = []
         for phase in self.phases:
             runs = due(phase, now - self.num_envs, now)
@@ -249,24 +305,17 @@ class Learner:
         newest = self._unrecorded is not None and now == self.env_steps >= self.agent.random_steps
         return phases if newest and not self._runs else ()
 
-    def _turn(self, phases: tuple[tuple[Phase, int], ...], now: int, obs: np.ndarray) -> list[Phase]:
+    def _turn(self, phases: tuple[tuple[Phase, int], ...], now: int, time_step: TimeStep) -> list[Phase]:
         if not self.program.turns(phases):
             self.on_compile(f"the policy and {' and '.join(phase.name for phase, _ in phases)}")
         self._settle()
         assert self._unrecorded is not None
-        last, (transition, carry) = phases[-1][0].name, self._unrecorded
+        last = phases[-1][0].name
         with self.clock.measure(last):
-            self._state, self._replay, infos, action, carry = self.program.turn(
-                phases,
-                self._state,
-                self._replay,
-                carry,
-                transition,
-                self._grouped(obs),
-                self.first,
-                now,
+            self._state, self._replay, infos, self.decision = self.program.turn(
+                phases, self._state, self._replay, self._unrecorded, self.carry, self._grouped(time_step), now
             )
-        self._unrecorded, self.decision = None, Decision(action, carry)
+        self._unrecorded = None
         self.infos |= infos
         self._running, self.learned = last, now
         self.updates += sum(phase.updates * repeats for phase, repeats in phases)
@@ -327,7 +376,7 @@ class Learner:
 
     def tree(self) -> PyTree:
         """The arrays that a checkpoint must hold."""
-        decision = self.decision or self._no_decision()
+        decision = self.decision or self.program.empty_decision(self.num_envs)
         return {
             "state": self.state,
             "replay": self.replay,
@@ -335,11 +384,6 @@ class Learner:
             "decision": decision._asdict(),
             "best": self._best,
         }
-
-    def _no_decision(self) -> Decision:
-        """In the place of one, where there is none."""
-        item = empty_item(self.agent.spec.action)
-        return Decision(np.zeros((*self.leading, *item.shape), item.dtype), self.carry)
 
     def counters(self) -> dict[str, Any]:
         """The host side of a checkpoint."""
@@ -350,7 +394,6 @@ class Learner:
             "learned": self.learned,
             "runs": dict(self._runs),
             "infos": {phase: {name: np.asarray(x) for name, x in info.items()} for phase, info in self.infos.items()},
-            "first": self.first,
             "decided": self.decision is not None,
             "best_return": self.best_return,
             "best_step": self.best_step,
@@ -362,7 +405,7 @@ class Learner:
         counts = dict.fromkeys(("env_steps", "frames", "updates"), stored.count)
         k = len(self.program.seeds)
         best = {"best_return": stored.array((k,), np.float64), "best_step": stored.array((k,), np.int64)}
-        checks = {**counts, **best, "first": stored.array(self.leading, bool), "seconds": stored.named_numbers}
+        checks = {**counts, **best, "seconds": stored.named_numbers}
         checks |= {"learned": stored.whole, "decided": stored.flag, "runs": stored.named_counts, "infos": _are_infos}
         stored.require(counters, checks)
         if not -self.pretrain <= counters["learned"] <= counters["env_steps"] or counters["env_steps"] % self.num_envs:
@@ -376,11 +419,34 @@ class Learner:
         self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
         self._best = {name: np.array(leaf) for name, leaf in tree["best"].items()}
         self.best_return, self.best_step = np.array(counters["best_return"]), np.array(counters["best_step"])
-        self.first = np.array(counters["first"])
         self.env_steps, self.frames, self.updates = (counters[k] for k in ("env_steps", "frames", "updates"))
         self.learned, self._runs = counters["learned"], dict(counters["runs"])
         self.infos = counters["infos"]
         self.clock.seconds = dict(counters["seconds"])
+
+
+class Exploiting:
+    """What has been learned, as an actor that does not explore: step by step, or in one program with the world."""
+
+    def __init__(self, program: Program, state: PyTree, n: int, plays: dict[Any, Play]):
+        self.program, self.state, self.n, self._plays = program, state, n, plays
+        self.pace = Pace()
+
+    def __call__(self, time_step: TimeStep, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
+        """Actions [K * n, ...] and the carry after them."""
+        k = len(self.program.seeds)
+        grouped = jax.tree.map(lambda x: np.asarray(x).reshape(k, self.n, *np.shape(x)[1:]), time_step)
+        action, carry, _ = self.program.act("exploit", self.state, carry, grouped, t)
+        return np.asarray(action).reshape(k * self.n, *action.shape[2:]), carry
+
+    def play(self, world: JaxVector, carry: PyTree, playing: np.ndarray, t: int) -> tuple[PyTree, Told]:
+        """Go on from time t for a quarter of a second, and say what happened; nothing where a step is not finite."""
+        began = time.perf_counter()
+        play = self._plays.setdefault(world.kind, Play(self.program, world.advance))
+        carry, world.slots, told = play(self.state, carry, world.slots, playing, t, self.pace.turns)
+        if len(told.ended):
+            self.pace.took(len(told.ended), time.perf_counter() - began)
+        return carry, told
 
 
 def _are_infos(value: Any) -> bool:

@@ -10,18 +10,18 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from forethought.agents.base import Agent, Phase, Pieces
+from forethought.agents.base import Agent, Phase, Pieces, empty_items
 from forethought.compilation import keep_programs
 from forethought.errors import UsageError
 from forethought.replay import ring
-from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, Transition
+from forethought.types import EnvSpec, Info, Key, PyTree, TimeStep, Transition
 
 # The replays of all seeds are written in step, so they share cursor, size and limit.
 # (Unflattened, because the constructor takes arrays and these are axes.)
@@ -29,6 +29,18 @@ _ONE_RING = jax.tree.structure(jax.eval_shape(lambda: ring.create(0.0, 1)))
 REPLAY_AXES: ring.Ring = jax.tree.unflatten(_ONE_RING, (0, None, None, None))
 
 _PIECE_S = 0.5  # seconds that a piece of a long phase should take
+
+How: TypeAlias = Literal["random", "explore", "exploit"]  # at random, while learning, when judged or used
+HOW: tuple[How, ...] = get_args(How)
+_PURPOSES = {"random": "random", "explore": "act", "exploit": "evaluate"}
+
+
+class Decision(NamedTuple):
+    """What is to be done next, leaves [K, N, ...]: actions, the carry after them, and extras to be kept with them."""
+
+    action: PyTree
+    carry: PyTree
+    extras: PyTree
 
 
 def purpose_key(key: Key, purpose: str, step: Array | int) -> Key:
@@ -102,18 +114,6 @@ def _as_given(given: PyTree | Flat, out: tuple[PyTree, Info]) -> tuple[PyTree | 
     return (Flat.of(out[0]), out[1]) if isinstance(given, Flat) else out
 
 
-def empty_item(space: Space) -> Array:
-    """Zeros shaped and typed like one item of the space, as agents see it."""
-    return jnp.zeros(space.shape, space.dtype) if isinstance(space, Box) else jnp.array(0, jnp.int32)
-
-
-def random_action(space: Space, n: int, key: Key) -> Array:
-    """n uniform actions, in the agent's units."""
-    if isinstance(space, Box):
-        return jax.random.uniform(key, (n, *space.shape), minval=-1.0, maxval=1.0)
-    return jax.random.randint(key, (n,), 0, space.n)
-
-
 class Program:
     """Pure functions of an agent, compiled once each, over all seeds at once.
 
@@ -131,10 +131,9 @@ class Program:
         self.replay_capacity = -(-wanted // num_envs) * num_envs
         if self.replay_capacity > ring.MOST_ROWS:
             raise UsageError(f"a replay holds at most {ring.MOST_ROWS:,} transitions; lower --agent.replay-capacity")
-        axes = 0, 0, 0, 0, 0, None
-        self._act = {e: jax.jit(self._over(partial(self._decide, e), axes)) for e in (True, False)}
-        self._random = jax.jit(self._over(self._random_actions, (0, None)))
-        self._record = jax.jit(self._over(self._remember, (REPLAY_AXES, 0, 0), REPLAY_AXES), donate_argnums=0)
+        axes = 0, 0, 0, 0, None
+        self._act = {how: jax.jit(self.over_seeds(partial(self.decided, how), axes)) for how in HOW}
+        self._record = jax.jit(self.over_seeds(ring.add, (REPLAY_AXES, 0), REPLAY_AXES), donate_argnums=0)
         self._phases: dict[tuple[str, int], Any] = {}
         self._turns: dict[tuple[tuple[str, int], ...], Any] = {}
         self._pieces: dict[str, Pieces] = {}
@@ -145,12 +144,12 @@ class Program:
         def init(key: Key) -> PyTree:
             return _settled(self.agent.init(key=purpose_key(key, "init", 0)))
 
-        return jax.jit(self._over(init, (0,)))(self.keys)
+        return jax.jit(self.over_seeds(init, (0,)))(self.keys)
 
     def init_replay(self) -> ring.Ring:
         """Empty replay of all seeds; data has axes [K, capacity, ...]."""
-        thought = jax.tree.map(lambda x: x[0], self.agent.note(self.agent.init_actor(1)))
-        example = empty_transition(self.agent.spec)._replace(thought=thought)
+        extras = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), self.empty_decision(1).extras)
+        example = empty_transition(self.agent.spec)._replace(extras=extras)
         k = len(self.seeds)
         return jax.jit(lambda: _settled(_spread(ring.create(example, self.replay_capacity), k)))()
 
@@ -162,8 +161,8 @@ class Program:
             return held.at[:, :n].set(given)
 
         def put(replay: ring.Ring, rows: Transition) -> ring.Ring:
-            data = jax.tree.map(place, replay.data._replace(thought=()), rows._replace(thought=()))
-            data = data._replace(thought=replay.data.thought)
+            data = jax.tree.map(place, replay.data._replace(extras=()), rows._replace(extras=()))
+            data = data._replace(extras=replay.data.extras)
             return ring.Ring(data, n % replay.limit, jnp.full_like(replay.size, n), replay.limit)
 
         return jax.jit(put, donate_argnums=0)(replay, rows)
@@ -173,40 +172,45 @@ class Program:
         carry = self.agent.init_actor(n or self.num_envs)
         return jax.tree.map(lambda x: jnp.stack([x] * len(self.seeds)), carry)
 
-    def act(
-        self, state: PyTree, carry: PyTree, obs: np.ndarray, first: np.ndarray, step: int, *, explore: bool
-    ) -> tuple[np.ndarray, PyTree]:
-        """Actions [K, N, ...] for observations [K, N, ...]; N may differ from ``num_envs`` (it compiles anew)."""
-        action, carry = self._act[explore](self.keys, state, carry, obs, first, step)
-        return np.asarray(action), carry
+    def act(self, how: How, state: PyTree, carry: PyTree, time_step: TimeStep, step: int) -> Decision:
+        """Filter the time steps [K, N, ...] and decide; N may differ from ``num_envs`` (it compiles anew)."""
+        return Decision(*self._act[how](self.keys, state, carry, time_step, step))
 
-    def random_actions(self, step: int) -> np.ndarray:
-        """Uniform actions [K, N, ...] for the steps before the policy acts."""
-        return np.asarray(self._random(self.keys, step))
+    def empty_decision(self, n: int) -> Decision:
+        """Zeros in the place of a decision for n environments per seed, leaves [K, n, ...]."""
+        shapes = jax.eval_shape(
+            lambda key, carry: self.agent.decide(self.agent.init(key=key), carry, key=key, explore=True),
+            jax.random.key(0),
+            jax.eval_shape(lambda: self.agent.init_actor(n)),
+        )
+        k = len(self.seeds)
+        return Decision(*jax.tree.map(lambda x: np.zeros((k, *x.shape), x.dtype), shapes))
 
-    def record(self, replay: ring.Ring, transition: Transition, carry: PyTree) -> ring.Ring:
-        """Add one transition per environment, [K, N, ...], with what is noted of the carry; the replay is consumed."""
-        return self._record(replay, transition, carry)
+    def record(self, replay: ring.Ring, transition: Transition) -> ring.Ring:
+        """Add one transition per environment, [K, N, ...]; the replay is consumed."""
+        return self._record(replay, transition)
 
     def turn(
         self,
         phases: tuple[tuple[Phase, int], ...],
         state: PyTree,
         replay: ring.Ring,
-        carry: PyTree,
         transition: Transition,
-        obs: np.ndarray,
-        first: np.ndarray,
+        carry: PyTree,
+        time_step: TimeStep,
         step: int,
-    ) -> tuple[PyTree, ring.Ring, dict[str, Info], Array, PyTree]:
+    ) -> tuple[PyTree, ring.Ring, dict[str, Info], Decision]:
         """`record`, then `run` of phases with their repeats, then `act` on what comes next, in one call.
 
-        Returns state, replay, what each phase reports, the actions [K, N, ...], and the carry after them. It costs half
-        of what the three cost beside the work itself. State and replay are consumed.
+        Returns state, replay, what each phase reports, and the decision. It costs half of what the three cost beside
+        the work itself. State and replay are consumed.
         """
         if not self.turns(phases):
             self._turns[_named(phases)] = self._compile_turn(phases)
-        return self._turns[_named(phases)](self.keys, state, replay, carry, transition, obs, first, step)
+        state, replay, infos, decision = self._turns[_named(phases)](
+            self.keys, state, replay, transition, carry, time_step, step
+        )
+        return state, replay, infos, Decision(*decision)
 
     def turns(self, phases: tuple[tuple[Phase, int], ...]) -> bool:
         """Whether a `turn` with these phases was made before, so that it will not be compiled."""
@@ -239,9 +243,10 @@ class Program:
         """Compile what acting, recording and phases with their repeats will run; nothing is run, the arrays stay."""
         leading = len(self.seeds), self.num_envs
         t = jax.tree.map(lambda x: np.zeros((*leading, *x.shape), x.dtype), empty_transition(self.agent.spec))
-        self._random.lower(self.keys, 0).compile()
-        self._act[True].lower(self.keys, state, carry, t.obs, t.truncated, 0).compile()
-        self._record.lower(replay, t, carry).compile()
+        time_step = TimeStep(t.obs, t.action, t.reward, t.terminated, t.terminated, t.truncated)
+        for how in ("random", "explore"):
+            self._act[how].lower(self.keys, state, carry, time_step, 0).compile()
+        self._record.lower(replay, t._replace(extras=self.empty_decision(self.num_envs).extras)).compile()
         for phase, repeats in phases:
             if isinstance(phase.run, Pieces):
                 self._prepare_pieces(self._pieces_of(phase, phase.run), state, replay)
@@ -259,20 +264,18 @@ class Program:
             self._pieces[phase.name] = self._compile_pieces(phase.name, pieces)
         return self._pieces[phase.name]
 
-    def _over(self, fn: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
+    def over_seeds(self, fn: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
+        """See the function of that name; of the seeds of this program."""
         return over_seeds(fn, len(self.seeds), in_axes, out_axes)
 
-    def _decide(
-        self, explore: bool, key: Key, state: PyTree, carry: PyTree, obs: Array, first: Array, step: Array
-    ) -> tuple[Array, PyTree]:
-        key = purpose_key(key, "act" if explore else "evaluate", step)
-        return self.agent.act(_tree(state), carry, obs, first, key=key, explore=explore)
-
-    def _remember(self, replay: ring.Ring, transition: Transition, carry: PyTree) -> ring.Ring:
-        return ring.add(replay, transition._replace(thought=self.agent.note(carry)))
-
-    def _random_actions(self, key: Key, step: Array) -> Array:
-        return random_action(self.agent.spec.action, self.num_envs, purpose_key(key, "random", step))
+    def decided(
+        self, how: How, key: Key, state: PyTree, carry: PyTree, time_step: TimeStep, step: Array
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """Of one seed: the fields of a `Decision`."""
+        tree, key = _tree(state), purpose_key(key, _PURPOSES[how], step)
+        if how == "random":
+            return self.agent.act_at_random(tree, carry, time_step, key=key)
+        return self.agent.act(tree, carry, time_step, key=key, explore=how == "explore")
 
     def _phase(self, phase: Phase, repeats: int) -> Any:
         name = phase.name, repeats
@@ -281,23 +284,23 @@ class Program:
         return self._phases[name]
 
     def _compile_phase(self, phase: Phase, repeats: int) -> Callable[..., Any]:
-        run = self._repeated(phase, repeats)
-        return jax.jit(self._over(run, (0, 0, REPLAY_AXES, None)), donate_argnums=1)
+        run = self.repeated(phase, repeats)
+        return jax.jit(self.over_seeds(run, (0, 0, REPLAY_AXES, None)), donate_argnums=1)
 
     def _compile_turn(self, phases: tuple[tuple[Phase, int], ...]) -> Callable[..., Any]:
-        runs = {phase.name: self._repeated(phase, repeats) for phase, repeats in phases}
+        runs = {phase.name: self.repeated(phase, repeats) for phase, repeats in phases}
 
-        def turn(key, state, replay, carry, transition, obs, first, step):
-            replay = self._remember(replay, transition, carry)
+        def turn(key, state, replay, transition, carry, time_step, step):
+            replay = ring.add(replay, transition)
             infos = {}
             for name, run in runs.items():
                 state, infos[name] = run(key, state, replay, step)
-            return state, replay, infos, *self._decide(True, key, state, carry, obs, first, step)
+            return state, replay, infos, self.decided("explore", key, state, carry, time_step, step)
 
-        axes = (0, 0, REPLAY_AXES, 0, 0, 0, 0, None), (0, REPLAY_AXES, 0, 0, 0)
-        return jax.jit(self._over(turn, *axes), donate_argnums=(1, 2))
+        axes = (0, 0, REPLAY_AXES, 0, 0, 0, None), (0, REPLAY_AXES, 0, 0)
+        return jax.jit(self.over_seeds(turn, *axes), donate_argnums=(1, 2))
 
-    def _repeated(self, phase: Phase, repeats: int) -> Callable[..., Any]:
+    def repeated(self, phase: Phase, repeats: int) -> Callable[..., Any]:
         """``(key, state, replay, step) -> (state, info)`` of a phase that runs so often, the last time at ``step``."""
 
         def once(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
@@ -326,9 +329,9 @@ class Program:
 
         return replace(
             pieces,
-            begin=jax.jit(self._over(begin, (0, 0, REPLAY_AXES, None))),
-            proceed=jax.jit(self._over(proceed, (0, 0, REPLAY_AXES, None, None), (0, 0)), donate_argnums=1),
-            finish=jax.jit(self._over(finish, (0, 0, 0, REPLAY_AXES, None)), donate_argnums=1),
+            begin=jax.jit(self.over_seeds(begin, (0, 0, REPLAY_AXES, None))),
+            proceed=jax.jit(self.over_seeds(proceed, (0, 0, REPLAY_AXES, None, None), (0, 0)), donate_argnums=1),
+            finish=jax.jit(self.over_seeds(finish, (0, 0, 0, REPLAY_AXES, None)), donate_argnums=1),
         )
 
     def _run_pieces(
@@ -353,7 +356,7 @@ def _named(phases: tuple[tuple[Phase, int], ...]) -> tuple[tuple[str, int], ...]
 
 def empty_transition(spec: EnvSpec) -> Transition:
     """One row of a replay."""
-    obs, action, no = empty_item(spec.obs), empty_item(spec.action), jnp.array(False)
+    obs, action, no = empty_items(spec.obs, 1)[0], empty_items(spec.action, 1)[0], jnp.array(False)
     return Transition(obs, action, jnp.array(0.0), obs, no, no)
 
 

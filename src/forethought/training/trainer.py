@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from forethought.agents.base import Agent
-from forethought.envs.contract import VectorEnv
+from forethought.agents.base import Agent, Phase
+from forethought.envs import JaxVector
+from forethought.envs.contract import Step, VectorEnv
 from forethought.errors import (
     CheckpointError,
     EnvironmentFault,
@@ -21,6 +22,7 @@ from forethought.errors import (
 from forethought.stored import array, flag, named, require
 from forethought.training import checkpoint
 from forethought.training.baselines import WHAT_HELPS, below, described, far_below, play_baselines
+from forethought.training.block import Pace
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
 from forethought.training.journal import Journal, crossed
@@ -28,7 +30,8 @@ from forethought.training.learner import Learner
 from forethought.training.progress import Progress, Snapshot
 from forethought.training.rundir import RunDir
 from forethought.training.signals import SecondSignal, Signals
-from forethought.types import PyTree
+from forethought.types import PyTree, TimeStep
+from forethought.unroll import unroll
 
 _CHECKPOINT_S = 60.0  # seconds between checkpoints where no number of steps is asked for
 _CHECKPOINT_SHARE = 20  # and at least so many times what writing the last one took
@@ -63,9 +66,10 @@ class Trainer:
         self.journal = Journal(config, run, agent, self.learner, progress.note)
         if callback is not None:
             self.journal.tell = lambda record: self._call(callback, record)
-        self.obs: np.ndarray | None = None
+        self._pace = Pace()
         self.evaluation: Evaluation | None = None
         self.saved: Path | None = None
+        self._begun = False
         self._saved_at: int | None = None  # the step whose state the newest checkpoint holds
         self._enough = False  # the callback said so
         self._evaluating = False
@@ -77,17 +81,16 @@ class Trainer:
     def _take(self, tree: PyTree, host: dict[str, Any]) -> None:
         require(host, {"counters": named, "world": named, "evaluating": flag, "evaluation": lambda _: True})
         self.learner.restore(tree, host["counters"])
-        obs, warnings = self.world.set_state(host["world"])
-        require(host, {"obs": array(obs.shape, obs.dtype)})
+        now, warnings = self.world.set_state(host["world"])
+        require(host, {"obs": array(now.obs.shape, now.obs.dtype)})
         judged = host["evaluation"] and Evaluation.from_host(host["evaluation"], self.config.seeds)
         self.journal.restore(host)  # last: it cuts what was written later
-        self.obs, self._evaluating = obs, host["evaluating"]
+        self._begun, self._evaluating = True, host["evaluating"]
         self.evaluation, self._saved_at = judged, self.learner.now
         # A slot whose replay went astray begins a new episode.
-        stored = host["obs"].reshape(obs.shape[0], -1)
-        astray = ~np.all(obs.reshape(stored.shape) == stored, axis=1)
+        stored = host["obs"].reshape(now.obs.shape[0], -1)
+        astray = ~np.all(now.obs.reshape(stored.shape) == stored, axis=1)
         self.journal.episodes.returns[astray], self.journal.episodes.lengths[astray] = 0.0, 0
-        self.learner.first |= astray.reshape(self.learner.first.shape)
         if astray.any():
             self.learner.decision = None  # it was for other observations
         for text in warnings:
@@ -143,9 +146,10 @@ class Trainer:
         self.progress.advance(self._snapshot())
         if self._signals.by:  # since the agent was compiled
             raise _Stopping
-        fresh = self.obs is None
+        fresh = not self._begun
         if fresh:
-            self.obs, self._evaluating = self._guarded(self.world.reset), True
+            self._guarded(self.world.reset)
+            self._begun = self._evaluating = True
             if self.config.data:  # from here on the run needs its source no more
                 self._save()
             self._compiling("the policy")
@@ -157,35 +161,30 @@ class Trainer:
             self._play_baselines()
         if fresh:
             self._save()
+        while learner.now < 0 and not self._enough:  # before the first step it learns from what it was given
+            self._learn()
+        act = lambda time_step, carry, t: (learner.act(time_step), carry)  # noqa: E731
+        life = unroll(_Guarded(self), act, (), anew=False)
         while learner.now < self.config.steps and not self._enough:
-            self._step()
-            if self._signals.by:
-                raise _Stopping
+            if not self._live_on():
+                time_step, action, step = next(life)
+                learner.observe(time_step, action, step)
+                self.journal.stepped(step)
+                self._learn()
         if learner.now >= self.config.steps:
             self._compare()
         if self._saved_at != learner.now:
             self._save()
 
-    def _step(self) -> None:
-        if self.learner.now >= 0:  # before that it learns from what it was given
-            self._act()
-        self._learn()
-
-    def _act(self) -> None:
-        assert self.obs is not None
-        learner, carry = self.learner, self.learner.carry
-        action = learner.act(self.obs)
-        with learner.clock.measure("env"):
-            step = self._guarded(lambda: self.world.step(action), carry)
-        learner.observe(self.obs, action, step)
-        self.obs = step.obs
-        self.journal.stepped(step)
-
     def _learn(self) -> None:
         """All that is due at this step."""
         learner = self.learner
         self._saved_at = None
-        ran = learner.learn_step(self.obs)
+        self._learned(learner.learn_step(self.world.now()))
+
+    def _learned(self, ran: list[Phase]) -> None:
+        """After these phases: what is logged, evaluated and saved at this step."""
+        learner = self.learner
         self._guarded(lambda: self.journal.learned(ran))
         if crossed(learner, self.config.eval_every) or learner.now >= self.config.steps:
             self._evaluate()
@@ -193,6 +192,28 @@ class Trainer:
             self._save()
         self._compiles = None
         self.progress.advance(self._snapshot())
+        if self._signals.by:
+            raise _Stopping
+
+    def _live_on(self) -> bool:
+        """Go on in one program up to the next step that the host must see, for a fraction of a second at most; False
+        where that is the next one, or the world is no function.
+        """
+        learner, config = self.learner, self.config
+        if not isinstance(self.world, JaxVector):
+            return False
+        events = [config.eval_every, config.log_every, config.checkpoint_every or config.steps]
+        ahead = [every - learner.now % every for every in events] + [config.steps - learner.now]
+        began, updates = time.monotonic(), learner.updates
+        told = learner.live(self.world, min(self._pace.turns, -(-min(ahead) // config.num_envs)))
+        if told is None or not len(told.ended):
+            return False
+        made = len(told.ended)
+        self._pace.took(made, time.monotonic() - began)
+        self._saved_at = None
+        self.journal.lived(told, (learner.updates - updates) // made)
+        self._learned([])
+        return True
 
     def _call(self, callback: Callback, record: dict[str, Any]) -> None:
         try:
@@ -220,17 +241,15 @@ class Trainer:
         if self._signals.by:
             raise _Stopping
 
-    def _guarded(self, call: Any, carry: Any = None) -> Any:
-        """Run a call of the world; where it fails, keep what was learned so far and say where.
-
-        ``carry`` is what acting carried before this step, which has then not happened.
+    def _guarded(self, call: Any) -> Any:
+        """Run a call of the world; where it fails, keep what was learned so far and say where. A step that fails has
+        not happened.
         """
         try:
             return call()
         except SecondSignal:
             raise
         except (EnvironmentFault, TrainingDiverged, KeyboardInterrupt) as fault:
-            self.learner.carry = self.learner.carry if carry is None else carry
             if self.saved is not None and not isinstance(fault, TrainingDiverged):
                 self._save()
             if isinstance(fault, KeyboardInterrupt):
@@ -248,11 +267,11 @@ class Trainer:
 
     def _evaluate(self) -> None:
         learner = self.learner
-        carry = learner.program.init_carry(self.config.eval_episodes)
+        act, carry = learner.exploiting(self.config.eval_episodes)
         self._evaluating, self._saved_at = True, None
         with learner.clock.measure("evaluate"):
             stream = f"evaluation at {learner.now}"
-            self.evaluation = self._guarded(lambda: self._judge(learner.exploit, carry, stream))
+            self.evaluation = self._guarded(lambda: self._judge(act, carry, stream))
         judged = self.evaluation
         assert judged is not None
         self._evaluating = False
@@ -296,7 +315,7 @@ class Trainer:
         host = {
             "counters": learner.counters(),
             "world": self.world.get_state(),
-            "obs": self.obs,
+            "obs": self.world.now().obs,
             "evaluating": self._evaluating,
             "evaluation": None if self.evaluation is None else self.evaluation.to_host(),
             **self.journal.host(),
@@ -312,6 +331,27 @@ class Trainer:
 
     def _snapshot(self) -> Snapshot:
         return self.journal.snapshot(None if self.evaluation is None else self.evaluation.mean)
+
+
+class _Guarded:
+    """The world of a trainer, timed, and with what it does where a step fails."""
+
+    def __init__(self, trainer: Trainer):
+        self._trainer = trainer
+
+    def now(self) -> TimeStep:
+        """The moment to act on."""
+        return self._trainer.world.now()
+
+    def reset(self) -> TimeStep:
+        """Begin anew."""
+        return self._trainer.world.reset()
+
+    def step(self, action: np.ndarray) -> Step:
+        """Act."""
+        trainer = self._trainer
+        with trainer.learner.clock.measure("env"):
+            return trainer._guarded(lambda: trainer.world.step(action))
 
 
 def _fate(error: BaseException) -> tuple[str, str]:

@@ -8,21 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
-from forethought.agents.base import Phase, Portable
+from forethought.agents.base import Agent, Phase
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
-from forethought.errors import BadSetting, UsageError, require_within
-from forethought.models.ensemble import Ensemble, EnsembleBelief, Propagation
+from forethought.errors import BadSetting, require_within
+from forethought.models.ensemble import Ensemble, Propagation
 from forethought.models.fit import FitState
 from forethought.models.rewards import known_reward
 from forethought.planning.cem import CEM, ICEM
-from forethought.planning.guides import free
+from forethought.planning.guides import Actions, free
 from forethought.planning.mppi import MPPI
 from forethought.planning.planner import Planner
 from forethought.planning.shooting import RandomShooting
-from forethought.types import EnvSpec, Key
+from forethought.types import EnvSpec, Key, TimeStep
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,18 @@ class PlanningState(NamedTuple):
     model: FitState
 
 
-class PlanningAgent:
-    """The agent; see `PlanningConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
+class PlannerCarry(NamedTuple):
+    """What is believed now, and where the search goes on from; ``fresh`` where it begins anew."""
+
+    belief: Any
+    search: Any
+    fresh: Bool[Array, " n"]
+
+
+class PlansOnEnsemble(Agent):
+    """What agents that plan on a learned ensemble have in common: the model, and the belief in it."""
+
+    has_memory = True
 
     def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
         self.config, self.spec = config, spec
@@ -108,40 +119,19 @@ class PlanningAgent:
         reward = of_task if spec.action_repeat == 1 else None  # what is known are the rewards of single steps
         self.learner = EnsembleLearner(config, spec, known=known, reward=reward, propagation=config.propagation)
         self.planner: Planner = Planner(config.search, config.horizon, config.particles, config.discount)
-        self.guide = free(spec.action)
         self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
 
-    def init(self, *, key: Key) -> Any:
-        """A fresh model."""
-        return PlanningState(self.learner.init(key=key))
+    def observe(self, state: Any, carry: Any, time_step: TimeStep, *, key: Key) -> Any:
+        """The model's belief. A plan is gone on from where it was made in the moment before."""
+        first = jnp.asarray(time_step.first)
+        belief = self.world_model(state).observe(carry.belief, time_step.prev_action, time_step.obs, first, key=key)
+        return carry._replace(belief=belief, fresh=carry.fresh | first)
 
-    def init_actor(self, n: int) -> Any:
-        """Where the planner's search goes on from."""
-        return self.planner.init(self.guide, n)
-
-    def act(self, state: Any, carry: Any, obs: Array, first: Array, *, key: Key, explore: bool):
-        """The first action of the plan; the same while learning and after."""
-        model = state.model.model.predictor()
-        plan, carry = self.planner.plan(model, self.guide, EnsembleBelief(obs), carry, jnp.asarray(first), key=key)
-        return plan.action, carry
-
-    def acts_with(self, state: Any) -> Any:
-        """The ensemble."""
-        return state.model.model
-
-    def portable(self, state: Any) -> Portable:
-        """Raises `UsageError`: every action is searched for."""
-        raise UsageError(
-            "a planner has no policy to export as arrays; write it as .stablehlo, which takes the search along"
-        )
-
-    def note(self, carry: Any) -> Any:
-        """Nothing."""
-        return ()
-
-    def phases(self) -> tuple[Phase, ...]:
-        """The fit of the model."""
-        return (self.learner.phase(),)
+    def first_carry(self, guide: Actions, n: int) -> PlannerCarry:
+        """Before the first time step."""
+        model = jax.eval_shape(lambda: self.world_model(self.init(key=jax.random.key(0))).initial(n))
+        belief = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), model)
+        return PlannerCarry(belief, self.planner.init(guide, n), jnp.ones(n, bool))
 
     def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """See `EnsembleLearner.concerns`."""
@@ -150,3 +140,33 @@ class PlanningAgent:
     def world_model(self, state: Any) -> Ensemble:
         """The elites."""
         return state.model.model.predictor()
+
+
+class PlanningAgent(PlansOnEnsemble):
+    """The agent; see `PlanningConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
+
+    def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
+        super().__init__(config, spec, known)
+        self.guide = free(spec.action)
+
+    def init(self, *, key: Key) -> Any:
+        """A fresh model."""
+        return PlanningState(self.learner.init(key=key))
+
+    def init_actor(self, n: int) -> PlannerCarry:
+        """No belief, and where the planner's search begins."""
+        return self.first_carry(self.guide, n)
+
+    def decide(self, state: Any, carry: PlannerCarry, *, key: Key, explore: bool):
+        """The first action of the plan; the same while learning and after."""
+        belief, search, fresh = carry
+        plan, search = self.planner.plan(self.world_model(state), self.guide, belief, search, fresh, key=key)
+        return plan.action, PlannerCarry(belief, search, jnp.zeros_like(fresh)), ()
+
+    def acts_with(self, state: Any) -> Any:
+        """The ensemble."""
+        return state.model.model
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The fit of the model."""
+        return (self.learner.phase(),)

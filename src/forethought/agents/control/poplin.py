@@ -16,10 +16,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from forethought.agents.base import Phase, Portable
-from forethought.agents.control.planning import PlanningAgent, PlanningConfig
+from forethought.agents.control.planning import PlanningConfig, PlansOnEnsemble
 from forethought.agents.ensemble import NOTHING, Known
 from forethought.errors import require_above, require_within
-from forethought.models.ensemble import EnsembleBelief, Propagation
+from forethought.models.ensemble import Propagation
 from forethought.models.fit import FitState
 from forethought.models.normalizer import Normalizer, identity
 from forethought.nets.mlp import MLP
@@ -108,28 +108,28 @@ class POPLINState(NamedTuple):
     model: FitState
     policy: Policy
     policy_opt: optax.OptState
-    seen: Normalizer  # of the observations that the policy is shown; changes with each lesson
-    lessons: Int[Array, ""]  # distillations so far
+    seen: Normalizer  # of the observations that the policy is shown; changes with each distillation
+    distillations: Int[Array, ""]  # so far
 
 
-class Thought(NamedTuple):
-    """What is noted with each transition: its decision, and whether and with which policy it was planned."""
+class Extras(NamedTuple):
+    """What is kept with each transition: its decision, and whether and about which policy it was planned."""
 
     decision: Float[Array, "*n d"]
     planned: Bool[Array, "*n"]
-    lessons: Int[Array, "*n"]
+    distillations: Int[Array, "*n"]
 
 
 class POPLINCarry(NamedTuple):
-    """Where the search goes on from, and what is noted with each transition."""
+    """As `PlannerCarry`, and how often the policy that the plan is about had been distilled."""
 
+    belief: Any
     search: Any
-    decision: Float[Array, "n d"]
-    planned: Bool[Array, " n"]
-    lessons: Int[Array, " n"]  # distillations of the policy that the plan is about
+    fresh: Bool[Array, " n"]
+    distillations: Int[Array, " n"]
 
 
-class POPLIN(PlanningAgent):
+class POPLIN(PlansOnEnsemble):
     """The agent; see `POPLINAConfig` and `POPLINPConfig`, and `forethought.agents.base.Agent` for its methods."""
 
     def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
@@ -146,35 +146,34 @@ class POPLIN(PlanningAgent):
     def init_actor(self, n: int) -> POPLINCarry:
         """Where the planner's search goes on from."""
         guide = self._guide(self._new_policy(jax.random.key(0)), identity(self.learner.n_obs))
-        decision = jnp.zeros((n, guide.shape(self.planner.horizon)[-1]))
-        return POPLINCarry(self.planner.init(guide, n), decision, jnp.zeros(n, bool), jnp.zeros(n, int))
+        return POPLINCarry(*self.first_carry(guide, n), jnp.zeros(n, int))
 
-    def act(self, state: Any, carry: Any, obs: Array, first: Array, *, key: Key, explore: bool):
+    def decide(self, state: Any, carry: POPLINCarry, *, key: Key, explore: bool):
         """The first action of the plan, or that of the policy alone where it is to be judged.
 
         A plan is not gone on from after a distillation: it was one of changes to another policy. Noise on what the
         policy proposes (init) never is: the next proposals are made in the state to which that noise has led, so it
         would count twice.
         """
+        model, guide = self.world_model(state), self._guide(state.policy, state.seen)
+        none = jnp.zeros_like(carry.fresh)
         if not explore and self.config.judge == "policy":
-            return jax.vmap(state.policy)(state.seen.normalize(obs)), carry
-        model, guide = state.model.model.predictor(), self._guide(state.policy, state.seen)
-        fresh = jnp.asarray(first) | (carry.lessons != state.lessons) | (self.config.form == "init")
-        plan, search = self.planner.plan(model, guide, EnsembleBelief(obs), carry.search, fresh, key=key)
-        lessons = jnp.full_like(carry.lessons, state.lessons)
-        return plan.action, POPLINCarry(search, plan.decisions[:, 0], jnp.ones_like(carry.planned), lessons)
+            action = jax.vmap(state.policy)(state.seen.normalize(model.features(carry.belief)))
+            decision = jnp.zeros((len(action), guide.shape(self.planner.horizon)[-1]))
+            return action, carry, Extras(decision, none, carry.distillations)
+        fresh = carry.fresh | (carry.distillations != state.distillations) | (self.config.form == "init")
+        plan, search = self.planner.plan(model, guide, carry.belief, carry.search, fresh, key=key)
+        distillations = jnp.full_like(carry.distillations, state.distillations)
+        extras = Extras(plan.decisions[:, 0], ~none, distillations)
+        return plan.action, POPLINCarry(carry.belief, search, none, distillations), extras
 
     def acts_with(self, state: POPLINState) -> Any:
-        """The ensemble, the policy and what it is shown; the number of lessons, by which plans are gone on from."""
-        return state.model.model, state.policy, state.seen, state.lessons
+        """The ensemble, the policy, what it is shown, and how often it was distilled: then plans begin anew."""
+        return state.model.model, state.policy, state.seen, state.distillations
 
     def portable(self, state: POPLINState) -> Portable:
         """The policy, without the plans that go out from it: what acts with ``judge="policy"``."""
         return Portable.network(state.policy.net, self.learner.n_action, state.seen)
-
-    def note(self, carry: Any) -> Thought:
-        """The decision that was carried out."""
-        return Thought(carry.decision, carry.planned, carry.lessons)
 
     def phases(self) -> tuple[Phase, ...]:
         """The fit of the model, then the distillation of the plans since the last one."""
@@ -190,13 +189,13 @@ class POPLIN(PlanningAgent):
         seen = Normalizer(inputs.mean[:n], jnp.maximum(inputs.std[:n], _LEAST_STD))
         learn = self._average if self.config.distil == "average" else self._clone
         state, info = learn(state._replace(seen=seen), replay, key)
-        return state._replace(lessons=state.lessons + 1), info
+        return state._replace(distillations=state.distillations + 1), info
 
     def _clone(self, state: POPLINState, replay: ring.Ring, key: Key) -> tuple[POPLINState, Info]:
         """Behaviour cloning: ``min E |policy(s) - a|^2`` over the newest planned transitions."""
 
         def loss(policy: Policy, batch: Any) -> Array:
-            planned = batch.thought.planned.astype(jnp.float32)
+            planned = batch.extras.planned.astype(jnp.float32)
             error = jnp.mean((jax.vmap(policy)(state.seen.normalize(batch.obs)) - batch.action) ** 2, axis=-1)
             return jnp.sum(planned * error) / jnp.maximum(jnp.sum(planned), 1.0)
 
@@ -215,9 +214,9 @@ class POPLIN(PlanningAgent):
     def _average(self, state: POPLINState, replay: ring.Ring, key: Key) -> tuple[POPLINState, Info]:
         """``theta += mean of the changes`` of this theta that were carried out, among the newest ``model_every``."""
         back = jnp.arange(self.config.model_every)
-        thought = jax.vmap(lambda i: ring.newest(replay, i))(back).thought
-        weight = thought.planned & (thought.lessons == state.lessons) & (back < replay.size)
-        mean = jnp.sum(thought.decision * weight[:, None], axis=0) / jnp.maximum(jnp.sum(weight), 1)
+        extras = jax.vmap(lambda i: ring.newest(replay, i))(back).extras
+        weight = extras.planned & (extras.distillations == state.distillations) & (back < replay.size)
+        mean = jnp.sum(extras.decision * weight[:, None], axis=0) / jnp.maximum(jnp.sum(weight), 1)
         flat, unravel = ravel_pytree(state.policy)
         return state._replace(policy=unravel(flat + mean)), {"policy_change": jnp.linalg.norm(mean)}
 

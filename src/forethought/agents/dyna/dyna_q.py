@@ -1,14 +1,13 @@
 """Dyna-Q and Dyna-Q+ (Sutton 1990; Sutton & Barto 2018, sections 8.2 and 8.3): a table learns from life and memory."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from forethought.agents.base import Phase, Portable
+from forethought.agents.base import Agent, Phase, Portable
 from forethought.agents.dyna.tables import epsilon_greedy, q_learning
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
@@ -64,7 +63,7 @@ class DynaQState(NamedTuple):
     last_tried: Int[Array, "s a"]  # the step at which a pair was last tried for real
 
 
-class DynaQ:
+class DynaQ(Agent):
     """The agent; see `DynaQConfig` for its settings and `forethought.agents.base.Agent` for its methods.
 
     With ``kappa > 0`` planning may also choose actions that were never tried in states that were visited; until they
@@ -86,13 +85,9 @@ class DynaQ:
         model = TabularModel(*shape, outcomes=self.config.outcomes, decay=self.config.model_decay)
         return DynaQState(jnp.zeros(shape), model, jnp.zeros(shape, jnp.int32))
 
-    def init_actor(self, n: int) -> tuple[()]:
-        """The policy is memoryless."""
-        return ()
-
-    def act(self, state: DynaQState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
+    def decide(self, state: DynaQState, carry: Array, *, key: Key, explore: bool):
         """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
-        return epsilon_greedy(state.q, obs, self.config.epsilon if explore else 0.0, key=key), carry
+        return epsilon_greedy(state.q, carry, self.config.epsilon if explore else 0.0, key=key), carry, ()
 
     def acts_with(self, state: DynaQState) -> Array:
         """The table."""
@@ -102,17 +97,9 @@ class DynaQ:
         """The table."""
         return Portable("table", {"q": state.q})
 
-    def note(self, carry: tuple[()]) -> tuple[()]:
-        """Nothing."""
-        return ()
-
     def phases(self) -> tuple[Phase, ...]:
         """One phase: the transition of each step, then ``planning_steps`` updates from the model."""
         return (Phase("update", 1, self.update, updates=1 + self.config.planning_steps),)
-
-    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
-        """None."""
-        return []
 
     def world_model(self, state: DynaQState) -> TabularModel:
         """The counts."""

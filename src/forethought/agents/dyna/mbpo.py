@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from forethought.agents.base import Phase, Portable
+from forethought.agents.base import Agent, Phase, Portable
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
 from forethought.agents.free.sac import Actor, ActorCritic, ActorCriticConfig, SACState
 from forethought.errors import UsageError, require_within
@@ -115,7 +115,7 @@ class MBPOState(NamedTuple):
     imagined: ring.Ring
 
 
-class MBPO:
+class MBPO(Agent):
     """The agent; see `MBPOConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
 
     def __init__(self, config: MBPOConfig, spec: EnvSpec, known: Known = NOTHING):
@@ -132,13 +132,10 @@ class MBPO:
         imagined = ring.create(Transition(obs, action, jnp.array(0.0), obs, no, no), self.config.imagined_capacity)
         return MBPOState(self.sac.init(key=key_sac), self.learner.init(key=key_model), imagined)
 
-    def init_actor(self, n: int) -> tuple[()]:
-        """The policy is memoryless."""
-        return ()
-
-    def act(self, state: MBPOState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
+    def decide(self, state: MBPOState, carry: Array, *, key: Key, explore: bool):
         """Sampled while exploring; else the squashed mean."""
-        return (self.sac.policy(state.sac, obs, key=key) if explore else self.sac.best(state.sac, obs)), carry
+        action = self.sac.policy(state.sac, carry, key=key) if explore else self.sac.best(state.sac, carry)
+        return action, carry, ()
 
     def acts_with(self, state: MBPOState) -> tuple[Actor, Normalizer]:
         """The actor, and the scale at which it sees."""
@@ -147,10 +144,6 @@ class MBPO:
     def portable(self, state: MBPOState) -> Portable:
         """The squashed mean."""
         return Portable.network(state.sac.actor.net, self.sac.n_action, state.sac.scales.obs)
-
-    def note(self, carry: tuple[()]) -> tuple[()]:
-        """Nothing."""
-        return ()
 
     def phases(self) -> tuple[Phase, ...]:
         """Fit and imagine every ``model_every`` steps, improve the policy after each step."""

@@ -1,14 +1,13 @@
 """Prioritized sweeping (Moore & Atkeson 1993; Peng & Williams 1993; Sutton & Barto 2018, section 8.4)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.agents.base import Phase, Portable
+from forethought.agents.base import Agent, Phase, Portable
 from forethought.agents.dyna.tables import epsilon_greedy
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
@@ -61,7 +60,7 @@ def expected_target(q: Float[Array, "s a"], model: TabularModel, discount: float
     return jnp.sum(model.probability() * (model.reward + discount * value), axis=-1)
 
 
-class PrioritizedSweeping:
+class PrioritizedSweeping(Agent):
     """The agent; see `SweepingConfig` for its settings and `forethought.agents.base.Agent` for its methods.
 
     A priority array with ``argmax`` in place of a heap: one backup is a few passes over S x A x outcomes numbers,
@@ -83,13 +82,9 @@ class PrioritizedSweeping:
         model = TabularModel(*shape, outcomes=self.config.outcomes, decay=self.config.model_decay)
         return SweepingState(jnp.zeros(shape), jnp.zeros(shape), model)
 
-    def init_actor(self, n: int) -> tuple[()]:
-        """The policy is memoryless."""
-        return ()
-
-    def act(self, state: SweepingState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
+    def decide(self, state: SweepingState, carry: Array, *, key: Key, explore: bool):
         """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
-        return epsilon_greedy(state.q, obs, self.config.epsilon if explore else 0.0, key=key), carry
+        return epsilon_greedy(state.q, carry, self.config.epsilon if explore else 0.0, key=key), carry, ()
 
     def acts_with(self, state: SweepingState) -> Array:
         """The table."""
@@ -99,17 +94,9 @@ class PrioritizedSweeping:
         """The table."""
         return Portable("table", {"q": state.q})
 
-    def note(self, carry: tuple[()]) -> tuple[()]:
-        """Nothing."""
-        return ()
-
     def phases(self) -> tuple[Phase, ...]:
         """One phase: remember the transition of each step, then back up where the error is greatest."""
         return (Phase("update", 1, self.update, updates=self.config.planning_steps),)
-
-    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
-        """None."""
-        return []
 
     def world_model(self, state: SweepingState) -> TabularModel:
         """The counts."""

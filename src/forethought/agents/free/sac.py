@@ -3,7 +3,7 @@
 The baseline for every claim of sample efficiency, and the policy learner inside MBPO.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from forethought.agents.base import Phase, Portable
+from forethought.agents.base import Agent, Phase, Portable
 from forethought.agents.free.scales import Scales, fit_scales, preserve_outputs, unscaled
 from forethought.errors import require_above, require_within
 from forethought.models.normalizer import Normalizer
@@ -260,7 +260,7 @@ class ActorCritic:
         return optax.apply_updates(params, updates), opt_state
 
 
-class SAC:
+class SAC(Agent):
     """The agent; see `SACConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
 
     def __init__(self, config: SACConfig, spec: EnvSpec):
@@ -272,14 +272,10 @@ class SAC:
         """Fresh networks."""
         return self.learner.init(key=key)
 
-    def init_actor(self, n: int) -> tuple[()]:
-        """The policy is memoryless."""
-        return ()
-
-    def act(self, state: SACState, carry: tuple[()], obs: Array, first: Array, *, key: Key, explore: bool):
+    def decide(self, state: SACState, carry: Array, *, key: Key, explore: bool):
         """Sampled while exploring; else the squashed mean."""
-        learner = self.learner
-        return (learner.policy(state, obs, key=key) if explore else learner.best(state, obs)), carry
+        action = self.learner.policy(state, carry, key=key) if explore else self.learner.best(state, carry)
+        return action, carry, ()
 
     def acts_with(self, state: SACState) -> tuple[Actor, Normalizer]:
         """The actor, and the scale at which it sees."""
@@ -288,10 +284,6 @@ class SAC:
     def portable(self, state: SACState) -> Portable:
         """The squashed mean."""
         return Portable.network(state.actor.net, self.learner.n_action, state.scales.obs)
-
-    def note(self, carry: tuple[()]) -> tuple[()]:
-        """Nothing."""
-        return ()
 
     def phases(self) -> tuple[Phase, ...]:
         """``updates_per_step`` updates on real transitions after each step; before them now and then the scales."""
@@ -303,13 +295,6 @@ class SAC:
     def rescale(self, state: SACState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SACState, Info]:
         """The scales of the transitions so far."""
         return self.learner.rescaled(state, replay), {}
-
-    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
-        """None."""
-        return []
-
-    def world_model(self, state: SACState) -> None:
-        """There is none."""
 
     def update(self, state: SACState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SACState, Info]:
         """``updates_per_step`` gradient steps, each on a fresh batch from the replay."""

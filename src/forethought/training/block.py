@@ -1,0 +1,199 @@
+"""Many environment steps in one program, where the world is a function: act, step, record and learn on the device."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+from forethought.agents.base import Phase
+from forethought.envs.contract import Step
+from forethought.replay import ring
+from forethought.training.program import REPLAY_AXES, Decision, How, Program
+from forethought.types import Info, Key, PyTree, TimeStep, Transition
+
+_MOST_ROWS = 2**20  # of what is told of a block: steps times slots
+_MOST_STEPS = 4096
+_SECONDS = 0.25  # that a block should take
+
+Advance = Callable[[PyTree, Array], tuple[PyTree, Step]]  # of all slots
+
+
+class Told(NamedTuple):
+    """What the host hears of the steps of a block, t of them, in n slots."""
+
+    reward: Any  # float32 [t, n]
+    ended: Any  # bool [t, n]
+    frames: Any  # int32 [t, n]
+
+
+class Alive(NamedTuple):
+    """All that changes in a block."""
+
+    state: PyTree
+    replay: ring.Ring
+    carry: PyTree  # before the moment to act on
+    decision: Decision  # in that moment
+    slots: PyTree
+    infos: dict[str, Info]
+
+
+class Pace:
+    """How many turns a block should have, so that Ctrl-C and the display wait for it for a quarter of a second."""
+
+    def __init__(self) -> None:
+        self.turns = 8
+
+    def took(self, turns: int, seconds: float) -> None:
+        """So many turns took so long; one that compiles is no measure, but the next ones are."""
+        self.turns = max(1, min(2 * self.turns, int(turns * _SECONDS / seconds)))
+
+
+class Play:
+    """Steps without learning or exploring, up to the one with which the last of the slots that still play has ended."""
+
+    def __init__(self, program: Program, advance: Advance):
+        self.program, self.advance = program, advance
+        self._decide = program.over_seeds(partial(program.decided, "exploit"), (0, 0, 0, 0, None))
+        self._run = jax.jit(self._loop)
+
+    def __call__(
+        self, state: PyTree, carry: PyTree, slots: PyTree, playing: np.ndarray, t: int, n: int
+    ) -> tuple[PyTree, PyTree, Told]:
+        """Carry and slots after n turns at most from time t on, and what the host hears of them; the last one may hold
+        what is not finite, and has then not happened.
+        """
+        most = _most_turns(len(playing))
+        carry, slots, told, made = self._run(state, carry, slots, playing, t, min(n, most))
+        rows = int(made)
+        return carry, slots, Told(*(np.asarray(x[:rows]) for x in told))
+
+    def _loop(
+        self, state: PyTree, carry: PyTree, slots: PyTree, playing: Bool[Array, " s"], t: Array, n: Array
+    ) -> tuple[PyTree, PyTree, Told, Array]:
+        k, s = len(self.program.seeds), playing.shape[0]
+
+        def turn(at: Any) -> Any:
+            i, _, carry, slots, playing, told = at
+            now = jax.tree.map(lambda x: x.reshape(k, s // k, *x.shape[1:]), slots.now)
+            action, after, _ = self._decide(self.program.keys, state, carry, now, t + i)
+            action = jax.tree.map(lambda x: x.reshape(s, *x.shape[2:]), action)
+            further, led = self.advance(slots, action)
+            sound = _finite((action, led.reached.obs, led.reached.reward))
+            carry, slots = jax.tree.map(partial(jnp.where, sound), (after, further), (carry, slots))
+            ended = led.reached.terminated | led.reached.truncated
+            told = _noted(told, i, led)
+            return i + sound, sound, carry, slots, playing & ~ended, told
+
+        start = jnp.array(0), jnp.array(True), carry, slots, playing, _untold(_most_turns(s), s)
+        made, _, carry, slots, _, told = jax.lax.while_loop(
+            lambda at: (at[0] < n) & at[1] & jnp.any(at[4]), turn, start
+        )
+        return carry, slots, told, made
+
+
+class Block:
+    """``steps`` turns of the loop: the decision is carried out and recorded, phases run, and the next one is made.
+
+    The loop has a length that is decided when it is called, so where a run is cut into blocks changes no bit. It ends
+    before a step whose action, reward or observation is not finite: that step has not happened.
+    """
+
+    def __init__(self, program: Program, advance: Advance, phases: tuple[tuple[Phase, int], ...], how: How):
+        self.program, self.advance, self.how = program, advance, how
+        self.runs = {phase.name: program.repeated(phase, repeats) for phase, repeats in phases}
+        self.most = _most_turns(len(program.seeds) * program.num_envs)
+        axes = (0, 0, REPLAY_AXES, 0, 0, 0, None), (0, REPLAY_AXES, 0, 0)
+        self._learn = program.over_seeds(self._learn_one, *axes)
+        self._run = jax.jit(self._loop, donate_argnums=(0, 1))
+
+    def __call__(self, alive: Alive, step: int, n: int) -> tuple[Alive, Told]:
+        """Go on from environment step ``step`` for n turns at most; state and replay are consumed."""
+        after, told, made = self._run(
+            alive.state, alive.replay, alive.carry, alive.decision, alive.slots, step, min(n, self.most)
+        )
+        rows = int(made)
+        return after, Told(*(np.asarray(x[:rows]) for x in told))
+
+    def _loop(
+        self, state: PyTree, replay: ring.Ring, carry: PyTree, decision: Decision, slots: PyTree, step: Array, n: Array
+    ) -> tuple[Alive, Told, Array]:
+        k, size = len(self.program.seeds), self.program.num_envs
+        told = _untold(self.most, k * size)
+
+        def grouped(tree: PyTree) -> PyTree:
+            return jax.tree.map(lambda x: x.reshape(k, size, *x.shape[1:]), tree)
+
+        def turn(at: tuple[Array, Array, Alive, Told]) -> tuple[Array, Array, Alive, Told]:
+            i, _, alive, told = at
+            action = jax.tree.map(lambda x: x.reshape(k * size, *x.shape[2:]), alive.decision.action)
+            slots, led = self.advance(alive.slots, action)
+            reached = led.reached
+            sound = _finite((action, reached.obs, reached.reward))
+            outcome = reached.reward, reached.obs, reached.terminated, reached.truncated
+            happened = grouped(Transition(alive.slots.now.obs, action, *outcome))._replace(extras=alive.decision.extras)
+
+            def learn(_: Array, alive: Alive) -> Alive:
+                carry, made = alive.decision.carry, step + (i + 1) * size
+                state, replay, infos, decision = self._learn(
+                    self.program.keys, alive.state, alive.replay, happened, carry, grouped(slots.now), made
+                )
+                return Alive(state, replay, carry, Decision(*decision), slots, infos)
+
+            # One turn of a loop, or none: a branch would copy what it does not change.
+            alive = jax.lax.fori_loop(0, sound.astype(jnp.int32), learn, alive)
+            return i + sound, sound, alive, _noted(told, i, led)
+
+        alive = Alive(state, replay, carry, decision, slots, self._no_infos(state, replay, step))
+        made, _, alive, told = jax.lax.while_loop(
+            lambda at: (at[0] < n) & at[1], turn, (jnp.array(0), jnp.array(True), alive, told)
+        )
+        return alive, told, made
+
+    def _learn_one(
+        self,
+        key: Key,
+        state: PyTree,
+        replay: ring.Ring,
+        happened: Transition,
+        carry: PyTree,
+        now: TimeStep,
+        step: Array,
+    ) -> Any:
+        """Of one seed: record, learn, decide."""
+        replay, infos = ring.add(replay, happened), {}
+        for name, run in self.runs.items():
+            state, infos[name] = run(key, state, replay, step)
+        return state, replay, infos, self.program.decided(self.how, key, state, carry, now, step)
+
+    def _no_infos(self, state: PyTree, replay: ring.Ring, step: Array) -> dict[str, Info]:
+        """Zeros in the place of what phases tell."""
+
+        def told(key: Key, state: PyTree, replay: ring.Ring) -> dict[str, Info]:
+            return {name: run(key, state, replay, step)[1] for name, run in self.runs.items()}
+
+        over_seeds = self.program.over_seeds(told, (0, 0, REPLAY_AXES))
+        shapes = jax.eval_shape(over_seeds, self.program.keys, state, replay)
+        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def _most_turns(slots: int) -> int:
+    return int(np.clip(_MOST_ROWS // slots, 1, _MOST_STEPS))
+
+
+def _untold(turns: int, slots: int) -> Told:
+    shape = turns, slots
+    return Told(jnp.zeros(shape), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32))
+
+
+def _noted(told: Told, i: Array, led: Step) -> Told:
+    row = led.reached.reward, led.reached.terminated | led.reached.truncated, led.frames
+    return Told(*(x.at[i].set(y) for x, y in zip(told, row, strict=True)))
+
+
+def _finite(tree: PyTree) -> Bool[Array, ""]:
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in floats])) if floats else jnp.array(True)
