@@ -1,0 +1,176 @@
+"""Blocks of steps on the device are the steps of the host, to the bit, wherever they are cut."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import forethought
+import small
+from forethought.envs import JaxVector
+from forethought.errors import EnvironmentFault
+from forethought.training.block import Told
+from forethought.training.config import RunConfig
+from forethought.training.evaluate import evaluate
+from forethought.training.journal import Episodes
+from forethought.types import Box, EnvSpec
+
+PENDULUM = "forethought/Pendulum-v0"
+
+
+def lived(name, env, steps, num_envs, cuts, seeds=(0, 1)):
+    """A learner after so many steps, in blocks of at most ``cuts`` turns, or by the host where there are none."""
+    world = small.envs.make(env, seeds=seeds, envs_per_seed=num_envs)
+    learner = small.Learner(small.make_agent(name, world.spec), seeds, num_envs, steps)
+    world.reset()
+    told = []
+    while learner.env_steps < steps:
+        most = -(-(steps - learner.env_steps) // num_envs)
+        block = learner.live(world, min(most, cuts[len(told) % len(cuts)])) if cuts else None
+        if block is None:
+            small.advance(learner, world, world.now())
+        else:
+            told.append(block)
+    return learner, world, told
+
+
+def same(one, other):
+    (left, world_left, _), (right, world_right, _) = one, other
+    for name in ("env_steps", "learned", "updates", "frames"):
+        assert getattr(left, name) == getattr(right, name)
+    jax.tree.map(np.testing.assert_array_equal, left.state, right.state)
+    jax.tree.map(np.testing.assert_array_equal, left.replay, right.replay)
+    jax.tree.map(np.testing.assert_array_equal, world_left.now(), world_right.now())
+    np.testing.assert_array_equal(left.act(world_left.now()), right.act(world_right.now()))
+    for phase in left.phases:
+        assert left.metrics(phase.name) == right.metrics(phase.name)
+
+
+def test_where_a_run_is_cut_changes_no_bit():
+    whole, cut = (lived("sac", PENDULUM, 60, 3, cuts) for cuts in ((100,), (1, 2, 5)))
+    assert len(whole[2]) < len(cut[2])
+    same(whole, cut)
+    assert whole[0].updates > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "steps", "num_envs"),
+    [
+        ("sac", PENDULUM, 40, 1),
+        ("dyna-q", "forethought/DynaMaze-v0", 60, 3),
+        pytest.param("mbpo", "forethought/ProbeAction-v0", 44, 1, marks=pytest.mark.slow),
+        pytest.param("poplin-p", "forethought/ProbeAction-v0", 40, 2, marks=pytest.mark.slow),
+        pytest.param("prioritized-sweeping", "forethought/DynaMaze-v0", 60, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_blocks_are_the_steps_of_the_host(name, env, steps, num_envs):
+    """Rounding apart: both are compiled from the same functions, but not in one piece."""
+    (blocks, _, told), (host, _, nothing) = (lived(name, env, steps, num_envs, cuts) for cuts in ((7,), ()))
+    assert told
+    assert not nothing
+    assert (blocks.env_steps, blocks.learned, blocks.updates) == (host.env_steps, host.learned, host.updates)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), blocks.state, host.state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), blocks.replay, host.replay)
+
+
+def test_what_is_rare_is_the_hosts():
+    """MBPO fits at steps 16, 24, ...: no block goes over one of them."""
+    world = small.envs.make("forethought/ProbeAction-v0", seeds=[0])
+    learner = small.Learner(small.make_agent("mbpo", world.spec), [0], 1, 60)
+    world.reset()
+    blocks = []
+    while learner.env_steps < 15:
+        told = learner.live(world, 100)
+        assert told is not None
+        blocks.append(learner.env_steps)
+    assert blocks == [15]
+    assert learner.live(world, 100) is None
+    small.advance(learner, world, world.now())
+    assert learner.fits == 1
+
+
+def test_episodes_are_counted_as_one_by_one():
+    rng = np.random.default_rng(0)
+    told = Told(rng.normal(size=(50, 3)).astype(np.float32), rng.random((50, 3)) < 0.1, np.ones((50, 3), np.int32))
+    one = Episodes(np.zeros(3), np.zeros(3, np.int64))
+    expected = []
+    for t in range(50):
+        one.returns += told.reward[t]
+        one.lengths += 1
+        for slot in np.flatnonzero(told.ended[t]):
+            expected.append((t, int(slot), float(one.returns[slot]), int(one.lengths[slot])))
+            one.returns[slot], one.lengths[slot] = 0.0, 0
+    for cuts in ((50,), (7, 1, 42)):
+        block, found, begin = Episodes(np.zeros(3), np.zeros(3, np.int64)), [], 0
+        for rows in cuts:
+            part = Told(*(x[begin : begin + rows] for x in told))
+            found += [(t + begin, *rest) for t, *rest in block.add_block(part)]
+            begin += rows
+        assert found == expected
+        np.testing.assert_array_equal(block.returns, one.returns)
+        np.testing.assert_array_equal(block.lengths, one.lengths)
+        assert block.finished == len(expected) > 5
+
+
+@dataclass(frozen=True)
+class Breaking:
+    """Counts to 20 and then shows what is no number; episodes have 8 steps."""
+
+    at: int = 20
+
+    @property
+    def spec(self):
+        return EnvSpec("Breaking-v0", Box((1,)), Box((1,)), 8, 1, (-1.0,), (1.0,))
+
+    def init(self, key):
+        return jnp.float32(0)
+
+    def reset(self, state, key):
+        return state, state[None]
+
+    def step(self, state, action, key):
+        state = state + 1
+        return state, jnp.where(state < self.at, state, jnp.nan)[None], action[0], jnp.bool_(False)
+
+    def render(self, state):
+        return np.zeros((2, 2, 3), np.uint8)
+
+
+def test_a_step_that_is_not_finite_has_not_happened(tmp_path):
+    options = {"agent": small.SETTINGS["sac"], "eval_every": 100, "eval_episodes": 1, "baselines": False}
+    with pytest.raises(EnvironmentFault, match=r"nan in dimension 0 .* followed step 3 of the episode in slot 0"):
+        forethought.train("sac", Breaking(), steps=60, run=tmp_path / "run", **options)
+    run = forethought.transitions(tmp_path / "run")
+    assert run.obs[:, 0].tolist() == list(range(19))
+    assert np.all(np.isfinite(run.next_obs))
+
+
+def test_a_vector_stands_where_the_last_whole_step_led():
+    world = JaxVector(Breaking(5), seeds=[0])
+    learner = small.Learner(small.make_agent("sac", world.spec), [0], 1, 60)
+    world.reset()
+    told = learner.live(world, 100)
+    assert told is not None
+    assert len(told.ended) == learner.env_steps == learner.learned == 4
+    assert world.now().obs.tolist() == [[4.0]]
+    assert learner.live(world, 100) is None  # the host is to say what is wrong
+    with pytest.raises(EnvironmentFault):
+        small.advance(learner, world, world.now())
+    assert learner.env_steps == 4
+
+
+@pytest.mark.parametrize("name", ["dyna-q", pytest.param("cem", marks=pytest.mark.slow)])
+def test_an_evaluation_on_the_device_is_one_on_the_host(name):
+    env = small.WORLDS[name]
+    config = RunConfig(algorithm=name, env=env, steps=100, seeds=2, agent={})
+    learner = small.Learner(small.make_agent(name, small.envs.env_spec(env)), config.seed_list, 1, 100)
+    act, carry = learner.exploiting(3)
+    found = [
+        evaluate(actor, carry, config, episodes=3, stream="test", env_steps=0)
+        for actor in (act, lambda now, carry, t: act(now, carry, t))
+    ]
+    np.testing.assert_allclose(found[0].returns, found[1].returns, rtol=1e-5)
+    np.testing.assert_array_equal(found[0].lengths, found[1].lengths)
+    assert found[0].lengths.min() > 0
