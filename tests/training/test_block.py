@@ -11,7 +11,8 @@ import forethought
 import small
 from forethought.envs import JaxVector
 from forethought.errors import EnvironmentFault
-from forethought.training.block import Told
+from forethought.training import trainer
+from forethought.training.block import FROM_STEP, Told
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import evaluate
 from forethought.training.journal import Episodes
@@ -138,7 +139,9 @@ class Breaking:
         return np.zeros((2, 2, 3), np.uint8)
 
 
-def test_a_step_that_is_not_finite_has_not_happened(tmp_path):
+@pytest.mark.parametrize("from_step", [0, 1000])
+def test_a_step_that_is_not_finite_has_not_happened(tmp_path, monkeypatch, from_step):
+    monkeypatch.setattr(trainer, "FROM_STEP", from_step)
     options = {"agent": small.SETTINGS["sac"], "eval_every": 100, "eval_episodes": 1, "baselines": False}
     with pytest.raises(EnvironmentFault, match=r"nan in dimension 0 .* followed step 3 of the episode in slot 0"):
         forethought.train("sac", Breaking(), steps=60, run=tmp_path / "run", **options)
@@ -161,6 +164,26 @@ def test_a_vector_stands_where_the_last_whole_step_led():
     assert learner.env_steps == 4
 
 
+def test_blocks_begin_at_a_step_that_does_not_depend_on_where_a_run_is_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "FROM_STEP", 30)
+    blocks, live = [], small.Learner.live
+
+    def counted(learner, world, most):
+        began, told = learner.env_steps, live(learner, world, most)
+        blocks.append((began, learner.env_steps))
+        return told
+
+    monkeypatch.setattr(small.Learner, "live", counted)
+    options = {"agent": small.SETTINGS["sac"], "eval_every": 100, "eval_episodes": 1, "log_every": 50}
+    whole = forethought.train("sac", PENDULUM, steps=60, run=tmp_path / "whole", **options)
+    assert min(blocks)[0] == 30
+    assert max(blocks)[1] == 60
+    cut = forethought.train("sac", PENDULUM, steps=20, run=tmp_path / "cut", **options)
+    cut = forethought.resume(forethought.resume(cut.path, steps=45).path, steps=60)
+    for left, right in zip(*(jax.tree.leaves(forethought.load(run.path).state) for run in (whole, cut)), strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 @pytest.mark.parametrize("name", ["dyna-q", pytest.param("cem", marks=pytest.mark.slow)])
 def test_an_evaluation_on_the_device_is_one_on_the_host(name):
     env = small.WORLDS[name]
@@ -168,7 +191,7 @@ def test_an_evaluation_on_the_device_is_one_on_the_host(name):
     learner = small.Learner(small.make_agent(name, small.envs.env_spec(env)), config.seed_list, 1, 100)
     act, carry = learner.exploiting(3)
     found = [
-        evaluate(actor, carry, config, episodes=3, stream="test", env_steps=0)
+        evaluate(actor, carry, config, episodes=3, stream="test", env_steps=FROM_STEP)
         for actor in (act, lambda now, carry, t: act(now, carry, t))
     ]
     np.testing.assert_allclose(found[0].returns, found[1].returns, rtol=1e-5)

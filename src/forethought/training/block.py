@@ -15,6 +15,9 @@ from forethought.replay import ring
 from forethought.training.program import REPLAY_AXES, Decision, How, Program
 from forethought.types import Info, Key, PyTree, TimeStep, Transition
 
+# Environment steps after which blocks pay for being compiled. A number of steps and nothing else: what is compiled as
+# one program may round otherwise, and a run that is killed, resumed or extended must change over at the same step.
+FROM_STEP = 1000
 _MOST_ROWS = 2**20  # of what is told of a block: steps times slots
 _MOST_STEPS = 4096
 _SECONDS = 0.25  # that a block should take

@@ -11,7 +11,7 @@ import numpy as np
 from forethought import envs
 from forethought.errors import CheckpointError, UsageError
 from forethought.stored import array, require, whole
-from forethought.training.block import Told
+from forethought.training.block import FROM_STEP, Told
 from forethought.training.config import RunConfig
 from forethought.training.rundir import Description, RunDir
 from forethought.types import EnvSpec, TimeStep
@@ -158,7 +158,8 @@ def evaluate(
 ) -> Evaluation:
     """Let an actor play ``episodes`` episodes per seed side by side, [K * episodes, ...], seed by seed.
 
-    The episodes follow from the ``seeds`` (by default the run's) and the ``stream`` alone. ``tell`` gets the number of each step that was made.
+    The episodes follow from the ``seeds`` (default: those of the run) and the ``stream`` alone. ``tell`` gets the
+    number of each step that was made.
     """
     seeds = config.seed_list if seeds is None else seeds
     k = len(seeds)
@@ -167,7 +168,8 @@ def evaluate(
         limit = world.spec.max_episode_steps or STEP_LIMIT
         returns, lengths = np.zeros(k * episodes), np.zeros(k * episodes, np.int64)
         playing = np.ones(k * episodes, bool)
-        for t, (reward, ended) in enumerate(_rows(world, act, carry, playing)):
+        in_blocks = env_steps >= FROM_STEP
+        for t, (reward, ended) in enumerate(_rows(world, act, carry, playing, in_blocks)):
             returns += np.where(playing, reward, 0.0)
             lengths += playing
             playing &= ~ended
@@ -180,14 +182,14 @@ def evaluate(
 
 
 def _rows(
-    world: envs.VectorEnv, act: Actor | Compiled, carry: Any, playing: np.ndarray
+    world: envs.VectorEnv, act: Actor | Compiled, carry: Any, playing: np.ndarray, in_blocks: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The rewards of one step after the other, and where an episode ended. Whoever iterates keeps ``playing`` up to
     date: nothing goes on where nobody plays.
     """
     t = 0
     world.reset()
-    if isinstance(world, envs.JaxVector) and isinstance(act, Compiled):
+    if in_blocks and isinstance(world, envs.JaxVector) and isinstance(act, Compiled):
         while True:
             carry, told = act.play(world, carry, playing, t)
             if not len(told.ended):

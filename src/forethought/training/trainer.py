@@ -22,7 +22,7 @@ from forethought.errors import (
 from forethought.stored import array, flag, named, require
 from forethought.training import checkpoint
 from forethought.training.baselines import WHAT_HELPS, below, described, far_below, play_baselines
-from forethought.training.block import Pace
+from forethought.training.block import FROM_STEP, Pace
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
 from forethought.training.journal import Journal, crossed
@@ -197,10 +197,10 @@ class Trainer:
 
     def _live_on(self) -> bool:
         """Go on in one program up to the next step that the host must see, for a fraction of a second at most; False
-        where that is the next one, or the world is no function.
+        where that is the next one, or the world is no function, or the run too young (`FROM_STEP`).
         """
         learner, config = self.learner, self.config
-        if not isinstance(self.world, JaxVector):
+        if not isinstance(self.world, JaxVector) or learner.now < FROM_STEP:
             return False
         events = [config.eval_every, config.log_every, config.checkpoint_every or config.steps]
         ahead = [every - learner.now % every for every in events] + [config.steps - learner.now]

@@ -5,7 +5,7 @@ The baseline for every claim of sample efficiency, and the policy learner inside
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
