@@ -50,7 +50,7 @@ def train(
     steps: int,
     seed: int = 0,
     seeds: int = 1,
-    num_envs: int = 1,
+    num_envs: int | None = None,
     run: str | Path | None = None,
     preset: str | None = None,
     agent: Mapping[str, Any] | None = None,
@@ -71,7 +71,7 @@ def train(
             or ``package.module:Name`` of it; or an environment, which is copied and left as it is.
         steps: environment steps per seed.
         seeds: how many seeds to train side by side: ``seed, seed + 1, ...``.
-        num_envs: environments per seed.
+        num_envs: environments per seed. Default: 1, or what the preset says.
         run: the run directory; it must not exist. Default: ``runs/<algorithm>-<env>-<time>``.
         preset: settings by name; "none": the plain defaults, those of the papers. None takes the preset made for this
             environment; where there is none, the defaults that count steps are fitted to ``steps``.

@@ -32,6 +32,8 @@ def configure(
     unknown = [name for name in options if name not in RUN_FIELDS]
     if unknown:
         raise UsageError(f"train takes no option {brief(unknown[0])}; {nearest(unknown[0], _OPTIONS)}")
+    if options.get("num_envs") is None:
+        options.pop("num_envs", None)
     options = coerced(RunConfig, options)
     require_count("steps", options["steps"], 0 if options.get("pretrain") else 1)
     entry = catalog.find(algorithm)
@@ -54,6 +56,7 @@ def configure(
     options["env_kwargs"] = _env_kwargs(source, env_kwargs, options.get("env_kwargs", {}))
     options.update({what: name for what, (name, _) in functions.items()})
     objects = Given(source.maker, *(function for _, function in functions.values()))
+    options.setdefault("num_envs", entry.presets[preset].num_envs if preset else 1)
     options.setdefault("eval_every", max(1, length // entry.evaluations))
     options.setdefault("eval_episodes", entry.eval_episodes)
     options.setdefault("log_every", max(1, min(1000, length // 100)))

@@ -86,6 +86,7 @@ def _arrays(agent: Agent, codec: SpaceCodec, state: PyTree, origin: dict[str, st
         "format": numpy_policy.FORMAT,
         "kind": portable.kind,
         "activation": portable.activation,
+        "output": portable.output,
         "layers": sum(name.startswith("weight") for name in arrays),
         "spaces": codec.to_json(),
         **origin,

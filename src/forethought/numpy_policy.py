@@ -12,7 +12,7 @@ import json
 
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 
 
 def _relu(x):
@@ -37,16 +37,19 @@ class Policy:
         return action[0] if single else action
 
     def _act(self, seen):
-        """From the network's point of view: vectors [n, d] to [-1, 1], or numbers [n] to numbers."""
+        """From the agent's point of view: vectors [n, d] or numbers [n] to vectors in [-1, 1] or numbers."""
         if self.about["kind"] == "table":
             return np.argmax(self.arrays["q"][seen], axis=-1)
-        x = (seen - self.arrays["mean"]) / self.arrays["std"]
+        limit = self.arrays["limit"]
+        x = np.clip((seen - self.arrays["mean"]) / self.arrays["std"], -limit, limit)
         layers = self.about["layers"]
         activation = np.tanh if self.about["activation"] == "tanh" else _relu
         for i in range(layers):
             x = x @ self.arrays[f"weight{i}"] + self.arrays[f"bias{i}"]
-            x = activation(x) if i < layers - 1 else np.tanh(x)
-        return x
+            x = activation(x) if i < layers - 1 else x
+        if self.about["output"] == "argmax":
+            return np.argmax(x, axis=-1)
+        return np.tanh(x) if self.about["output"] == "tanh" else np.clip(x, -1.0, 1.0)
 
     def _seen(self, obs):
         """An observation, or a batch, as one float32 vector, or as numbers from 0."""
@@ -69,7 +72,7 @@ class Policy:
     def _own(self, action):
         """Actions in the environment's own units."""
         spaces = self.about["spaces"]
-        if self.about["kind"] == "table":
+        if self.about["output"] == "argmax":
             return action + spaces["action_start"]
         low, high = np.asarray(spaces["action_low"]), np.asarray(spaces["action_high"])
         unit = np.clip(action.astype(np.float64), -1.0, 1.0)

@@ -23,8 +23,8 @@ class Train(Generic[C]):
     """The first seed."""
     seeds: int = 1
     """How many seeds to train side by side, as one program."""
-    num_envs: int = 1
-    """Environments per seed."""
+    num_envs: int | None = None
+    """Environments per seed. Default: 1, or what the preset says."""
     run: Path | None = None
     """The run directory; it must not exist. Default: runs/ALGO-ENV-TIME."""
     preset: str | None = None

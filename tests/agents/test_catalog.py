@@ -9,6 +9,7 @@ VECTOR = EnvSpec("Vector-v0", Box((3,)), Box((1,)))
 TABLE = EnvSpec("Table-v0", Discrete(4), Discrete(2))
 PIXELS = EnvSpec("Pixels-v0", Box((8, 8, 3), "uint8"), Box((1,)))
 MIXED = EnvSpec("Mixed-v0", Box((3,)), Discrete(2))
+CHOOSING = ("ppo",)  # of those that see vectors, those that can choose among discrete actions
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -28,9 +29,15 @@ def test_unknown_names_get_the_nearest_ones():
 def test_an_agent_fits_its_own_spaces_alone(name):
     discrete = ALGORITHMS[name].obs is Discrete
     require_fit(name, TABLE if discrete else VECTOR)
-    for spec in (VECTOR if discrete else TABLE, PIXELS, MIXED):
+    mixed = [] if name in CHOOSING else [MIXED]
+    for spec in (VECTOR if discrete else TABLE, PIXELS, *mixed):
         with pytest.raises(UsageError, match=f"{name} cannot learn {spec.id}"):
             require_fit(name, spec)
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_vectors_and_discrete_actions_have_agents(name):
+    require_fit(name, MIXED)
 
 
 def test_a_misfit_names_the_reason_and_the_way_out():
@@ -40,6 +47,8 @@ def test_a_misfit_names_the_reason_and_the_way_out():
         "sac cannot learn Table-v0: it takes vector observations and continuous actions, Table-v0 has Discrete(4) and "
         "Discrete(2); use dyna-q or dyna-q-plus or prioritized-sweeping"
     )
+    with pytest.raises(UsageError, match="it takes vector observations and continuous or discrete actions, Table-v0"):
+        require_fit("ppo", TABLE)
     with pytest.raises(UsageError, match=r"images of shape \(8, 8, 3\)"):
         require_fit("mbpo", PIXELS)
 

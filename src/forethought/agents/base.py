@@ -1,9 +1,10 @@
 """What every agent is to the training loop, the ask/tell loop and a loaded policy."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from forethought.nets.mlp import MLP
 from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, TimeStep
 
 MOST_UNITS = 2**31 - 1  # they are counted in int32
+Output: TypeAlias = Literal["tanh", "clip", "argmax"]  # how the last layer of a policy becomes an action
 _OBSERVING = 1  # what is folded into the key of an action for the key of its observation
 
 
@@ -76,25 +78,43 @@ class Phase:
 class Portable:
     """A policy as plain arrays, for `forethought.export`; see ``numpy_policy.py`` for how they are used.
 
-    ``kind`` "mlp" has ``mean``, ``std``, ``weight0``, ``bias0``, ...: ``tanh`` of a network of normalised
-    observations, with the activation of that name. "table" has ``q``, whose greatest entry says the action.
+    ``kind`` "mlp" has ``mean``, ``std``, ``limit``, ``weight0``, ``bias0``, ...: a network, with the activation of that
+    name, of normalised observations that are cut off at ``limit``. Its ``output`` says the action: by its "tanh",
+    "clip"ped to [-1, 1], or by the place of the greatest ("argmax"). "table" has ``q``, whose greatest entry says it.
     """
 
     kind: Literal["mlp", "table"]
     arrays: dict[str, Array]
     activation: str = ""
+    output: Output = "argmax"
 
     @classmethod
-    def network(cls, net: MLP, n_action: int, seen: Normalizer | None = None) -> "Portable":
-        """The first ``n_action`` outputs of a network, squashed."""
+    def network(
+        cls,
+        net: MLP,
+        n_action: int | None,
+        seen: Normalizer | None = None,
+        *,
+        output: Output = "tanh",
+        limit: float = math.inf,
+    ) -> "Portable":
+        """The first ``n_action`` outputs of a network, or all of them."""
         if net.activation.__name__ not in ("relu", "tanh"):
             raise UsageError(f"numpy_policy.py knows relu and tanh, not {net.activation.__name__}; add it there")
         seen = identity(net.layers[0].weight.shape[0]) if seen is None else seen
-        arrays = {"mean": seen.mean, "std": seen.std}
+        arrays = {"mean": seen.mean, "std": seen.std, "limit": jnp.asarray(limit)}
         for i, layer in enumerate(net.layers):
             n = n_action if i == len(net.layers) - 1 else None
             arrays |= {f"weight{i}": layer.weight[:, :n], f"bias{i}": layer.bias[:n]}
-        return cls("mlp", arrays, net.activation.__name__)
+        return cls("mlp", arrays, net.activation.__name__, output)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an agent may know of the run that it is made for: environments per seed, and steps of each seed."""
+
+    num_envs: int = 1
+    steps: int = 1
 
 
 class Agent(ABC):
@@ -107,6 +127,7 @@ class Agent(ABC):
     Attributes:
         spec: the environment it was made for.
         config: its settings.
+        setting: the run it was made for; whoever builds the run sets it before the first step.
         has_memory: whether the carry holds more than what is seen now.
         replay_capacity: transitions to keep for `Phase.run`.
         random_steps: environment steps with uniformly random actions before the policy acts.
@@ -114,6 +135,7 @@ class Agent(ABC):
 
     spec: EnvSpec
     config: Any
+    setting: Setting = Setting()
     has_memory: bool = False
     replay_capacity: int
     random_steps: int

@@ -11,6 +11,7 @@ from forethought.agents.presets import (
     PLANNING_PRESETS,
     POPLIN_A_PRESETS,
     POPLIN_P_PRESETS,
+    PPO_PRESETS,
     SAC_PRESETS,
     TABULAR_PRESETS,
     Preset,
@@ -26,7 +27,8 @@ class Entry:
     """One algorithm: where it stands, what it is, and which spaces it takes.
 
     ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise, and ``judged_episodes``
-    are played to judge it: few where every action is dear.
+    are played to judge it: few where every action is dear. ``replays``: it keeps transitions, and can learn from
+    others'.
     """
 
     module: str
@@ -36,18 +38,19 @@ class Entry:
     summary: str
     paper: str
     obs: type[Box] | type[Discrete]
-    action: type[Box] | type[Discrete]
+    action: tuple[type[Space], ...]
     presets: dict[str, Preset] = field(default_factory=dict)
     evaluations: int = 20
     eval_episodes: int = 10
     judged_episodes: int = 100
+    replays: bool = True
 
     def with_data(self) -> dict[str, Any]:
         """Settings for a run that begins with transitions given. Raises `UsageError` where there is no use for them."""
-        if self.obs is Discrete:
+        if not self.replays:
             raise UsageError(
-                f"{self.agent} learns from each step as it comes and keeps no replay; transitions that were logged "
-                "suit sac, mbpo, pets and the other planners"
+                f"{self.agent} learns from its own steps as they come and keeps no replay; transitions that were "
+                "logged suit sac, mbpo, pets and the other planners"
             )
         return {"random_steps": 0}
 
@@ -66,7 +69,7 @@ class Entry:
         if not isinstance(spec.obs, self.obs) or not isinstance(spec.action, self.action):
             return (
                 f"it takes {'vector' if self.obs is Box else 'discrete'} observations and "
-                f"{'continuous' if self.action is Box else 'discrete'} actions, "
+                f"{' or '.join('continuous' if kind is Box else 'discrete' for kind in self.action)} actions, "
                 f"{spec.id} has {_describe(spec.obs)} and {_describe(spec.action)}"
             )
         if isinstance(spec.obs, Box) and len(spec.obs.shape) != 1:
@@ -90,7 +93,7 @@ def _planning(
         summary=summary,
         paper=paper,
         obs=Box,
-        action=Box,
+        action=(Box,),
         presets=presets,
         evaluations=4,
         eval_episodes=1,
@@ -107,8 +110,9 @@ ALGORITHMS: dict[str, Entry] = {
         summary="Q table; planning repeats what a model of counts remembers",
         paper="Sutton 1990",
         obs=Discrete,
-        action=Discrete,
+        action=(Discrete,),
         presets=TABULAR_PRESETS,
+        replays=False,
     ),
     "dyna-q-plus": Entry(
         module="forethought.agents.dyna.dyna_q",
@@ -118,8 +122,9 @@ ALGORITHMS: dict[str, Entry] = {
         summary="Dyna-Q with a bonus for what was not tried for long: follows a changing world",
         paper="Sutton 1990",
         obs=Discrete,
-        action=Discrete,
+        action=(Discrete,),
         presets=TABULAR_PRESETS,
+        replays=False,
     ),
     "prioritized-sweeping": Entry(
         module="forethought.agents.dyna.sweeping",
@@ -129,8 +134,9 @@ ALGORITHMS: dict[str, Entry] = {
         summary="Q table; full backups through the model where the values are most wrong",
         paper="Moore & Atkeson 1993",
         obs=Discrete,
-        action=Discrete,
+        action=(Discrete,),
         presets=TABULAR_PRESETS,
+        replays=False,
     ),
     "sac": Entry(
         module="forethought.agents.free.sac",
@@ -140,8 +146,20 @@ ALGORITHMS: dict[str, Entry] = {
         summary="soft actor-critic: twin critics, entropy with a learned weight",
         paper="Haarnoja et al. 2018",
         obs=Box,
-        action=Box,
+        action=(Box,),
         presets=SAC_PRESETS,
+    ),
+    "ppo": Entry(
+        module="forethought.agents.free.ppo",
+        agent="PPO",
+        config="PPOConfig",
+        use="none (baseline)",
+        summary="on-policy: clipped policy gradients, generalized advantages",
+        paper="Schulman et al. 2017",
+        obs=Box,
+        action=(Box, Discrete),
+        presets=PPO_PRESETS,
+        replays=False,
     ),
     "mbpo": Entry(
         module="forethought.agents.dyna.mbpo",
@@ -151,7 +169,7 @@ ALGORITHMS: dict[str, Entry] = {
         summary="SAC on short rollouts of a probabilistic ensemble that branch off real states",
         paper="Janner et al. 2019",
         obs=Box,
-        action=Box,
+        action=(Box,),
         presets=MBPO_PRESETS,
     ),
     "random-shooting": _planning(

@@ -10,12 +10,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings by dotted name that replace an algorithm's defaults, chosen by themselves where ``env`` is trained."""
+    """Settings by dotted name that replace an algorithm's defaults, chosen by themselves where ``env`` is trained, and
+    environments per seed.
+    """
 
     env: str
     source: str
     settings: dict[str, Any]
     env_kwargs: dict[str, Any] = field(default_factory=dict)
+    num_envs: int = 1
 
 
 def _official(env: str, source: str, *, target_entropy: float, rollouts: tuple[int, int, int, int], **more: Any):
@@ -160,5 +163,33 @@ POPLIN_A_PRESETS = _with(CEM_PRESETS, _POPLIN)
 POPLIN_P_PRESETS = _with(PLANNING_PRESETS, _POPLIN)
 
 SAC_PRESETS: dict[str, Preset] = {}
+
+_PPO_CARTPOLE = Preset(
+    "CartPole-v1",
+    "CleanRL, ppo.py",
+    {"rollout_steps": 128, "epochs": 4, "minibatches": 4, "learning_rate": 2.5e-4, "entropy_weight": 0.01},
+    num_envs=4,
+)
+_PPO_PENDULUM = Preset(
+    "Pendulum-v1",
+    "rejax, configs/gymnax/pendulum.yaml",
+    {
+        "rollout_steps": 100,
+        "epochs": 10,
+        "minibatches": 10,
+        "learning_rate": 1e-3,
+        "anneal": False,
+        "discount": 0.995,
+        "max_grad_norm": 10.0,
+        "normalize": True,
+    },
+    num_envs=100,
+)
+PPO_PRESETS: dict[str, Preset] = {
+    "cartpole": _PPO_CARTPOLE,
+    "gymnax-cartpole": replace(_PPO_CARTPOLE, env="gymnax/CartPole-v1"),
+    "pendulum": _PPO_PENDULUM,
+    "jax-pendulum": replace(_PPO_PENDULUM, env="forethought/Pendulum-v0"),
+}
 
 TABULAR_PRESETS: dict[str, Preset] = {}

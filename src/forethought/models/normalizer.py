@@ -27,6 +27,36 @@ class Normalizer(eqx.Module):
         return x * self.std + self.mean
 
 
+class Running(eqx.Module):
+    """Mean and variance of all rows that were added so far; before the first of them 0 and 1."""
+
+    count: Float[Array, ""]
+    mean: Float[Array, " d"]
+    squares: Float[Array, " d"]  # sum of the squared distances from the mean
+
+    def add(self, x: Float[Array, "n d"]) -> "Running":
+        """With n rows more (Chan, Golub & LeVeque 1979)."""
+        n = x.shape[0]
+        mean, total = jnp.mean(x, axis=0), self.count + n
+        apart = mean - self.mean
+        squares = self.squares + jnp.sum((x - mean) ** 2, axis=0) + apart**2 * self.count * n / total
+        return Running(total, self.mean + apart * n / total, squares)
+
+    def std(self) -> Float[Array, " d"]:
+        """Standard deviation; of what does not vary it is 1."""
+        std = jnp.sqrt(self.squares / jnp.maximum(self.count, 1.0))
+        return jnp.where(is_constant(self.mean, std), 1.0, std)
+
+    def normalizer(self) -> Normalizer:
+        """To zero mean and unit standard deviation."""
+        return Normalizer(self.mean, self.std())
+
+
+def unseen(dim: int) -> Running:
+    """Before the first row."""
+    return Running(jnp.zeros(()), jnp.zeros(dim), jnp.zeros(dim))
+
+
 def identity(dim: int) -> Normalizer:
     """Before any data was seen."""
     return Normalizer(jnp.zeros(dim), jnp.ones(dim))

@@ -31,6 +31,11 @@ def truncated_normal(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
     return jax.random.truncated_normal(key, -2.0, 2.0, shape) / (2.0 * shape[0] ** 0.5)
 
 
+def orthogonal(scale: float) -> Initializer:
+    """Orthogonal columns or rows of length ``scale`` (Saxe et al. 2014), as the published code of PPO begins."""
+    return jax.nn.initializers.orthogonal(scale)
+
+
 class Linear(eqx.Module):
     """``y = x W + b`` with W of shape [in, out]; b starts at 0.
 
@@ -56,6 +61,8 @@ class MLP(eqx.Module):
     Args:
         sizes: width of the input, of each hidden layer, and of the output.
         activation: a named function of one array (a fresh lambda would recompile for each network).
+        init: of the weights.
+        last: of those of the last layer, where it is another.
     """
 
     layers: tuple[Linear, ...]
@@ -68,9 +75,12 @@ class MLP(eqx.Module):
         *,
         key: Key,
         init: Initializer = fan_in_uniform,
+        last: Initializer | None = None,
     ):
         keys = jax.random.split(key, len(sizes) - 1)
-        self.layers = tuple(Linear(i, o, key=k, init=init) for i, o, k in zip(sizes, sizes[1:], keys, strict=False))
+        inits = [init] * (len(sizes) - 2) + [last or init]
+        rows = zip(sizes, sizes[1:], keys, inits, strict=False)
+        self.layers = tuple(Linear(i, o, key=k, init=init) for i, o, k, init in rows)
         self.activation = activation
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:

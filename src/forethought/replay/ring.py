@@ -96,6 +96,12 @@ def sample_newest(ring: Ring, n: int, newest: int, *, key: Key) -> PyTree:
     return jax.tree.map(lambda d: d[index], ring.data)
 
 
+def last(ring: Ring, n: int) -> PyTree:
+    """The n newest rows in order of time, [n, ...]; there must be so many, see `sample_newest`."""
+    index = (ring.cursor - n + jnp.arange(n)) % ring.limit
+    return jax.tree.map(lambda d: d[index], ring.data)
+
+
 def row(ring: Ring, number: Int[Array, ""]) -> PyTree:
     """The row that was added as number ``number``, counted from 0; it must be among the last ``limit`` rows."""
     return jax.tree.map(lambda d: d[number % ring.limit], ring.data)

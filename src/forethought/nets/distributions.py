@@ -1,0 +1,59 @@
+"""What a policy says of its next action, for discrete and for continuous ones."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from forethought.nets.heads import gaussian_log_prob
+from forethought.types import Key
+
+_HALF_LOG_2PI_E = 0.5 * math.log(2.0 * math.pi * math.e)
+
+
+class Categorical(NamedTuple):
+    """``p(a) = softmax(logits)_a`` over n choices."""
+
+    logits: Float[Array, "*b n"]
+
+    def sample(self, *, key: Key) -> Int[Array, "*b"]:
+        """Draw."""
+        return jax.random.categorical(key, self.logits).astype(jnp.int32)
+
+    def mode(self) -> Int[Array, "*b"]:
+        """The likeliest choice."""
+        return jnp.argmax(self.logits, axis=-1).astype(jnp.int32)
+
+    def log_prob(self, action: Int[Array, "*b"]) -> Float[Array, "*b"]:
+        """``log p(action)``."""
+        return jnp.take_along_axis(jax.nn.log_softmax(self.logits), action[..., None], axis=-1)[..., 0]
+
+    def entropy(self) -> Float[Array, "*b"]:
+        """``-sum_a p(a) log p(a)``, in nats."""
+        log_p = jax.nn.log_softmax(self.logits)
+        return -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
+
+
+class Gaussian(NamedTuple):
+    """``N(mean, diag(exp(log_std)^2))``; actions beyond the box are cut off where they are carried out."""
+
+    mean: Float[Array, "*b d"]
+    log_std: Float[Array, "*b d"]
+
+    def sample(self, *, key: Key) -> Float[Array, "*b d"]:
+        """Draw."""
+        return self.mean + jnp.exp(self.log_std) * jax.random.normal(key, self.mean.shape)
+
+    def mode(self) -> Float[Array, "*b d"]:
+        """The mean."""
+        return self.mean
+
+    def log_prob(self, action: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+        """``log N(action)``, of the action as it was drawn."""
+        return gaussian_log_prob(action, self.mean, self.log_std)
+
+    def entropy(self) -> Float[Array, "*b"]:
+        """``sum_d (log_std_d + log(2 pi e) / 2)``, in nats."""
+        return jnp.sum(self.log_std + _HALF_LOG_2PI_E, axis=-1)
