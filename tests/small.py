@@ -21,6 +21,7 @@ from forethought.types import EnvSpec, TimeStep, Transition
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "sac": {"hidden": (8,), "batch_size": 16, "random_steps": 8, "replay_capacity": 200},
+    "dqn": {"hidden": (8,), "batch_size": 16, "random_steps": 8, "replay_capacity": 200, "target_every": 8},
     "ppo": {"hidden": (8,), "rollout_steps": 8, "epochs": 2, "minibatches": 2},
     "mbpo": {
         "updates_per_step": 2,
@@ -67,6 +68,7 @@ for _name in ("cem", "icem", "pets", "poplin-a", "poplin-p"):
 # One environment for each algorithm that it can learn.
 WORLDS = dict.fromkeys(SETTINGS, "forethought/DynaMaze-v0") | {
     "sac": "forethought/ProbeAction-v0",
+    "dqn": "CartPole-v1",
     "ppo": "forethought/ProbeAction-v0",
     "mbpo": "forethought/ProbeAction-v0",
     **dict.fromkeys(PLANNERS, "forethought/ProbeAction-v0"),

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from forethought.agents import catalog
-from forethought.agents.base import Agent, Setting
+from forethought.agents.base import Agent
 from forethought.agents.ensemble import EnsembleLearner
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
@@ -195,9 +195,7 @@ def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:
     agent_class, config_class = catalog.find(config.algorithm).load()
     settings: Any = from_dict(config_class, config.agent)
     functions = [] if config.reward is None and config.termination is None else [known(config, spec)]
-    agent = agent_class(settings, spec, *functions)
-    agent.setting = Setting(config.num_envs, config.steps)
-    return agent
+    return agent_class(settings, spec, *functions)
 
 
 def functions_of(agent: Agent) -> Sequence[Any]:

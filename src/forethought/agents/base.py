@@ -127,7 +127,7 @@ class Agent(ABC):
     Attributes:
         spec: the environment it was made for.
         config: its settings.
-        setting: the run it was made for; whoever builds the run sets it before the first step.
+        setting: the run it was made for; `forethought.training.program.Program` says so, before anything else is asked.
         has_memory: whether the carry holds more than what is seen now.
         replay_capacity: transitions to keep for `Phase.run`.
         random_steps: environment steps with uniformly random actions before the policy acts.

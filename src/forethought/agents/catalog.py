@@ -6,6 +6,7 @@ from typing import Any
 
 from forethought.agents.presets import (
     CEM_PRESETS,
+    DQN_PRESETS,
     MBPO_PRESETS,
     PETS_PRESETS,
     PLANNING_PRESETS,
@@ -148,6 +149,17 @@ ALGORITHMS: dict[str, Entry] = {
         obs=Box,
         action=(Box,),
         presets=SAC_PRESETS,
+    ),
+    "dqn": Entry(
+        module="forethought.agents.free.dqn",
+        agent="DQN",
+        config="DQNConfig",
+        use="none (baseline)",
+        summary="deep Q-network: double, dueling, n-step and prioritized as options",
+        paper="Mnih et al. 2015",
+        obs=Box,
+        action=(Discrete,),
+        presets=DQN_PRESETS,
     ),
     "ppo": Entry(
         module="forethought.agents.free.ppo",

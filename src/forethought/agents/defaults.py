@@ -19,10 +19,11 @@ OWN: dict[str, Any] = {
 
 # Setting -> at most this share of the budget. The sixth that is random teaches the model first; of the fits that follow
 # ten at least come before the end.
-_SHARES = {"random_steps": 6, "model_every": 12, "epoch_steps": 12}
+_SHARES = {"random_steps": 6, "model_every": 12, "epoch_steps": 12, "epsilon_steps": 2}
 _GOING_BEFORE = (
     ("random_steps", "model_every", "schedule.first", "schedule.last"),
     ("epoch_steps",),
+    ("epsilon_steps",),
     ("schedule.start",),
     ("schedule.end",),
 )

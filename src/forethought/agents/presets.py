@@ -192,4 +192,24 @@ PPO_PRESETS: dict[str, Preset] = {
     "jax-pendulum": replace(_PPO_PENDULUM, env="forethought/Pendulum-v0"),
 }
 
+_DQN_CARTPOLE = Preset(
+    "CartPole-v1",
+    "RL Baselines3 Zoo, hyperparams/dqn.yml",
+    {
+        "learning_rate": 2.3e-3,
+        "batch_size": 64,
+        "train_every": 256,
+        "updates": 128,
+        "target_every": 128,
+        "epsilon_last": 0.04,
+        "epsilon_steps": 8000,
+        "random_steps": 1000,
+        "replay_capacity": 100_000,
+    },
+)
+DQN_PRESETS: dict[str, Preset] = {
+    "cartpole": _DQN_CARTPOLE,
+    "gymnax-cartpole": replace(_DQN_CARTPOLE, env="gymnax/CartPole-v1"),
+}
+
 TABULAR_PRESETS: dict[str, Preset] = {}

@@ -85,9 +85,13 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
         """Unbatched."""
+        return self.layers[-1](self.features(x))
+
+    def features(self, x: Float[Array, " i"]) -> Float[Array, " h"]:
+        """What the last layer is given."""
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
-        return self.layers[-1](x)
+        return x
 
 
 def silu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:

@@ -124,6 +124,19 @@ def sample_sequences(ring: Ring, n: int, length: int, *, num_envs: int = 1, key:
     start = jax.random.randint(key_start, (n,), 0, jnp.maximum(times - length + 1, 1))
     env = jax.random.randint(key_env, (n,), 0, num_envs)
     oldest = jnp.where(ring.size == ring.limit, ring.cursor, 0)
-    row = (start[:, None] + jnp.arange(length)) * num_envs + env[:, None]
-    index = (oldest + row) % ring.limit
+    drawn = windows(ring, (oldest + start * num_envs + env) % ring.limit, length, num_envs=num_envs)
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), drawn)
+
+
+def windows(ring: Ring, slot: Int[Array, " n"], length: int, *, num_envs: int = 1) -> PyTree:
+    """Stretches of ``length`` successive rows of one environment, from these slots on; leaves get axes [length, n].
+
+    As `sample_sequences`, time first, for those who choose where they begin: none may run over the newest row.
+    """
+    index = (slot + num_envs * jnp.arange(length)[:, None]) % ring.limit
     return jax.tree.map(lambda d: d[index], ring.data)
+
+
+def slots(ring: Ring, back: Int[Array, " n"]) -> Int[Array, " n"]:
+    """Where the rows are that were added ``back`` rows before the newest one; see `newest`."""
+    return (ring.cursor - 1 - back) % ring.limit

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from forethought.agents.base import Agent, Phase, Pieces, empty_items
+from forethought.agents.base import Agent, Phase, Pieces, Setting, empty_items
 from forethought.compilation import keep_programs
 from forethought.errors import UsageError
 from forethought.replay import ring
@@ -126,6 +126,7 @@ class Program:
     def __init__(self, agent: Agent, seeds: Sequence[int], num_envs: int, steps: int):
         keep_programs()  # here, because whatever compiles an agent comes by, and before anything is compiled
         self.agent, self.seeds, self.num_envs = agent, tuple(seeds), num_envs
+        agent.setting = Setting(num_envs, steps)
         self.keys = jax.vmap(jax.random.key)(jnp.array(self.seeds, jnp.uint32))  # of 32 bits, as `require_seed` says
         wanted = max(min(agent.replay_capacity, steps), num_envs)
         self.replay_capacity = -(-wanted // num_envs) * num_envs

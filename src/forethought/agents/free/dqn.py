@@ -1,0 +1,230 @@
+"""Deep Q-networks (Mnih et al. 2015, Nature 518) with what was added to them: double, dueling, n-step, prioritized."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from forethought.agents.base import Agent, Phase, Portable
+from forethought.errors import require_above, require_within
+from forethought.nets.mlp import MLP, Linear
+from forethought.replay import ring
+from forethought.returns import n_step_returns
+from forethought.settings import Settings, require_widths
+from forethought.types import Box, Discrete, EnvSpec, Info, Key, Transition
+
+_LEAST_PRIORITY = 1e-6  # so that what was foretold exactly is drawn again some day
+
+
+@dataclass(frozen=True)
+class DQNConfig(Settings):
+    """Deep Q-learning. Defaults are those of Mnih et al. 2015, extended data table 1, but for Adam, which later code
+    has in the place of RMSProp, and for networks of vectors.
+    """
+
+    hidden: tuple[int, ...] = (256, 256)
+    """Widths of the hidden layers (ReLU)."""
+    learning_rate: float = 1e-4
+    """Adam step size."""
+    discount: float = 0.99
+    """Factor per step on what follows."""
+    batch_size: int = 32
+    """Transitions per update."""
+    train_every: int = 4
+    """Environment steps between two rounds of updates."""
+    updates: int = 1
+    """Gradient steps of a round."""
+    target_every: int = 10_000
+    """Gradient steps after which the target network becomes a copy of the online one."""
+    epsilon_first: float = 1.0
+    """Chance of a uniformly random action after the random steps."""
+    epsilon_last: float = 0.1
+    """The same at its end."""
+    epsilon_steps: int = 1_000_000
+    """Environment steps over which it falls linearly, counted from the first one."""
+    max_grad_norm: float = 10.0
+    """Gradients longer than this are shortened to it."""
+    double: bool = False
+    """Whether the online network chooses the action that the target network values (van Hasselt et al. 2016)."""
+    dueling: bool = False
+    """Whether the values of a state and the advantages of its actions are apart (Wang et al. 2016)."""
+    n_step: int = 1
+    """Rewards that a target sums before it bootstraps."""
+    prioritized: bool = False
+    """Whether transitions are drawn by their last error (Schaul et al. 2016, proportional)."""
+    alpha: float = 0.6
+    """Exponent of the priorities: 0 draws uniformly."""
+    beta: float = 0.4
+    """Exponent of the weights that make up for that, at the beginning; it rises to 1 over the run."""
+    random_steps: int = 50_000
+    """Environment steps with uniformly random actions before the first update."""
+    replay_capacity: int = 1_000_000
+    """Transitions kept."""
+
+    def check(self) -> None:
+        """Counts, shares and bounds."""
+        require_widths("hidden", self.hidden)
+        counts = "batch_size", "train_every", "updates", "target_every", "epsilon_steps", "n_step", "replay_capacity"
+        for name in counts:
+            require_within(name, getattr(self, name), 1)
+        for name in ("learning_rate", "max_grad_norm"):
+            require_above(name, getattr(self, name), 0)
+        for name in ("discount", "epsilon_first", "epsilon_last", "alpha", "beta"):
+            require_within(name, getattr(self, name), 0.0, 1.0)
+        require_within("random_steps", self.random_steps, 0)
+
+
+class QNetwork(eqx.Module):
+    """``Q(s, a)`` for every action; with a value ``V`` beside the ``A``s of the net it is ``V + A - mean_a A``."""
+
+    net: MLP
+    value: Linear | None
+
+    def __init__(self, n_obs: int, n_actions: int, hidden: tuple[int, ...], dueling: bool, *, key: Key):
+        key_net, key_value = jax.random.split(key)
+        self.net = MLP((n_obs, *hidden, n_actions), jax.nn.relu, key=key_net)
+        self.value = Linear(hidden[-1], 1, key=key_value) if dueling else None
+
+    def __call__(self, obs: Float[Array, "b o"]) -> Float[Array, "b a"]:
+        """On a batch."""
+        features = jax.vmap(self.net.features)(obs)
+        q = jax.vmap(self.net.layers[-1])(features)
+        return q if self.value is None else jax.vmap(self.value)(features) + q - jnp.mean(q, axis=1, keepdims=True)
+
+
+class DQNState(NamedTuple):
+    """Everything that changes."""
+
+    online: QNetwork
+    target: QNetwork
+    opt: optax.OptState
+    updates: Int[Array, ""]
+    step: Int[Array, ""]  # environment steps at the last round of updates
+    priorities: Float[Array, " c"]  # of the rows of the replay, to the power alpha; none where they are not used
+
+
+class DQN(Agent):
+    """The agent; see `DQNConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
+
+    def __init__(self, config: DQNConfig, spec: EnvSpec):
+        assert isinstance(spec.obs, Box)
+        assert isinstance(spec.action, Discrete)
+        self.config, self.spec = config, spec
+        self.n_obs, self.n_actions = spec.obs.shape[0], spec.action.n
+        self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
+        self.optimizer = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate))
+
+    def init(self, *, key: Key) -> DQNState:
+        """Fresh networks; the target is a copy, not an alias."""
+        c = self.config
+        online = QNetwork(self.n_obs, self.n_actions, c.hidden, c.dueling, key=key)
+        target, room = jax.tree.map(jnp.copy, online), c.replay_capacity if c.prioritized else 0
+        return DQNState(online, target, self.optimizer.init(online), jnp.array(0), jnp.array(0), jnp.zeros(room))
+
+    def decide(self, state: DQNState, carry: Array, *, key: Key, explore: bool):
+        """Epsilon-greedy while learning, greedy when judged."""
+        greedy = jnp.argmax(state.online(carry), axis=1).astype(jnp.int32)
+        if not explore:
+            return greedy, carry, ()
+        key_any, key_which = jax.random.split(key)
+        anything = jax.random.randint(key_any, greedy.shape, 0, self.n_actions)
+        by_chance = jax.random.uniform(key_which, greedy.shape) < self.epsilon(state.step)
+        return jnp.where(by_chance, anything, greedy), carry, ()
+
+    def epsilon(self, step: Array) -> Array:
+        """Chance of a random action."""
+        c, share = self.config, jnp.minimum(step / self.config.epsilon_steps, 1.0)
+        return c.epsilon_first + share * (c.epsilon_last - c.epsilon_first)
+
+    def acts_with(self, state: DQNState) -> QNetwork:
+        """The online network."""
+        return state.online
+
+    def portable(self, state: DQNState) -> Portable:
+        """The action with the greatest value: whatever a state is worth, the advantages say which that is."""
+        return Portable.network(state.online.net, None, output="argmax")
+
+    def phases(self) -> tuple[Phase, ...]:
+        """``updates`` gradient steps every ``train_every`` environment steps."""
+        c = self.config
+        return (Phase("update", c.train_every, self.update, updates=c.updates, start=max(c.random_steps, 1)),)
+
+    def update(self, state: DQNState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[DQNState, Info]:
+        """Gradient steps, each on a fresh batch; new rows have the greatest priority there is."""
+        state = self._with_new_rows(state, replay, step)
+        state, infos = jax.lax.scan(
+            lambda state, key: self.learn(state, replay, key=key), state, jax.random.split(key, self.config.updates)
+        )
+        return state, {**jax.tree.map(lambda x: x[-1], infos), "epsilon": self.epsilon(step)}
+
+    def learn(self, state: DQNState, replay: ring.Ring, *, key: Key) -> tuple[DQNState, Info]:
+        """One gradient step on the Huber loss of the temporal differences, and now and then a new target network."""
+        c = self.config
+        slots, weight = self._draw(state, replay, key=key)
+        rows: Transition = ring.windows(replay, slots, c.n_step, num_envs=self.setting.num_envs)
+        target = self.target(state, rows)
+        obs, action = rows.obs[0], rows.action[0]
+
+        def loss(online: QNetwork) -> tuple[Array, Array]:
+            q = jnp.take_along_axis(online(obs), action[:, None], axis=1)[:, 0]
+            return jnp.mean(weight * optax.huber_loss(q, target)), q
+
+        (value, q), grads = jax.value_and_grad(loss, has_aux=True)(state.online)
+        change, opt = self.optimizer.update(grads, state.opt, state.online)
+        online, updates = optax.apply_updates(state.online, change), state.updates + 1
+        anew = updates % c.target_every == 0
+        copied = jax.tree.map(lambda new, old: jnp.where(anew, new, old), online, state.target)
+        priorities = state.priorities
+        if c.prioritized:
+            priorities = priorities.at[slots].set((jnp.abs(q - target) + _LEAST_PRIORITY) ** c.alpha)
+        state = state._replace(online=online, target=copied, opt=opt, updates=updates, priorities=priorities)
+        return state, {"loss": value, "q": jnp.mean(q)}
+
+    def target(self, state: DQNState, rows: Transition) -> Float[Array, " b"]:
+        """``sum_{i<n} gamma^i r_i + gamma^n max_a Q'(s_n, a)`` along windows [n, b, ...].
+
+        A window that meets the end of an episode has fewer rewards, and bootstraps there unless the world terminated.
+        With ``double`` it is ``Q'(s_n, argmax_a Q(s_n, a))``.
+        """
+        c = self.config
+        ended = rows.terminated | rows.truncated
+        before = jnp.cumsum(ended, axis=0) - ended
+        last = jnp.sum(before == 0, axis=0) - 1  # the step after which it bootstraps
+        reached = rows.next_obs[last, jnp.arange(last.shape[0])]
+        values = state.target(reached)
+        best = jnp.argmax(state.online(reached) if c.double else values, axis=1)
+        value = jnp.take_along_axis(values, best[:, None], axis=1)[:, 0]
+        placed = jnp.where(jnp.arange(c.n_step)[:, None] == last, value, 0.0)
+        going_on = c.discount * (1.0 - rows.terminated)
+        return jax.lax.stop_gradient(n_step_returns(rows.reward, going_on, placed, ended, c.n_step)[0])
+
+    def _draw(self, state: DQNState, replay: ring.Ring, *, key: Key) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
+        """Slots of the rows that windows begin with, and the weights of their losses."""
+        c = self.config
+        too_new = (c.n_step - 1) * self.setting.num_envs  # windows from there would run over the newest row
+        count = jnp.maximum(replay.size - too_new, 1)
+        if not c.prioritized:
+            age = too_new + jax.random.randint(key, (c.batch_size,), 0, count)
+            return ring.slots(replay, age), jnp.ones(c.batch_size)
+        age = (replay.cursor - 1 - jnp.arange(replay.capacity)) % replay.limit
+        mass = jnp.where((age >= too_new) & (age < replay.size), state.priorities[: replay.capacity], 0.0)
+        sums = jnp.cumsum(mass)
+        drawn = jnp.searchsorted(sums, jax.random.uniform(key, (c.batch_size,), maxval=sums[-1]), side="right")
+        chosen = jnp.minimum(drawn, replay.capacity - 1)
+        beta = c.beta + (1.0 - c.beta) * jnp.minimum(state.step / self.setting.steps, 1.0)
+        weight = (count * mass[chosen] / sums[-1]) ** -beta
+        return chosen, weight / jnp.max(weight)
+
+    def _with_new_rows(self, state: DQNState, replay: ring.Ring, step: Array) -> DQNState:
+        """Rows that came since the last round are to be drawn at least as soon as any other."""
+        if not self.config.prioritized:
+            return state._replace(step=step)
+        age = (replay.cursor - 1 - jnp.arange(replay.capacity)) % replay.limit
+        new = age < jnp.minimum(jnp.where(state.updates == 0, replay.size, step - state.step), replay.size)
+        greatest, old = jnp.max(state.priorities), state.priorities[: replay.capacity]
+        held = jnp.where(new, jnp.where(greatest > 0.0, greatest, 1.0), old)
+        return state._replace(step=step, priorities=state.priorities.at[: replay.capacity].set(held))

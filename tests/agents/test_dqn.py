@@ -1,0 +1,173 @@
+"""Deep Q-learning against its equations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import small
+from forethought.agents.base import Setting
+from forethought.replay import ring
+from forethought.types import Box, Discrete, EnvSpec, Transition
+
+SPEC = EnvSpec("toy", Box((1,)), Discrete(3))
+KEY = jax.random.key(0)
+
+
+def an_agent(num_envs=1, steps=1000, **settings):
+    agent = small.make_agent("dqn", SPEC, **settings)
+    agent.setting = Setting(num_envs, steps)
+    return agent
+
+
+class Says:
+    """Action values ``table[number that is seen]``."""
+
+    def __init__(self, table):
+        self.table = jnp.asarray(table, jnp.float32)
+
+    def __call__(self, obs):
+        return self.table[obs[:, 0].astype(int)]
+
+
+def rows(n, num_envs=1, **columns):
+    """A replay of n rows; row i sees i // num_envs and leads to the number after it."""
+    seen = (np.arange(n) // num_envs).astype(np.float32)[:, None]
+    plain = {
+        "obs": seen, "action": np.zeros(n, np.int32), "reward": np.zeros(n, np.float32), "next_obs": seen + 1.0,
+        "terminated": np.zeros(n, bool), "truncated": np.zeros(n, bool),
+    }  # fmt: skip
+    data = Transition(**{name: jnp.asarray(columns.get(name, value)) for name, value in plain.items()})
+    return ring.add(ring.create(jax.tree.map(lambda x: x[0], data), n), data)
+
+
+def said(agent, online, target):
+    return agent.init(key=KEY)._replace(online=Says(online), target=Says(target))
+
+
+ONLINE, TARGET = np.zeros((8, 3)), np.arange(24.0).reshape(8, 3)
+ONLINE[:, 1] = 1.0  # chooses the second action, where the target network would choose the third
+
+
+@pytest.mark.parametrize(("double", "column"), [(False, 2), (True, 1)])
+def test_the_target_by_hand(double, column):
+    agent = an_agent(discount=0.5, double=double)
+    replay = rows(7, reward=jnp.arange(7.0), terminated=jnp.arange(7) == 3, truncated=jnp.arange(7) == 5)
+    drawn = ring.windows(replay, jnp.arange(7), 1)
+    expected = np.arange(7.0) + 0.5 * TARGET[1:, column]
+    expected[3] = 3.0  # a time limit (5) does not stop the bootstrap
+    np.testing.assert_allclose(agent.target(said(agent, ONLINE, TARGET), drawn), expected)
+
+
+def test_targets_of_several_steps_end_with_the_episode():
+    agent = an_agent(discount=0.5, n_step=3)
+    reward = 2.0 ** np.arange(7)
+    replay = rows(
+        7, reward=jnp.asarray(reward, jnp.float32), terminated=jnp.arange(7) == 1, truncated=jnp.arange(7) == 4
+    )
+    found = agent.target(said(agent, ONLINE, TARGET), ring.windows(replay, jnp.arange(5), 3))
+    best = TARGET.max(axis=1)
+    expected = [
+        reward[0] + 0.5 * reward[1],  # the world ends
+        reward[1],
+        reward[2] + 0.5 * reward[3] + 0.25 * reward[4] + 0.125 * best[5],
+        reward[3] + 0.5 * reward[4] + 0.25 * best[5],  # the watching ends
+        reward[4] + 0.5 * best[5],
+    ]
+    np.testing.assert_allclose(found, expected)
+
+
+def drawn_slots(agent, state, replay, draws=200):
+    keys = jax.random.split(KEY, draws)
+    slots, weights = jax.vmap(lambda key: agent._draw(state, replay, key=key))(keys)
+    return np.asarray(slots).ravel(), np.asarray(weights).ravel()
+
+
+@pytest.mark.learned
+def test_windows_begin_anywhere_but_where_they_would_run_over_the_newest_row():
+    """Of 12 rows of two environments, in a ring that has gone round: the newest four begin none of three steps."""
+    agent = an_agent(num_envs=2, n_step=3)
+    replay = rows(12, num_envs=2)
+    replay = ring.add(replay, jax.tree.map(lambda x: x[:4], replay.data))
+    slots, _ = drawn_slots(agent, agent.init(key=KEY), replay)
+    oldest = (4 + np.arange(8)) % 12
+    counts = np.array([np.sum(slots == slot) for slot in oldest])
+    assert counts.sum() == len(slots)
+    assert stats.chisquare(counts).pvalue > 1e-4
+    windows = ring.windows(replay, jnp.asarray(slots[:50]), 3, num_envs=2)
+    assert np.all(np.diff(np.asarray(windows.obs)[..., 0], axis=0) % 6 == 1)  # each of one environment, in its order
+
+
+@pytest.mark.learned
+def test_prioritized_draws_are_proportional_and_weighed():
+    agent = an_agent(prioritized=True, alpha=1.0, beta=0.5, replay_capacity=20)
+    state, replay = agent.init(key=KEY), rows(5)
+    state = state._replace(priorities=state.priorities.at[:5].set(jnp.array([1.0, 0.0, 2.0, 3.0, 4.0])))
+    slots, weights = drawn_slots(agent, state, replay, draws=1000)
+    p = np.array([1.0, 0.0, 2.0, 3.0, 4.0]) / 10.0
+    counts = np.bincount(slots, minlength=5)
+    assert counts[1] == 0
+    assert stats.chisquare(np.delete(counts, 1), np.delete(p, 1) * len(slots)).pvalue > 1e-4
+    expected = ((5 * p[slots]) ** -0.5).reshape(1000, -1)  # of each batch
+    np.testing.assert_allclose(weights, (expected / expected.max(axis=1, keepdims=True)).ravel(), rtol=1e-5)
+
+
+def test_new_rows_have_the_greatest_priority_and_drawn_ones_their_error():
+    agent = an_agent(prioritized=True, alpha=0.5, train_every=2, batch_size=64, random_steps=0, replay_capacity=20)
+    state, replay = agent.init(key=KEY), ring.create(jax.tree.map(lambda x: x[0], rows(1).data), 8)
+    replay = ring.add(replay, rows(4).data)
+    state = agent._with_new_rows(state, replay, jnp.array(4))
+    np.testing.assert_array_equal(state.priorities, [1.0] * 4 + [0.0] * 16)
+    state, _ = agent.learn(state, replay, key=KEY)
+    before = np.asarray(state.priorities)
+    assert np.all(before[:4] != 1.0)  # 64 draws meet all four
+    replay = ring.add(replay, rows(2).data)
+    state = agent._with_new_rows(state, replay, jnp.array(6))
+    np.testing.assert_allclose(state.priorities[:6], [*before[:4], before.max(), before.max()])
+
+
+def test_a_drawn_row_has_the_error_that_it_had():
+    agent = an_agent(prioritized=True, alpha=0.5, batch_size=4, replay_capacity=8)
+    state, replay = agent.init(key=KEY), rows(1, reward=jnp.array([2.0]), terminated=jnp.array([True]))
+    q = float(state.online(replay.data.obs)[0, 0])
+    state = agent._with_new_rows(state, replay, jnp.array(1))
+    state, info = agent.learn(state, replay, key=KEY)
+    np.testing.assert_allclose(state.priorities[0], (abs(q - 2.0) + 1e-6) ** 0.5, rtol=1e-5)
+    np.testing.assert_allclose(
+        info["loss"], abs(q - 2.0) - 0.5 if abs(q - 2.0) > 1.0 else 0.5 * (q - 2.0) ** 2, rtol=1e-5
+    )
+
+
+def test_epsilon_falls_with_the_step_and_decides_how_often_chance_does():
+    agent = an_agent(epsilon_first=1.0, epsilon_last=0.1, epsilon_steps=90)
+    np.testing.assert_allclose(
+        [agent.epsilon(jnp.array(t)) for t in (0, 45, 90, 900)], [1.0, 0.55, 0.1, 0.1], rtol=1e-6
+    )
+    state = agent.init(key=KEY)._replace(online=Says([[0.0, 5.0, 0.0]]), step=jnp.array(45))
+    actions = np.asarray(agent.decide(state, jnp.zeros((20_000, 1)), key=KEY, explore=True)[0])
+    np.testing.assert_allclose(np.bincount(actions) / 20_000, [0.55 / 3, 0.45 + 0.55 / 3, 0.55 / 3], atol=0.015)
+    assert np.all(np.asarray(agent.decide(state, jnp.zeros((9, 1)), key=KEY, explore=False)[0]) == 1)
+
+
+def test_the_target_network_is_a_copy_now_and_then():
+    agent = an_agent(target_every=3, updates=2, learning_rate=0.1)
+    state, replay = agent.init(key=KEY), rows(6, reward=jnp.ones(6))
+    equal = []
+    for step in range(3):
+        state, _ = agent.update(state, replay, step=jnp.array(step), key=jax.random.key(step))
+        same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), state.online, state.target)
+        equal.append(all(jax.tree.leaves(same)))
+    assert equal == [False, False, True]  # after 2, 4 and 6 gradient steps
+    assert int(state.updates) == 6
+
+
+def test_a_dueling_network_is_value_and_centred_advantages():
+    agent = an_agent(dueling=True)
+    online = agent.init(key=KEY).online
+    obs = jnp.linspace(-1.0, 1.0, 5)[:, None]
+    features = jax.vmap(online.net.features)(obs)
+    value, advantage = jax.vmap(online.value)(features), jax.vmap(online.net)(obs)
+    np.testing.assert_allclose(online(obs), value + advantage - advantage.mean(axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(online(obs).mean(axis=1, keepdims=True), value, atol=1e-6)
+    assert agent.portable(agent.init(key=KEY)).output == "argmax"

@@ -1,0 +1,75 @@
+"""Agents that see vectors and choose among discrete actions find known values and the best actions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import small
+from forethought.envs.probes import Probe
+
+pytestmark = pytest.mark.learned
+
+NAMES = ("Constant", "Observation", "Discount", "Action", "Policy", "Truncation", "Termination")
+GAMMA = 0.9
+NUM_ENVS = 8
+KINDS = {"obs": "box", "action": "discrete"}
+SETTINGS = {
+    "ppo": {
+        "hidden": (24,),
+        "rollout_steps": 16,
+        "epochs": 4,
+        "minibatches": 4,
+        "learning_rate": 1e-2,
+        "anneal": False,
+        "discount": GAMMA,
+        "max_grad_norm": 10.0,
+    },
+}
+DQN = {
+    "hidden": (24,),
+    "learning_rate": 5e-3,
+    "batch_size": 32,
+    "train_every": 8,
+    "updates": 4,
+    "target_every": 20,
+    "epsilon_last": 0.3,
+    "epsilon_steps": 1000,
+    "random_steps": 80,
+    "replay_capacity": 2000,
+    "discount": GAMMA,
+}
+SETTINGS |= {
+    "dqn": DQN,
+    "dqn with everything": {**DQN, "double": True, "dueling": True, "n_step": 3, "prioritized": True},
+}
+STEPS = {"ppo": 8000, "dqn": 2400, "dqn with everything": 2400}
+
+
+@pytest.fixture(scope="module", params=small.quick(list(STEPS), "dqn"))
+def learner(request):
+    name = request.param
+    agent = small.make_agent(name.split(maxsplit=1)[0], Probe("Constant", **KINDS).spec, **SETTINGS[name])
+    return name, small.Learner(agent, [0], NUM_ENVS, STEPS[name])
+
+
+def values(name, state, shown):
+    """Of the best action, at every observation of the probe."""
+    return np.asarray(jax.vmap(state.nets.value)(shown)[:, 0] if name == "ppo" else state.online(shown).max(axis=1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_and_actions(learner, name):
+    algorithm, agent = learner
+    world = small.envs.make(f"forethought/Probe{name}-v0", seeds=[0], envs_per_seed=NUM_ENVS, env_kwargs=KINDS)
+    small.restart(agent)
+    small.live(agent, world, STEPS[algorithm])
+    probe = Probe(name, **KINDS)
+    shown = jnp.asarray(probe.observations())
+    expected = probe.optimal_values(GAMMA)
+    found = values(algorithm, jax.tree.map(lambda x: x[0], agent.state), shown)
+    np.testing.assert_allclose(found, expected, atol=0.1 + 0.05 * np.abs(expected).max())
+    if probe.optimal_actions() is not None:
+        act, carry = agent.exploiting(len(shown))
+        action, _ = act(small.seen(world.spec, np.asarray(shown)), carry, 0)
+        np.testing.assert_array_equal(action, probe.optimal_actions())
