@@ -79,7 +79,7 @@ def lived(agent, t, n, **changed):
 
 def test_advantages_are_taken_along_each_environment():
     """Rows are of two environments in turn; the first is cut off at its second step, the second terminates there."""
-    agent = an_agent(rollout_steps=3, discount=0.9, lambda_=0.8)
+    agent = an_agent(rollout_steps=3, discount=0.9, gae_lambda=0.8)
     reward = jnp.asarray(RNG.normal(size=6), jnp.float32)
     flags = [jnp.array([0, 0, a, b, 0, 0], bool) for a, b in ((0, 1), (1, 0))]
     state, replay = lived(agent, 3, 2, reward=reward, terminated=flags[0], truncated=flags[1])

@@ -43,7 +43,7 @@ class PPOConfig(Settings):
     """Whether the step size falls linearly to 0 over the run."""
     discount: float = 0.99
     """Factor per step on what follows."""
-    lambda_: float = 0.95
+    gae_lambda: float = 0.95
     """Of the generalized advantages: 0 trusts the value of the next step, 1 the rewards alone."""
     clip: float = 0.2
     """How far the ratio of new to old probability may gain from 1."""
@@ -64,7 +64,7 @@ class PPOConfig(Settings):
             require_within(name, getattr(self, name), 1)
         for name in ("learning_rate", "clip", "max_grad_norm"):
             require_above(name, getattr(self, name), 0)
-        for name in ("discount", "lambda_"):
+        for name in ("discount", "gae_lambda"):
             require_within(name, getattr(self, name), 0.0, 1.0)
         for name in ("value_weight", "entropy_weight"):
             require_within(name, getattr(self, name), 0.0)
@@ -233,7 +233,7 @@ class PPO(Agent):
             returns = returns.add(earned.reshape(-1, 1))
             reward = reward / returns.std()[0]
         v = value(seen)
-        advantage = advantages(reward, going_on, v, value(led), ended, c.lambda_)
+        advantage = advantages(reward, going_on, v, value(led), ended, c.gae_lambda)
         extras = lived.extras
         steps = Steps(seen, extras["drawn"], extras["log_prob"], extras["own"], advantage, advantage + v)
         return state._replace(returns=returns), jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)
