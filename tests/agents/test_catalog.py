@@ -18,7 +18,7 @@ def test_every_entry_is_found_and_loads(name):
 
 
 def test_unknown_names_get_the_nearest_ones():
-    with pytest.raises(UsageError, match=r"there is no algorithm 'dynaq'; did you mean 'dyna-q' or 'dyna-q-plus' or 'dqn'\?"):
+    with pytest.raises(UsageError, match=r"no algorithm 'dynaq'; did you mean 'dyna-q' or 'dyna-q-plus' or 'dqn'\?"):
         find("dynaq")
     with pytest.raises(UsageError, match="known: cem, dqn, dyna-q, dyna-q-plus, icem, mbpo"):
         find("zzz")
