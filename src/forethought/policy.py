@@ -10,7 +10,7 @@ import numpy as np
 
 from forethought.agents import catalog
 from forethought.agents.base import Agent
-from forethought.agents.ensemble import EnsembleLearner
+from forethought.agents.ensemble import EnsembleLearner, Known
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.codec import item_shape
 from forethought.envs.contract import beginning
@@ -20,7 +20,7 @@ from forethought.models.taught import Function
 from forethought.report.video import require_suffix, write_video
 from forethought.training import checkpoint
 from forethought.training.config import RunConfig, from_dict
-from forethought.training.evaluate import STEP_LIMIT, make_world, playable
+from forethought.training.evaluate import STEP_LIMIT, functional, make_world, playable
 from forethought.training.given import known
 from forethought.training.learner import Learner
 from forethought.training.rundir import Description, RunDir
@@ -194,8 +194,9 @@ def build_agent(config: RunConfig, spec: EnvSpec) -> Agent:
     catalog.require_fit(config.algorithm, spec)
     agent_class, config_class = catalog.find(config.algorithm).load()
     settings: Any = from_dict(config_class, config.agent)
-    functions = [] if config.reward is None and config.termination is None else [known(config, spec)]
-    return agent_class(settings, spec, *functions)
+    world = functional(config) if getattr(settings, "model", None) == "world" else None
+    functions = known(config, spec)._replace(world=world)
+    return agent_class(settings, spec, *([] if functions == Known() else [functions]))
 
 
 def functions_of(agent: Agent) -> Sequence[Any]:

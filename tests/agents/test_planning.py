@@ -8,16 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import forethought
 import small
 from forethought.agents.catalog import find
 from forethought.agents.control.planning import CEMConfig, PlanningAgent
-from forethought.agents.ensemble import reward_disagreement
+from forethought.agents.ensemble import Known, reward_disagreement
+from forethought.envs.control import DoubleIntegrator
 from forethought.errors import UsageError
 from forethought.models.rewards import double_integrator
 from forethought.replay import ring
 from forethought.training.config import from_dict
 from forethought.training.program import empty_transition
-from forethought.types import Box, EnvSpec, Transition
+from forethought.types import Box, EnvSpec, Outcome, Transition
 
 SPEC = EnvSpec("toy", Box((1,)), Box((1,)))
 KNOWN = EnvSpec("forethought/DoubleIntegrator-v0", Box((2,)), Box((1,)))
@@ -200,3 +202,77 @@ def test_elites_are_not_simply_the_first_where_nothing_is_held_out_to_choose_the
 def test_no_more_elites_than_plans(name):
     with pytest.raises(UsageError, match=r"search\.elites are 30 of a population of 20; lower search\.elites"):
         from_dict(find(name).load()[1], {"search.population": 20, "search.elites": 30})
+
+
+WORLD = {"model": "world", "particles": 1, "horizon": 4, "search.population": 64, "search.elites": 8}
+
+
+def test_the_world_itself_can_be_the_model():
+    """On the double integrator: plans are right to rounding, nothing is fitted, and no step is random."""
+    env = DoubleIntegrator()
+    agent = PlanningAgent(from_dict(CEMConfig, WORLD), env.spec, Known(world=env))
+    assert (agent.phases(), agent.random_steps) == ((), 0)
+    state = agent.init(key=jax.random.key(0))
+    obs = np.float32([[1.0, 0.0], [-1.0, 0.5]])
+    now = small.seen(env.spec, obs)
+    carry = agent.observe(state, agent.init_actor(2), now, key=jax.random.key(0))
+    action, _, _ = agent.decide(state, carry, key=jax.random.key(1), explore=True)
+    belief, outcome = agent.world_model(state).step(carry.belief, action, key=jax.random.key(2))
+    np.testing.assert_allclose(outcome.reward, -(obs**2).sum(axis=1) - 0.1 * (10 * action[:, 0]) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(belief.obs[:, 0], obs[:, 0] + 0.1 * obs[:, 1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "env", "options", "said"),
+    [
+        ("cem", "Pendulum-v1", {}, "Pendulum-v1 does not give: it is no environment written in JAX; leave out"),
+        ("cem", "forethought/Pendulum-v0", {"action_repeat": 2}, "plans single steps; leave out --action-repeat"),
+        ("poplin-a", "forethought/Pendulum-v0", {}, "POPLIN learns its policy from what its ensemble is shown"),
+    ],
+)
+def test_where_the_world_cannot_be_the_model(tmp_path, algorithm, env, options, said):
+    with pytest.raises(UsageError, match=said):
+        forethought.train(algorithm, env, steps=10, agent={"model": "world"}, run=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.learned
+def test_planning_in_the_world_swings_the_pendulum_up(tmp_path):
+    """From the command's side: no training, and far better than the best constant action (-1420)."""
+    agent = {**WORLD, "horizon": 30, "search.population": 200, "search.elites": 20}
+    run = forethought.train(
+        "cem", "forethought/Pendulum-v0", steps=5, agent=agent, run=tmp_path / "run", baselines=False, eval_episodes=4
+    )
+    assert run.final_return > -400.0
+    again = forethought.resume(run.path, steps=8)
+    assert again.summary["env_steps"] == 8
+
+
+class Remembers(eqx.Module):
+    """A recurrent latent model: what was seen fades by half each step, and pays what is left of it where one pushes."""
+
+    def initial(self, n):
+        return jnp.zeros((n, 1))
+
+    def observe(self, belief, action, obs, first, *, key):
+        return jnp.where(first[:, None], 0.0, 0.5 * belief) + obs
+
+    def step(self, belief, action, *, key):
+        return 0.5 * belief, Outcome(action[:, 0] * belief[:, 0], jnp.ones(len(belief)))
+
+    def features(self, belief):
+        return belief
+
+
+def test_a_model_with_a_memory_is_filtered_through_every_time_step():
+    """What is seen last is the same; what was seen before decides whether to push forwards or backwards."""
+    agent = PlanningAgent(from_dict(CEMConfig, {**WORLD, "horizon": 1}), SPEC, Known(world=DoubleIntegrator()))
+    agent.learner.model = Remembers()
+    state, carry = agent.init(key=jax.random.key(0)), agent.init_actor(3)
+    for t, seen in enumerate(([8.0, -8.0, -8.0], [1.0, 1.0, 1.0])):
+        now = small.seen(SPEC, np.float32(seen)[:, None], first=t == 0)
+        now = now._replace(first=jnp.array([t == 0, t == 0, True]))  # the third begins a new episode
+        action, carry, _ = agent.act(state, carry, now, key=jax.random.key(t), explore=True)
+    np.testing.assert_allclose(carry.belief[:, 0], [5.0, -3.0, 1.0])
+    assert action[0] > 0.5 > -0.5 > action[1]
+    assert action[2] > 0.5

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from forethought.agents.base import Phase, Pieces
+from forethought.envs.functional import FunctionalEnv
 from forethought.errors import UsageError, require_within
 from forethought.models import fit
 from forethought.models.ensemble import Ensemble, Precision, Propagation
@@ -27,10 +28,11 @@ _MOST_NAMED = 5  # observations, in one warning
 
 
 class Known(NamedTuple):
-    """What the user knows of the environment, so that it need not be learned."""
+    """What is known of the environment, so that it need not be learned: functions of the user, or the world itself."""
 
     reward: Taught | None = None
     termination: Taught | None = None
+    world: FunctionalEnv | None = None
 
 
 NOTHING = Known()
@@ -118,8 +120,20 @@ class EnsembleLearner:
         """Fit the ensemble to all real transitions, and check what is taken for known against them."""
         return Pieces(self._begin, self._proceed, self._finish, "fitting the model", "epoch")
 
-    def phase(self) -> Phase:
+    def phases(self) -> tuple[Phase, ...]:
         """A fit every ``model_every`` steps."""
+        return (self.phase(),)
+
+    def world_model(self, held: FitState) -> Ensemble:
+        """The elites."""
+        return held.model.predictor()
+
+    def learned(self, held: FitState) -> Ensemble:
+        """What the elites are chosen from."""
+        return held.model
+
+    def phase(self) -> Phase:
+        """See `phases`."""
         return Phase("fit_model", self.config.model_every, self.fit_model, start=self.start, kind="model")
 
     def _begin(self, state: Any, replay: ring.Ring, *, step: Array, key: Key) -> Fitting:

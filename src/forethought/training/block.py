@@ -85,7 +85,7 @@ class Play:
             action, after, _ = self._decide(self.program.keys, state, carry, now, t + i)
             action = jax.tree.map(lambda x: x.reshape(s, *x.shape[2:]), action)
             further, led = self.advance(slots, action)
-            sound = _finite((action, led.reached.obs, led.reached.reward))
+            sound = all_finite((action, led.reached.obs, led.reached.reward))
             carry, slots = jax.tree.map(partial(jnp.where, sound), (after, further), (carry, slots))
             ended = led.reached.terminated | led.reached.truncated
             told = _noted(told, i, led)
@@ -135,7 +135,7 @@ class Block:
             action = jax.tree.map(lambda x: x.reshape(k * size, *x.shape[2:]), alive.decision.action)
             slots, led = self.advance(alive.slots, action)
             reached = led.reached
-            sound = _finite((action, reached.obs, reached.reward))
+            sound = all_finite((action, reached.obs, reached.reward))
             outcome = reached.reward, reached.obs, reached.terminated, reached.truncated
             happened = grouped(Transition(alive.slots.now.obs, action, *outcome))._replace(extras=alive.decision.extras)
 
@@ -197,6 +197,7 @@ def _noted(told: Told, i: Array, led: Step) -> Told:
     return Told(*(x.at[i].set(y) for x, y in zip(told, row, strict=True)))
 
 
-def _finite(tree: PyTree) -> Bool[Array, ""]:
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number of a tree is one."""
     floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in floats])) if floats else jnp.array(True)

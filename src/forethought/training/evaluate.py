@@ -131,6 +131,13 @@ def make_spec(config: RunConfig) -> EnvSpec:
     return world.spec
 
 
+def functional(config: RunConfig) -> envs.FunctionalEnv | None:
+    """The environment of a run as a function; None where it is none."""
+    world = make_world(config, [config.seed])
+    world.close()
+    return world.kind[0] if isinstance(world, envs.JaxVector) else None
+
+
 @runtime_checkable  # for the type checks of the tests, and to be told from a plain function
 class Compiled(Protocol):
     """An actor that can also be compiled into one program with a world that is a function; see `Exploiting`."""

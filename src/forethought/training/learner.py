@@ -15,7 +15,7 @@ from forethought.envs import JaxVector
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
-from forethought.training.block import Alive, Block, Pace, Play, Told
+from forethought.training.block import Alive, Block, Pace, Play, Told, all_finite
 from forethought.training.clock import Clock
 from forethought.training.config import flatten, to_dict
 from forethought.training.program import Decision, Flat, How, Program
@@ -459,7 +459,4 @@ def _where(seeds: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
     return np.where(seeds.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-@jax.jit
-def _all_finite(tree: PyTree) -> jax.Array:
-    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in floats]))
+_all_finite = jax.jit(all_finite)

@@ -1,7 +1,7 @@
-"""Planning on a learned ensemble: random shooting, CEM, iCEM, MPPI. PETS is one choice of settings of it.
+"""Planning on a model: random shooting, CEM, iCEM, MPPI. PETS is one choice of settings of it.
 
-The real transitions teach an ensemble; every action is the first of a plan that the ensemble believes in. No policy is
-learned.
+The real transitions teach an ensemble, or the world itself is the model; every action is the first of a plan that the
+model believes in. No policy is learned.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from forethought.agents.base import Agent, Phase
+from forethought.agents.control.world import World
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
 from forethought.errors import BadSetting, require_within
-from forethought.models.ensemble import Ensemble, Propagation
+from forethought.models.base import WorldModel
+from forethought.models.ensemble import Propagation
 from forethought.models.fit import FitState
 from forethought.models.rewards import known_reward
 from forethought.planning.cem import CEM, ICEM
@@ -38,6 +40,9 @@ class PlanningConfig(EnsembleConfig):
     """Factor per imagined step on what follows."""
     propagation: Propagation = "ts1"
     """How particles meet members: ts1 a new one each step, ts_inf one for good, expectation the mean of all."""
+    model: Literal["ensemble", "world"] = "ensemble"
+    """What plans are made in: a learned ensemble, or the true dynamics, of which an environment written in JAX is a
+    function. With "world" nothing is learned, and settings of the fit are of no account."""
     reward: Literal["learned", "known"] = "learned"
     """Whose reward counts: the ensemble's, or a known function of the environment where there is one. A function that
     the user gives (``--reward``) always does."""
@@ -97,7 +102,7 @@ class MPPIConfig(PlanningConfig):
 class PlanningState(NamedTuple):
     """Everything that changes."""
 
-    model: FitState
+    model: FitState | tuple[()]
 
 
 class PlannerCarry(NamedTuple):
@@ -108,18 +113,23 @@ class PlannerCarry(NamedTuple):
     fresh: Bool[Array, " n"]
 
 
-class PlansOnEnsemble(Agent):
-    """What agents that plan on a learned ensemble have in common: the model, and the belief in it."""
+class PlansOnModel(Agent):
+    """What agents that plan have in common: the model, whichever it is, and the belief in it."""
 
     has_memory = True
 
     def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
         self.config, self.spec = config, spec
-        of_task = known_reward(spec.id) if config.reward == "known" and known.reward is None else None
-        reward = of_task if spec.action_repeat == 1 else None  # what is known are the rewards of single steps
-        self.learner = EnsembleLearner(config, spec, known=known, reward=reward, propagation=config.propagation)
+        self.learner: EnsembleLearner | World
+        if config.model == "world":
+            self.learner = World(known.world, spec)
+        else:
+            of_task = known_reward(spec.id) if config.reward == "known" and known.reward is None else None
+            reward = of_task if spec.action_repeat == 1 else None  # what is known are the rewards of single steps
+            self.learner = EnsembleLearner(config, spec, known=known, reward=reward, propagation=config.propagation)
         self.planner: Planner = Planner(config.search, config.horizon, config.particles, config.discount)
-        self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
+        self.replay_capacity = config.replay_capacity
+        self.random_steps = 0 if config.model == "world" else config.random_steps
 
     def observe(self, state: Any, carry: Any, time_step: TimeStep, *, key: Key) -> Any:
         """The model's belief. A plan is gone on from where it was made in the moment before."""
@@ -137,12 +147,12 @@ class PlansOnEnsemble(Agent):
         """See `EnsembleLearner.concerns`."""
         return self.learner.concerns(metrics, obs_names)
 
-    def world_model(self, state: Any) -> Ensemble:
-        """The elites."""
-        return state.model.model.predictor()
+    def world_model(self, state: Any) -> WorldModel:
+        """As plans use it."""
+        return self.learner.world_model(state.model)
 
 
-class PlanningAgent(PlansOnEnsemble):
+class PlanningAgent(PlansOnModel):
     """The agent; see `PlanningConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
 
     def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
@@ -164,9 +174,9 @@ class PlanningAgent(PlansOnEnsemble):
         return plan.action, PlannerCarry(belief, search, jnp.zeros_like(fresh)), ()
 
     def acts_with(self, state: Any) -> Any:
-        """The ensemble."""
-        return state.model.model
+        """The model, as far as it was learned."""
+        return self.learner.learned(state.model)
 
     def phases(self) -> tuple[Phase, ...]:
-        """The fit of the model."""
-        return (self.learner.phase(),)
+        """The fit of the model, where it is learned."""
+        return self.learner.phases()

@@ -16,9 +16,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from forethought.agents.base import Phase, Portable
-from forethought.agents.control.planning import PlanningConfig, PlansOnEnsemble
-from forethought.agents.ensemble import NOTHING, Known
-from forethought.errors import require_above, require_within
+from forethought.agents.control.planning import PlanningConfig, PlansOnModel
+from forethought.agents.ensemble import NOTHING, EnsembleLearner, Known
+from forethought.errors import UsageError, require_above, require_within
 from forethought.models.ensemble import Propagation
 from forethought.models.fit import FitState
 from forethought.models.normalizer import Normalizer, identity
@@ -129,23 +129,26 @@ class POPLINCarry(NamedTuple):
     distillations: Int[Array, " n"]
 
 
-class POPLIN(PlansOnEnsemble):
+class POPLIN(PlansOnModel):
     """The agent; see `POPLINAConfig` and `POPLINPConfig`, and `forethought.agents.base.Agent` for its methods."""
 
     def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
         super().__init__(config, spec, known)
+        if not isinstance(self.learner, EnsembleLearner):
+            raise UsageError("POPLIN learns its policy from what its ensemble is shown; leave out --agent.model")
+        self.ensemble = self.learner
         self.optimizer = optax.adam(config.policy_learning_rate)
 
     def init(self, *, key: Key) -> POPLINState:
         """A fresh model and policy."""
         key_model, key_policy = jax.random.split(key)
         policy = self._new_policy(key_policy)
-        opt, seen = self.optimizer.init(policy), identity(self.learner.n_obs)
-        return POPLINState(self.learner.init(key=key_model), policy, opt, seen, jnp.array(0))
+        opt, seen = self.optimizer.init(policy), identity(self.ensemble.n_obs)
+        return POPLINState(self.ensemble.init(key=key_model), policy, opt, seen, jnp.array(0))
 
     def init_actor(self, n: int) -> POPLINCarry:
         """Where the planner's search goes on from."""
-        guide = self._guide(self._new_policy(jax.random.key(0)), identity(self.learner.n_obs))
+        guide = self._guide(self._new_policy(jax.random.key(0)), identity(self.ensemble.n_obs))
         return POPLINCarry(*self.first_carry(guide, n), jnp.zeros(n, int))
 
     def decide(self, state: Any, carry: POPLINCarry, *, key: Key, explore: bool):
@@ -173,11 +176,11 @@ class POPLIN(PlansOnEnsemble):
 
     def portable(self, state: POPLINState) -> Portable:
         """The policy, without the plans that go out from it: what acts with ``judge="policy"``."""
-        return Portable.network(state.policy.net, self.learner.n_action, state.seen)
+        return Portable.network(state.policy.net, self.ensemble.n_action, state.seen)
 
     def phases(self) -> tuple[Phase, ...]:
         """The fit of the model, then the distillation of the plans since the last one."""
-        c, learner = self.config, self.learner
+        c, learner = self.config, self.ensemble
         return (
             learner.phase(),
             Phase("distil", c.model_every, self.distil, c.policy_updates, learner.start, "model"),
@@ -185,7 +188,7 @@ class POPLIN(PlansOnEnsemble):
 
     def distil(self, state: POPLINState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[POPLINState, Info]:
         """Teach the policy what was planned."""
-        inputs, n = state.model.model.inputs, self.learner.n_obs  # just set by the fit
+        inputs, n = state.model.model.inputs, self.ensemble.n_obs  # just set by the fit
         seen = Normalizer(inputs.mean[:n], jnp.maximum(inputs.std[:n], _LEAST_STD))
         learn = self._average if self.config.distil == "average" else self._clone
         state, info = learn(state._replace(seen=seen), replay, key)
@@ -221,11 +224,11 @@ class POPLIN(PlansOnEnsemble):
         return state._replace(policy=unravel(flat + mean)), {"policy_change": jnp.linalg.norm(mean)}
 
     def _new_policy(self, key: Key) -> Policy:
-        sizes = (self.learner.n_obs, *self.config.policy_hidden, self.learner.n_action)
+        sizes = (self.ensemble.n_obs, *self.config.policy_hidden, self.ensemble.n_action)
         return Policy(MLP(sizes, jnp.tanh, key=key))
 
     def _guide(self, policy: Policy, seen: Normalizer) -> Actions:
-        n = self.learner.n_action
+        n = self.ensemble.n_action
         match self.config.form:
             case "init":
                 return Proposals(n, actor=policy, seen=seen)
