@@ -6,6 +6,7 @@ from typing import Any
 from forethought.agents.base import Phase
 from forethought.envs.functional import FunctionalEnv
 from forethought.errors import UsageError
+from forethought.models.base import WorldModel
 from forethought.models.oracle import Oracle
 from forethought.types import EnvSpec, Key
 
@@ -24,7 +25,7 @@ class World:
             )
         if spec.action_repeat != 1:
             raise UsageError("model world plans single steps; leave out --action-repeat")
-        self.model, self.start = Oracle(env), 0
+        self.model: WorldModel = Oracle(env)
 
     def init(self, *, key: Key) -> tuple[()]:
         """Nothing changes."""
@@ -34,7 +35,7 @@ class World:
         """Nothing is fitted."""
         return ()
 
-    def world_model(self, held: tuple[()]) -> Oracle:
+    def world_model(self, held: tuple[()]) -> WorldModel:
         """The world."""
         return self.model
 
