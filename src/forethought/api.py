@@ -90,7 +90,8 @@ def train(
             declares as ``observation_names``, or the keys of its Dict.
         action_names: the same of actions (``action_names``); of discrete ones, a name for each.
         callback: called with each line of ``metrics.jsonl`` as a dict (``kind``, ``env_steps``, ...) when it is
-            written: "eval" with ``return`` [seeds][episodes], "train", "model", "episode", "warning". Where it returns
+            written: "eval" with ``return`` [seeds][episodes], "train", "model", "episode" (of which a quick world tells
+            means, with their ``count``), "warning". Where it returns
             True or raises `StopTraining` the run ends after that step: saved, status "stopped", to be resumed.
         progress: where to report to; default: nowhere. ``forethought.training.progress.terminal()`` is the display
             of the command line.

@@ -1,5 +1,6 @@
 """Blocks of steps on the device are the steps of the host, to the bit, wherever they are cut."""
 
+import json
 from dataclasses import dataclass
 
 import jax
@@ -11,7 +12,7 @@ import forethought
 import small
 from forethought.envs import JaxVector
 from forethought.errors import EnvironmentFault
-from forethought.training import trainer
+from forethought.training import journal, trainer
 from forethought.training.block import FROM_STEP, Told
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import evaluate
@@ -113,6 +114,37 @@ def test_episodes_are_counted_as_one_by_one():
         np.testing.assert_array_equal(block.returns, one.returns)
         np.testing.assert_array_equal(block.lengths, one.lengths)
         assert block.finished == len(expected) > 5
+
+
+def test_of_many_episodes_their_mean_is_told(tmp_path, monkeypatch):
+    """The probe ends each episode after one step: 40 of each seed in a block, but for a line of its own each."""
+    monkeypatch.setattr(trainer, "FROM_STEP", 0)
+    lines = {}
+    for most in (1000, 50):
+        monkeypatch.setattr(journal, "_MOST_LINES", most)
+        run = forethought.train(
+            *("dyna-q", "forethought/ProbeAction-v0"),
+            steps=80,
+            seeds=2,
+            num_envs=4,
+            run=tmp_path / f"run-{most}",
+            env_kwargs={"obs": "discrete", "action": "discrete"},
+            eval_every=1000,
+            eval_episodes=1,
+            log_every=1000,
+            baselines=False,
+        )
+        records = map(json.loads, (run.path / "metrics.jsonl").read_text().splitlines())
+        lines[most] = [record for record in records if record["kind"] == "episode"]
+    assert len(lines[1000]) == 2 * 80 / 1
+    assert len(lines[50]) < 100
+    for seed in (0, 1):
+        alone = [r["return"] for r in lines[1000] if r["seed"] == seed]
+        told = [(r["return"], r.get("count", 1)) for r in lines[50] if r["seed"] == seed]
+        assert sum(count for _, count in told) == len(alone) == 80
+        np.testing.assert_allclose(sum(mean * count for mean, count in told), sum(alone), rtol=1e-6)
+        assert max(count for _, count in told) > 1
+    assert lines[50][-1]["env_steps"] == 80
 
 
 @dataclass(frozen=True)

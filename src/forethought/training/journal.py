@@ -22,6 +22,7 @@ from forethought.training.progress import Snapshot
 from forethought.training.rundir import RunDir
 
 _RATE_S = 5.0  # seconds over which the displayed speed is measured
+_MOST_LINES = 50  # of episodes, in a quarter of a second
 _RECENT = 20  # training episodes in the displayed mean return
 
 
@@ -141,18 +142,31 @@ class Journal:
             self.log("episode", {"seed": seed, "return": total, "length": length})
 
     def lived(self, told: Told, updates: int) -> None:
-        """The steps of a block, the last of which is the newest, with so many updates after each."""
-        learner, made = self.learner, len(told.ended)
+        """The steps of a block, the last of which is the newest, with so many updates after each.
+
+        Where more than `_MOST_LINES` episodes end in it, one line tells of all of a seed: their mean and their number.
+        """
+        learner, made, ended = self.learner, len(told.ended), self.episodes.add_block(told)
         of_step = told.frames.sum(axis=1) // self.config.seeds
-        for t, slot, total, length in self.episodes.add_block(told):
+
+        def tell(t: int, slot: int, values: dict[str, Any]) -> None:
             later = made - 1 - t
             counters = {
                 "env_steps": learner.env_steps - later * self.config.num_envs,
                 "frames": learner.frames - int(of_step[t + 1 :].sum()),
                 "updates": learner.updates - (later + 1) * updates,  # those of its own step follow it
             }
-            seed = self.config.seed_list[slot // self.config.num_envs]
-            self.log("episode", {"seed": seed, "return": total, "length": length}, counters)
+            self.log("episode", {"seed": self.config.seed_list[slot // self.config.num_envs], **values}, counters)
+
+        if len(ended) <= _MOST_LINES:
+            for t, slot, total, length in ended:
+                tell(t, slot, {"return": total, "length": length})
+            return
+        for first in range(0, len(self.episodes.returns), self.config.num_envs):
+            of_seed = [e for e in ended if first <= e[1] < first + self.config.num_envs]
+            if of_seed:
+                mean = np.mean([(total, length) for _, _, total, length in of_seed], axis=0).tolist()
+                tell(of_seed[-1][0], first, {"return": mean[0], "length": mean[1], "count": len(of_seed)})
 
     def learned(self, ran: Sequence[Phase]) -> None:
         """After the phases of a step: what the model says of itself, and the training metrics where they are due."""
