@@ -194,7 +194,7 @@ def test_an_agent_whose_loop_is_mine_may_begin_with_data(tmp_path):
 
 
 def test_data_asks_for_an_agent_that_can_use_it_and_for_room(run, tmp_path):
-    with pytest.raises(UsageError, match="DynaQ learns from each step as it comes"):
+    with pytest.raises(UsageError, match="DynaQ learns from its own steps as they come"):
         forethought.train("dyna-q", "forethought/DynaMaze-v0", steps=10, data=ROWS)
     with pytest.raises(UsageError, match="say from which: --data FILE"):
         forethought.train("sac", WORLD, steps=10, pretrain=3)

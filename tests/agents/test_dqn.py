@@ -135,7 +135,7 @@ def test_a_drawn_row_has_the_error_that_it_had():
     state, info = agent.learn(state, replay, key=KEY)
     np.testing.assert_allclose(state.priorities[0], (abs(q - 2.0) + 1e-6) ** 0.5, rtol=1e-5)
     np.testing.assert_allclose(
-        info["loss"], abs(q - 2.0) - 0.5 if abs(q - 2.0) > 1.0 else 0.5 * (q - 2.0) ** 2, rtol=1e-5
+        info["td_loss"], abs(q - 2.0) - 0.5 if abs(q - 2.0) > 1.0 else 0.5 * (q - 2.0) ** 2, rtol=1e-5
     )
 
 

@@ -182,6 +182,83 @@ OFFICIAL = {
     ("poplin-p", "none"): {**POPLIN, "policy_hidden": [32], "search.initial_std": 0.1**0.5, "distil": "average"},
     ("dyna-q", "none"): MAZE,
     ("dyna-q-plus", "none"): {**MAZE, "kappa": 1e-4, "model_decay": 0.0},
+    # Mnih et al. 2015, extended data table 1; Adam in the place of RMSProp, networks of vectors.
+    ("dqn", "none"): {
+        "batch_size": 32,
+        "replay_capacity": 1_000_000,
+        "target_every": 10_000,
+        "discount": 0.99,
+        "train_every": 4,
+        "updates": 1,
+        "epsilon_first": 1.0,
+        "epsilon_last": 0.1,
+        "epsilon_steps": 1_000_000,
+        "random_steps": 50_000,
+        "double": False,
+        "dueling": False,
+        "n_step": 1,
+        "prioritized": False,
+        "alpha": 0.6,  # Schaul et al. 2016, table 3 (proportional)
+        "beta": 0.4,
+    },
+    # github.com/DLR-RM/rl-baselines3-zoo: hyperparams/dqn.yml. The target is copied every 10 steps, and learned towards
+    # only after each 256.
+    ("dqn", "cartpole"): {
+        "learning_rate": 2.3e-3,
+        "batch_size": 64,
+        "replay_capacity": 100_000,
+        "random_steps": 1000,
+        "discount": 0.99,
+        "target_every": 128,
+        "train_every": 256,
+        "updates": 128,
+        "epsilon_steps": 8000,  # 0.16 of 50,000
+        "epsilon_last": 0.04,
+        "hidden": [256, 256],
+    },
+    # Schulman et al. 2017, table 3; github.com/openai/baselines: ppo2/ppo2.py and defaults.py (mujoco).
+    ("ppo", "none"): {
+        "hidden": [64, 64],
+        "rollout_steps": 2048,
+        "epochs": 10,
+        "minibatches": 32,  # of 64 steps
+        "learning_rate": 3e-4,
+        "discount": 0.99,
+        "gae_lambda": 0.95,
+        "clip": 0.2,
+        "value_weight": 0.5,
+        "entropy_weight": 0.0,
+        "max_grad_norm": 0.5,
+        "anneal": True,
+    },
+    # github.com/vwxyzjn/cleanrl: cleanrl/ppo.py.
+    ("ppo", "cartpole"): {
+        "rollout_steps": 128,
+        "epochs": 4,
+        "minibatches": 4,
+        "learning_rate": 2.5e-4,
+        "anneal": True,
+        "gae_lambda": 0.95,
+        "entropy_weight": 0.01,
+        "value_weight": 0.5,
+        "max_grad_norm": 0.5,
+        "clip": 0.2,
+    },
+    # github.com/keraJLi/rejax: configs/gymnax/pendulum.yaml.
+    ("ppo", "pendulum"): {
+        "rollout_steps": 100,
+        "epochs": 10,
+        "minibatches": 10,
+        "learning_rate": 1e-3,
+        "max_grad_norm": 10.0,
+        "discount": 0.995,
+        "gae_lambda": 0.95,
+        "clip": 0.2,
+        "entropy_weight": 0.0,
+        "value_weight": 0.5,
+        "normalize": True,
+        "anneal": False,
+    },
     ("prioritized-sweeping", "none"): {"discount": 0.95, "epsilon": 0.1, "threshold": 1e-4},
 }
 

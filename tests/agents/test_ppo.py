@@ -46,7 +46,7 @@ def test_the_loss_by_hand():
     gain = np.array([1.2, 0.4, 1.6, 0.8]) * advantage
     value_loss = 0.5 * np.mean((2.0 - np.array([1.0, 2.0, 3.0, 4.0])) ** 2)
     entropy = -np.sum(p * np.log(p))
-    np.testing.assert_allclose(info["policy_loss"], -gain.mean(), rtol=1e-5)
+    np.testing.assert_allclose(info["surrogate"], gain.mean(), rtol=1e-5)
     np.testing.assert_allclose(info["value_loss"], value_loss, rtol=1e-5)
     np.testing.assert_allclose(info["entropy"], entropy, rtol=1e-5)
     np.testing.assert_allclose(loss, -gain.mean() + 0.5 * value_loss - 0.1 * entropy, rtol=1e-5)

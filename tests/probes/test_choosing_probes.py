@@ -31,7 +31,7 @@ DQN = {
     "learning_rate": 5e-3,
     "batch_size": 32,
     "train_every": 8,
-    "updates": 4,
+    "updates": 8,
     "target_every": 20,
     "epsilon_last": 0.3,
     "epsilon_steps": 1000,

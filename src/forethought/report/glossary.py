@@ -59,6 +59,14 @@ _METRICS = {
     "q": Term("action value q", "discounted return that the critics expect from here on, mean over the last batch"),
     "alpha": Term("entropy temperature alpha", "what one nat of entropy is worth to the policy, in units of reward"),
     "entropy": Term("policy entropy (nats)", "how random its actions are; below 0 is usual for continuous actions"),
+    "td_loss": Term("loss of Q", "Huber loss of the temporal differences, on the last batch"),
+    "epsilon": Term("epsilon", "chance of a uniformly random action"),
+    "surrogate": Term(
+        "surrogate objective", "gain that clipped ratios promise, in the last pass; advantages are at unit scale"
+    ),
+    "value_loss": Term("value loss", "half the squared error of the value against lambda-returns, of the last pass"),
+    "kl": Term("KL divergence (nats)", "of the policy that acted from the one that was learned, of the last pass"),
+    "clipped": Term("share clipped", "of the steps whose ratio of probabilities is beyond the clip, in the last pass"),
     "q_max": Term("greatest action value", "the highest entry of the table of action values"),
     "pairs_visited": Term("pairs visited", "pairs of a state and an action that have been tried so far"),
     "queued": Term("pairs waiting", "pairs of a state and an action whose backup is still due"),

@@ -182,7 +182,7 @@ class DQN(Agent):
         if c.prioritized:
             priorities = priorities.at[slots].set((jnp.abs(q - target) + _LEAST_PRIORITY) ** c.alpha)
         state = state._replace(online=online, target=copied, opt=opt, updates=updates, priorities=priorities)
-        return state, {"loss": value, "q": jnp.mean(q)}
+        return state, {"td_loss": value, "q": jnp.mean(q)}
 
     def target(self, state: DQNState, rows: Transition) -> Float[Array, " b"]:
         """``sum_{i<n} gamma^i r_i + gamma^n max_a Q'(s_n, a)`` along windows [n, b, ...].

@@ -218,7 +218,7 @@ class PPO(Agent):
         loss = -mean(gain) + c.value_weight * value_loss - c.entropy_weight * entropy
         kl = mean(ratio - 1.0 - log_ratio)  # of the old from the new policy (Schulman 2020, "Approximating KL")
         clipped = mean((jnp.abs(ratio - 1.0) > c.clip).astype(jnp.float32))
-        told = {"policy_loss": -mean(gain), "value_loss": value_loss, "entropy": entropy}
+        told = {"surrogate": mean(gain), "value_loss": value_loss, "entropy": entropy}
         return loss, {**told, "kl": kl, "clipped": clipped}
 
     def _judged(self, state: PPOState, lived: Transition) -> tuple[PPOState, Steps]:
