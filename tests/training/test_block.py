@@ -1,7 +1,11 @@
 """Blocks of steps on the device are the steps of the host, to the bit, wherever they are cut."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -229,3 +233,16 @@ def test_an_evaluation_on_the_device_is_one_on_the_host(name):
     np.testing.assert_allclose(found[0].returns, found[1].returns, rtol=1e-5)
     np.testing.assert_array_equal(found[0].lengths, found[1].lengths)
     assert found[0].lengths.min() > 0
+
+
+@pytest.mark.slow
+def test_blocks_run_where_the_learner_is():
+    """As beside a GPU, where step by step the world lives on the processor."""
+    two = {
+        **os.environ,
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    script = Path(__file__).with_name("on_another_device.py")
+    done = subprocess.run([sys.executable, str(script)], env=two, capture_output=True, text=True)
+    assert done.stdout.split("\n")[:2] == ["{1}", "{0}"], done.stderr[-2000:]

@@ -231,7 +231,8 @@ class Learner:
         self.act(world.now())
         assert self.decision is not None
         with self.clock.measure(name):
-            alive = Alive(self._state, self.replay, self.carry, self.decision, world.slots, {})
+            slots = _beside(self._state, world.slots)
+            alive = Alive(self._state, self.replay, self.carry, self.decision, slots, {})
             alive, told = self._blocks[kind](alive, self.env_steps, min(turns, most))
         self._state, self._replay, self.carry, self.decision, world.slots, infos = alive
         made = len(told.ended)
@@ -443,7 +444,8 @@ class Exploiting:
         """Go on from time t for a quarter of a second, and say what happened; nothing where a step is not finite."""
         began = time.perf_counter()
         play = self._plays.setdefault(world.kind, Play(self.program, world.advance))
-        carry, world.slots, told = play(self.state, carry, world.slots, playing, t, self.pace.turns)
+        slots = _beside(self.state, world.slots)
+        carry, world.slots, told = play(self.state, carry, slots, playing, t, self.pace.turns)
         if len(told.ended):
             self.pace.took(len(told.ended), time.perf_counter() - began)
         return carry, told
@@ -453,6 +455,11 @@ def _are_infos(value: Any) -> bool:
     return stored.named(value) and all(
         stored.named(info) and all(isinstance(x, np.ndarray) for x in info.values()) for info in value.values()
     )
+
+
+def _beside(state: PyTree, tree: PyTree) -> PyTree:
+    """On the device of a state: step by step, functional environments live on the processor."""
+    return jax.device_put(tree, next(iter(jax.tree.leaves(state)[0].devices())))
 
 
 def _where(seeds: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
