@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 # configured --find-links is taken where there is one.
 INSTALLS: dict[str, tuple[tuple[str, ...], ...]] = {
     "sb3": (("torch==2.13.0",), ("-r", "requirements-sb3.txt")),
+    "rejax": (("-r", "requirements-rejax.txt"),),
     "mbrl": (("torch==2.13.0",), ("--no-deps", "mbrl==0.2.0"), ("-r", "requirements-mbrl.txt")),
 }
 
@@ -43,12 +44,17 @@ THREADS: dict[str, dict[str, str]] = {
 }
 
 
-def run_script(name: str, script: str, arguments: Sequence[str], *, probe: Sequence[str]) -> dict[str, Any]:
+def run_script(
+    name: str, script: str, arguments: Sequence[str], *, probe: Sequence[str] | None = None
+) -> dict[str, Any]:
     """What a script of this folder prints as JSON, with the threads that suit it best on this machine.
 
     ``probe`` are the arguments of a short run that reports ``seconds_best``; it is made for each way of using the
-    cores, and the fastest is taken. Where the script fails, the answer is ``{"error": last lines}``.
+    cores, and the fastest is taken; without, the library's default is. Where the script fails, the answer is
+    ``{"error": last lines}``.
     """
+    if probe is None:
+        return _run(name, script, arguments, {})
     probes = {way: _run(name, script, probe, THREADS[way]) for way in THREADS}
     seconds = {way: found["seconds_best"] for way, found in probes.items() if "seconds_best" in found}
     if not seconds:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from benchmarks.results import Result
 from benchmarks.workloads import (
     branched_rollout,
+    device_loop,
     ensemble_epoch,
     export,
     mbpo_end_to_end,
@@ -13,6 +14,7 @@ from benchmarks.workloads import (
     replay_add,
     sac_update,
     startup,
+    train_rejax,
     train_sac,
 )
 
@@ -26,6 +28,8 @@ WORKLOADS: dict[str, Callable[[bool], Result]] = {
     "plan_cem": plan_cem.run,
     "plan_small": plan_small.run,
     "replay_add": replay_add.run,
+    "train_rejax": train_rejax.run,
+    "device_loop": device_loop.run,
     "startup": startup.run,
     "export": export.run,
 }
