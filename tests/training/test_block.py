@@ -246,3 +246,17 @@ def test_blocks_run_where_the_learner_is():
     script = Path(__file__).with_name("on_another_device.py")
     done = subprocess.run([sys.executable, str(script)], env=two, capture_output=True, text=True)
     assert done.stdout.split("\n")[:2] == ["{1}", "{0}"], done.stderr[-2000:]
+
+
+def test_what_has_run_before_is_neither_compiled_nor_traced_again(monkeypatch):
+    """Steps by the host and blocks of every length: an agent that was traced at each step cost 40 ms."""
+    learner, world, _ = lived("sac", PENDULUM, 40, 2, (3,))
+    small.advance(learner, world, world.now())
+    compiled, traced = learner.clock.seconds["compile"], []
+    kept = learner.agent.init
+    monkeypatch.setattr(learner.agent, "init", lambda *, key: traced.append(key) or kept(key=key))
+    for most in (1, 2, 4, 5, 7):
+        assert len(learner.live(world, most).ended) == most
+        small.advance(learner, world, world.now())
+    assert learner.clock.seconds["compile"] == compiled
+    assert not traced

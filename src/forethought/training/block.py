@@ -71,8 +71,7 @@ class Play:
         """
         most = _most_turns(len(playing))
         carry, slots, told, made = self._run(state, carry, slots, playing, t, min(n, most))
-        rows = int(made)
-        return carry, slots, Told(*(np.asarray(x[:rows]) for x in told))
+        return carry, slots, _first(told, made)
 
     def _loop(
         self, state: PyTree, carry: PyTree, slots: PyTree, playing: Bool[Array, " s"], t: Array, n: Array
@@ -118,8 +117,7 @@ class Block:
         after, told, made = self._run(
             alive.state, alive.replay, alive.carry, alive.decision, alive.slots, step, min(n, self.most)
         )
-        rows = int(made)
-        return after, Told(*(np.asarray(x[:rows]) for x in told))
+        return after, _first(told, made)
 
     def _loop(
         self, state: PyTree, replay: ring.Ring, carry: PyTree, decision: Decision, slots: PyTree, step: Array, n: Array
@@ -185,6 +183,12 @@ class Block:
 
 def _most_turns(slots: int) -> int:
     return int(np.clip(_MOST_ROWS // slots, 1, _MOST_STEPS))
+
+
+def _first(told: Told, made: Array) -> Told:
+    """The rows of the turns that were made, on the host: to cut them off on the device compiles for each number."""
+    rows = int(made)
+    return Told(*(np.asarray(x)[:rows] for x in told))
 
 
 def _untold(turns: int, slots: int) -> Told:

@@ -197,15 +197,15 @@ class Learner:
 
         ``own`` is False where it is not the action that `act` said: what the agent gave beside that is dropped then.
         """
-        decision, nothing = self.decision, self.program.empty_decision(self.num_envs)
+        decision = self.decision
         if decision is not None:
             self.carry = decision.carry
-        extras = decision.extras if decision is not None and own else nothing.extras
+        said = decision if decision is not None and own else self.program.empty_decision(self.num_envs)
         reached = step.reached
         outcome = reached.reward, reached.obs, reached.terminated, reached.truncated
         happened = self._grouped(Transition(time_step.obs, action, *outcome))
         self._replay = self.replay
-        self._unrecorded, self.decision = happened._replace(extras=extras), None
+        self._unrecorded, self.decision = happened._replace(extras=said.extras), None
         self.env_steps += self.num_envs
         self.frames += int(np.sum(step.frames)) // len(self.program.seeds)
 

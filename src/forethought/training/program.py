@@ -138,6 +138,7 @@ class Program:
         self._phases: dict[tuple[str, int], Any] = {}
         self._turns: dict[tuple[tuple[str, int], ...], Any] = {}
         self._pieces: dict[str, Pieces] = {}
+        self._empty: dict[int, Decision] = {}
 
     def init_state(self) -> PyTree:
         """Agent state of all seeds, [K, ...]."""
@@ -179,13 +180,15 @@ class Program:
 
     def empty_decision(self, n: int) -> Decision:
         """Zeros in the place of a decision for n environments per seed, leaves [K, n, ...]."""
-        shapes = jax.eval_shape(
-            lambda key, carry: self.agent.decide(self.agent.init(key=key), carry, key=key, explore=True),
-            jax.random.key(0),
-            jax.eval_shape(lambda: self.agent.init_actor(n)),
-        )
-        k = len(self.seeds)
-        return Decision(*jax.tree.map(lambda x: np.zeros((k, *x.shape), x.dtype), shapes))
+        if n not in self._empty:  # the agent is traced to see what it gives
+            shapes = jax.eval_shape(
+                lambda key, carry: self.agent.decide(self.agent.init(key=key), carry, key=key, explore=True),
+                jax.random.key(0),
+                jax.eval_shape(lambda: self.agent.init_actor(n)),
+            )
+            k = len(self.seeds)
+            self._empty[n] = Decision(*jax.tree.map(lambda x: np.zeros((k, *x.shape), x.dtype), shapes))
+        return self._empty[n]
 
     def record(self, replay: ring.Ring, transition: Transition) -> ring.Ring:
         """Add one transition per environment, [K, N, ...]; the replay is consumed."""
