@@ -48,7 +48,8 @@ def run(quick: bool) -> Result:
     rejax compiles a training whole and is timed when it runs once more, without evaluations; ours, without them too,
     is timed from the first log line after which nothing compiles to the last one.
     """
-    peaks, found = [peak() for _ in range(5)], {}
+    peaks = [peak() for _ in range(5)]
+    found: dict[str, dict[str, Any]] = {}
     for name, case in CASES.items():
         found[name] = {"ours": ours(case, quick), "rejax": rejax(case, quick)}
     stable = venv.run_script("sb3", "sb3_ppo.py", ["--steps", "4096"] if quick else [], probe=["--steps", "4096"])
