@@ -181,6 +181,11 @@ class Block:
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
+def beside(state: PyTree, tree: PyTree) -> PyTree:
+    """On the device of a state: step by step, functional environments live on the processor."""
+    return jax.device_put(tree, next(iter(jax.tree.leaves(state)[0].devices())))
+
+
 def _most_turns(slots: int) -> int:
     return int(np.clip(_MOST_ROWS // slots, 1, _MOST_STEPS))
 

@@ -1,6 +1,5 @@
 """An agent that lives: state, replay and counters, driven by the training loop or by a loop that the user owns."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,9 +14,10 @@ from forethought.envs import JaxVector
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
-from forethought.training.block import Alive, Block, Pace, Play, Told, all_finite
+from forethought.training.block import Alive, Block, Play, Told, all_finite, beside
 from forethought.training.clock import Clock
 from forethought.training.config import flatten, to_dict
+from forethought.training.exploiting import Exploiting
 from forethought.training.program import Decision, Flat, How, Program
 from forethought.training.schedule import due, usual_repeats
 from forethought.types import PyTree, TimeStep, Transition
@@ -188,7 +188,7 @@ class Learner:
             action = np.asarray(self.decision.action)
         return action.reshape(-1, *action.shape[2:])
 
-    def exploiting(self, n: int) -> tuple["Exploiting", PyTree]:
+    def exploiting(self, n: int) -> tuple[Exploiting, PyTree]:
         """The actor that does not explore, in n environments per seed [K * n, ...], and its first carry."""
         return Exploiting(self.program, self._state, n, self._plays), self.program.init_carry(n)
 
@@ -231,7 +231,7 @@ class Learner:
         self.act(world.now())
         assert self.decision is not None
         with self.clock.measure(name):
-            slots = _beside(self._state, world.slots)
+            slots = beside(self._state, world.slots)
             alive = Alive(self._state, self.replay, self.carry, self.decision, slots, {})
             alive, told = self._blocks[kind](alive, self.env_steps, min(turns, most))
         self._state, self._replay, self.carry, self.decision, world.slots, infos = alive
@@ -426,40 +426,10 @@ class Learner:
         self.clock.seconds = dict(counters["seconds"])
 
 
-class Exploiting:
-    """What has been learned, as an actor that does not explore: step by step, or in one program with the world."""
-
-    def __init__(self, program: Program, state: PyTree, n: int, plays: dict[Any, Play]):
-        self.program, self.state, self.n, self._plays = program, state, n, plays
-        self.pace = Pace()
-
-    def __call__(self, time_step: TimeStep, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
-        """Actions [K * n, ...] and the carry after them."""
-        k = len(self.program.seeds)
-        grouped = jax.tree.map(lambda x: np.asarray(x).reshape(k, self.n, *np.shape(x)[1:]), time_step)
-        action, carry, _ = self.program.act("exploit", self.state, carry, grouped, t)
-        return np.asarray(action).reshape(k * self.n, *action.shape[2:]), carry
-
-    def play(self, world: JaxVector, carry: PyTree, playing: np.ndarray, t: int) -> tuple[PyTree, Told]:
-        """Go on from time t for a quarter of a second, and say what happened; nothing where a step is not finite."""
-        began = time.perf_counter()
-        play = self._plays.setdefault(world.kind, Play(self.program, world.advance))
-        slots = _beside(self.state, world.slots)
-        carry, world.slots, told = play(self.state, carry, slots, playing, t, self.pace.turns)
-        if len(told.ended):
-            self.pace.took(len(told.ended), time.perf_counter() - began)
-        return carry, told
-
-
 def _are_infos(value: Any) -> bool:
     return stored.named(value) and all(
         stored.named(info) and all(isinstance(x, np.ndarray) for x in info.values()) for info in value.values()
     )
-
-
-def _beside(state: PyTree, tree: PyTree) -> PyTree:
-    """On the device of a state: step by step, functional environments live on the processor."""
-    return jax.device_put(tree, next(iter(jax.tree.leaves(state)[0].devices())))
 
 
 def _where(seeds: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
