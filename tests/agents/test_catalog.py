@@ -27,7 +27,7 @@ def test_unknown_names_get_the_nearest_ones():
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_agent_fits_its_own_spaces_alone(name):
     discrete = ALGORITHMS[name].obs is Discrete
-    own = {TABLE} if discrete else {"dqn": {MIXED}, "ppo": {MIXED, VECTOR}}.get(name, {VECTOR})
+    own = {TABLE} if discrete else {"dqn": {MIXED}, "ppo": {MIXED, VECTOR, PIXELS}}.get(name, {VECTOR})
     for spec in own:
         require_fit(name, spec)
     for spec in {TABLE, VECTOR, MIXED, PIXELS} - own:
@@ -42,7 +42,9 @@ def test_a_misfit_names_the_reason_and_the_way_out():
         "sac cannot learn Table-v0: it takes vector observations and continuous actions, Table-v0 has Discrete(4) and "
         "Discrete(2); use dyna-q or dyna-q-plus or prioritized-sweeping"
     )
-    with pytest.raises(UsageError, match="it takes vector observations and continuous or discrete actions, Table-v0"):
+    with pytest.raises(
+        UsageError, match="it takes vector or image observations and continuous or discrete actions, Table-v0"
+    ):
         require_fit("ppo", TABLE)
     with pytest.raises(UsageError, match=r"images of shape \(8, 8, 3\)"):
         require_fit("mbpo", PIXELS)

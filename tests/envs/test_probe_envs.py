@@ -81,5 +81,5 @@ def test_truncation_and_termination_differ_in_nothing_but_the_flag():
 
 
 def test_other_kinds_are_refused():
-    with pytest.raises(UsageError, match="'box' or 'discrete', not 'image'"):
-        Probe("Constant", obs="image")
+    with pytest.raises(UsageError, match="one of box, discrete, not 'image'"):
+        Probe("Constant", action="image")

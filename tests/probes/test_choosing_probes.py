@@ -13,7 +13,7 @@ pytestmark = pytest.mark.learned
 NAMES = ("Constant", "Observation", "Discount", "Action", "Policy", "Truncation", "Termination")
 GAMMA = 0.9
 NUM_ENVS = 8
-KINDS = {"obs": "box", "action": "discrete"}
+SHOWN = {"dqn from images": "image", "ppo from images": "image"}  # the others see vectors
 SETTINGS = {
     "ppo": {
         "hidden": (24,),
@@ -43,28 +43,35 @@ SETTINGS |= {
     "dqn": DQN,
     "dqn with everything": {**DQN, "double": True, "dueling": True, "n_step": 3, "prioritized": True},
 }
-STEPS = {"ppo": 8000, "dqn": 2400, "dqn with everything": 2400}
+SETTINGS |= {f"{name} from images": {**SETTINGS[name], "conv": ((8, 2, 1),)} for name in ("ppo", "dqn")}
+STEPS = {"ppo": 8000, "dqn": 2400, "dqn with everything": 2400, "dqn from images": 2400, "ppo from images": 8000}
 
 
 @pytest.fixture(scope="module", params=small.quick(list(STEPS), "dqn"))
 def learner(request):
     name = request.param
-    agent = small.make_agent(name.split(maxsplit=1)[0], Probe("Constant", **KINDS).spec, **SETTINGS[name])
+    agent = small.make_agent(name.split(maxsplit=1)[0], Probe("Constant", **kinds(name)).spec, **SETTINGS[name])
     return name, small.Learner(agent, [0], NUM_ENVS, STEPS[name])
+
+
+def kinds(name):
+    return {"obs": SHOWN.get(name, "box"), "action": "discrete"}
 
 
 def values(name, state, shown):
     """Of the best action, at every observation of the probe."""
-    return np.asarray(jax.vmap(state.nets.value)(shown)[:, 0] if name == "ppo" else state.online(shown).max(axis=1))
+    return np.asarray(state.nets.value(shown)[:, 0] if name.startswith("ppo") else state.online(shown).max(axis=1))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_values_and_actions(learner, name):
     algorithm, agent = learner
-    world = small.envs.make(f"forethought/Probe{name}-v0", seeds=[0], envs_per_seed=NUM_ENVS, env_kwargs=KINDS)
+    world = small.envs.make(
+        f"forethought/Probe{name}-v0", seeds=[0], envs_per_seed=NUM_ENVS, env_kwargs=kinds(algorithm)
+    )
     small.restart(agent)
     small.live(agent, world, STEPS[algorithm])
-    probe = Probe(name, **KINDS)
+    probe = Probe(name, **kinds(algorithm))
     shown = jnp.asarray(probe.observations())
     expected = probe.optimal_values(GAMMA)
     found = values(algorithm, jax.tree.map(lambda x: x[0], agent.state), shown)

@@ -13,6 +13,7 @@ from jaxtyping import Array
 from forethought.errors import UsageError
 from forethought.models.base import WorldModel
 from forethought.models.normalizer import Normalizer, identity
+from forethought.nets.encoder import Encoder
 from forethought.nets.mlp import MLP
 from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, TimeStep
 
@@ -97,8 +98,11 @@ class Portable:
         *,
         output: Output = "tanh",
         limit: float = math.inf,
+        encoder: Encoder | None = None,
     ) -> "Portable":
-        """The first ``n_action`` outputs of a network, or all of them."""
+        """The first ``n_action`` outputs of a network, or all of them. Raises `UsageError` where images are seen."""
+        if encoder is not None and encoder.layers:
+            raise UsageError("numpy_policy.py has no convolutions; write a .stablehlo instead, which any policy can be")
         if net.activation.__name__ not in ("relu", "tanh"):
             raise UsageError(f"numpy_policy.py knows relu and tanh, not {net.activation.__name__}; add it there")
         seen = identity(net.layers[0].weight.shape[0]) if seen is None else seen

@@ -29,7 +29,7 @@ class Entry:
 
     ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise, and ``judged_episodes``
     are played to judge it: few where every action is dear. ``replays``: it keeps transitions, and can learn from
-    others'.
+    others'. ``images``: it takes them as observations too.
     """
 
     module: str
@@ -45,6 +45,7 @@ class Entry:
     eval_episodes: int = 10
     judged_episodes: int = 100
     replays: bool = True
+    images: bool = False
 
     def with_data(self) -> dict[str, Any]:
         """Settings for a run that begins with transitions given. Raises `UsageError` where there is no use for them."""
@@ -68,12 +69,13 @@ class Entry:
     def misfit(self, spec: EnvSpec) -> str | None:
         """Why the algorithm cannot take this environment; None where it can."""
         if not isinstance(spec.obs, self.obs) or not isinstance(spec.action, self.action):
+            seen = "discrete" if self.obs is Discrete else "vector or image" if self.images else "vector"
             return (
-                f"it takes {'vector' if self.obs is Box else 'discrete'} observations and "
+                f"it takes {seen} observations and "
                 f"{' or '.join('continuous' if kind is Box else 'discrete' for kind in self.action)} actions, "
                 f"{spec.id} has {_describe(spec.obs)} and {_describe(spec.action)}"
             )
-        if isinstance(spec.obs, Box) and len(spec.obs.shape) != 1:
+        if isinstance(spec.obs, Box) and len(spec.obs.shape) != 1 and not self.images:
             return f"it takes vectors, the observations of {spec.id} are images of shape {spec.obs.shape}"
         return None
 
@@ -159,6 +161,7 @@ ALGORITHMS: dict[str, Entry] = {
         paper="Mnih et al. 2015",
         obs=Box,
         action=(Discrete,),
+        images=True,
         presets=DQN_PRESETS,
     ),
     "ppo": Entry(
@@ -170,6 +173,7 @@ ALGORITHMS: dict[str, Entry] = {
         paper="Schulman et al. 2017",
         obs=Box,
         action=(Box, Discrete),
+        images=True,
         presets=PPO_PRESETS,
         replays=False,
     ),

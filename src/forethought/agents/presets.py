@@ -185,7 +185,14 @@ _PPO_PENDULUM = Preset(
     },
     num_envs=100,
 )
+_PPO_BREAKOUT = Preset(
+    "gymnax/Breakout-MinAtar",
+    "no official configuration; the sizes of PureJaxRL for MinAtar",
+    {"rollout_steps": 128, "epochs": 4, "minibatches": 8, "learning_rate": 1e-3, "entropy_weight": 0.01},
+    num_envs=64,
+)
 PPO_PRESETS: dict[str, Preset] = {
+    "minatar-breakout": _PPO_BREAKOUT,
     "cartpole": _PPO_CARTPOLE,
     "gymnax-cartpole": replace(_PPO_CARTPOLE, env="gymnax/CartPole-v1"),
     "pendulum": _PPO_PENDULUM,
@@ -207,7 +214,21 @@ _DQN_CARTPOLE = Preset(
         "replay_capacity": 100_000,
     },
 )
+_DQN_BREAKOUT = Preset(
+    "gymnax/Breakout-MinAtar",
+    "Young & Tian 2019 (arXiv 1903.03176), with Adam for RMSProp",
+    {
+        "hidden": (128,),
+        "learning_rate": 2.5e-4,
+        "train_every": 1,
+        "target_every": 1000,
+        "epsilon_steps": 100_000,
+        "random_steps": 5000,
+        "replay_capacity": 100_000,
+    },
+)
 DQN_PRESETS: dict[str, Preset] = {
+    "minatar-breakout": _DQN_BREAKOUT,
     "cartpole": _DQN_CARTPOLE,
     "gymnax-cartpole": replace(_DQN_CARTPOLE, env="gymnax/CartPole-v1"),
 }

@@ -26,9 +26,10 @@ Options = tuple[tuple[str, Any], ...]
 class GymnaxEnv:
     """One environment of gymnax in the agent's units; make it with `gymnax_env`, which checks the names.
 
-    Box observations of any shape come as one float32 vector. Box actions lie in [-1, 1], also those of a policy that is
-    shipped, and are stretched to the environment's bounds. ``terminated`` is the environment's own natural ending; the
-    time limit is left to whoever runs it. Gradients pass through the steps that gymnax can differentiate.
+    Box observations of three axes come as float32 images, others as one vector. Box actions lie in [-1, 1], also those
+    of a policy that is shipped, and are stretched to the environment's bounds. ``terminated`` is the environment's own
+    natural ending; the time limit is left to whoever runs it. Gradients pass through the steps that gymnax can
+    differentiate.
     """
 
     name: str
@@ -149,11 +150,11 @@ def _describe_obs(name: str, env: Any, params: Any) -> Space:
     obs, _ = jax.eval_shape(env.reset_env, jax.random.key(0), params)
     if not isinstance(obs, jax.ShapeDtypeStruct):
         raise UsageError(f"{GYMNAX}{name} shows a {type(obs).__name__}; supported are arrays and integers")
-    return Box((math.prod(obs.shape),))
+    return Box(obs.shape if len(obs.shape) == 3 else (math.prod(obs.shape),))
 
 
 def _seen(made: _Made, obs: Any) -> Array:
     """The observation in the agent's view."""
     if isinstance(made.obs, Discrete):
         return jnp.asarray(obs, jnp.int32)
-    return jnp.asarray(obs, jnp.float32).reshape(-1)
+    return jnp.asarray(obs, jnp.float32).reshape(made.obs.shape)

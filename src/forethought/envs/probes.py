@@ -57,6 +57,10 @@ _RULES = {
 }
 
 
+_SHOWN = ("box", "discrete", "image")
+_IMAGE = Box((5, 5, 1), "uint8")
+
+
 class ProbeState(NamedTuple):
     """Which observation is shown, and how many steps the episode has taken."""
 
@@ -68,7 +72,8 @@ class ProbeState(NamedTuple):
 class Probe:
     """One probe, for agents of every kind: observations and actions are Box vectors of one number, or Discrete.
 
-    Raises `UsageError` where ``obs`` or ``action`` is neither "box" nor "discrete".
+    ``obs`` may also be "image": uint8 pictures of 5 x 5, in which the pixel of that observation is lit. Raises
+    `UsageError` where ``obs`` or ``action`` is none of these.
     """
 
     name: str
@@ -76,18 +81,18 @@ class Probe:
     action: str = "box"
 
     def __post_init__(self):
-        for given in (self.obs, self.action):
-            if given not in ("box", "discrete"):
-                raise UsageError(f"a probe's obs and action are 'box' or 'discrete', not {given!r}")
+        for given, kinds in ((self.obs, _SHOWN), (self.action, ("box", "discrete"))):
+            if given not in kinds:
+                raise UsageError(f"a probe's obs and action are one of {', '.join(kinds)}, not {given!r}")
 
     @property
     def spec(self) -> EnvSpec:
         """One number or ``Discrete`` to see, one number in [-1, 1] or ``Discrete(2)`` to do."""
         rules = _RULES[self.name]
-        seen: Space = Box((1,)) if self.obs == "box" else Discrete(len(rules.shown))
+        kinds: dict[str, Space] = {"box": Box((1,)), "discrete": Discrete(len(rules.shown)), "image": _IMAGE}
         done: Space = Box((1,)) if self.action == "box" else Discrete(2)
         bounds = ((-1.0,), (1.0,)) if self.action == "box" else ((), ())
-        return EnvSpec(f"forethought/Probe{self.name}-v0", seen, done, rules.limit, 1, *bounds)
+        return EnvSpec(f"forethought/Probe{self.name}-v0", kinds[self.obs], done, rules.limit, 1, *bounds)
 
     def init(self, key: Key) -> ProbeState:
         """Any state; `reset` begins the episode."""
@@ -119,9 +124,10 @@ class Probe:
         return squares.repeat(32, axis=0).repeat(32, axis=1)
 
     def observations(self) -> np.ndarray:
-        """Every observation that can be acted from, as the agent sees it: float32 [k, 1] or int32 [k]."""
-        shown = _RULES[self.name].shown
-        return np.array(shown, np.float32)[:, None] if self.obs == "box" else np.arange(len(shown), dtype=np.int32)
+        """Every observation that can be acted from, as the agent sees it: float32 [k, 1], int32 [k] or uint8
+        [k, 5, 5, 1].
+        """
+        return np.asarray(jax.vmap(self._show)(jnp.arange(len(_RULES[self.name].shown))))
 
     def optimal_values(self, gamma: float) -> np.ndarray:
         """The optimal value of each of `observations`, float64 [k], for a discount below 1."""
@@ -151,4 +157,8 @@ class Probe:
         return jnp.where((action == 1) == (best > 0), 1.0, -1.0).astype(jnp.float32)
 
     def _show(self, index: Int32[Array, ""]) -> Array:
-        return index if self.obs == "discrete" else jnp.asarray(_RULES[self.name].shown, jnp.float32)[index][None]
+        if self.obs == "discrete":
+            return index
+        if self.obs == "image":
+            return (255 * jax.nn.one_hot(index, 25, dtype=jnp.uint8)).reshape(_IMAGE.shape)
+        return jnp.asarray(_RULES[self.name].shown, jnp.float32)[index][None]

@@ -7,10 +7,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from forethought.agents.base import Agent, Phase, Portable
 from forethought.errors import require_above, require_within
+from forethought.nets.encoder import Encoder, Layout, require_layout
 from forethought.nets.mlp import MLP, Linear
 from forethought.replay import ring
 from forethought.returns import n_step_returns
@@ -28,6 +29,8 @@ class DQNConfig(Settings):
 
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers (ReLU)."""
+    conv: Layout = ()
+    """Convolutions of images before them, each (channels, side of the kernel, stride); empty: by the image's size."""
     learning_rate: float = 1e-4
     """Adam step size."""
     discount: float = 0.99
@@ -68,6 +71,7 @@ class DQNConfig(Settings):
     def check(self) -> None:
         """Counts, shares and bounds."""
         require_widths("hidden", self.hidden)
+        require_layout("conv", self.conv)
         counts = "batch_size", "train_every", "updates", "target_every", "epsilon_steps", "n_step", "replay_capacity"
         for name in counts:
             require_within(name, getattr(self, name), 1)
@@ -81,17 +85,19 @@ class DQNConfig(Settings):
 class QNetwork(eqx.Module):
     """``Q(s, a)`` for every action; with a value ``V`` beside the ``A``s of the net it is ``V + A - mean_a A``."""
 
+    encoder: Encoder
     net: MLP
     value: Linear | None
 
-    def __init__(self, n_obs: int, n_actions: int, hidden: tuple[int, ...], dueling: bool, *, key: Key):
-        key_net, key_value = jax.random.split(key)
-        self.net = MLP((n_obs, *hidden, n_actions), jax.nn.relu, key=key_net)
-        self.value = Linear(hidden[-1], 1, key=key_value) if dueling else None
+    def __init__(self, config: DQNConfig, obs: Box, n_actions: int, *, key: Key):
+        key_net, key_value, key_encoder = jax.random.split(key, 3)
+        self.encoder = Encoder(obs, config.conv, key=key_encoder)
+        self.net = MLP((self.encoder.size, *config.hidden, n_actions), jax.nn.relu, key=key_net)
+        self.value = Linear(config.hidden[-1], 1, key=key_value) if config.dueling else None
 
-    def __call__(self, obs: Float[Array, "b o"]) -> Float[Array, "b a"]:
+    def __call__(self, obs: Num[Array, "*obs"]) -> Float[Array, "b a"]:
         """On a batch."""
-        features = jax.vmap(self.net.features)(obs)
+        features = jax.vmap(lambda x: self.net.features(self.encoder(x)))(obs)
         q = jax.vmap(self.net.layers[-1])(features)
         return q if self.value is None else jax.vmap(self.value)(features) + q - jnp.mean(q, axis=1, keepdims=True)
 
@@ -114,14 +120,15 @@ class DQN(Agent):
         assert isinstance(spec.obs, Box)
         assert isinstance(spec.action, Discrete)
         self.config, self.spec = config, spec
-        self.n_obs, self.n_actions = spec.obs.shape[0], spec.action.n
+        self.n_actions = spec.action.n
         self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
         self.optimizer = optax.chain(optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate))
 
     def init(self, *, key: Key) -> DQNState:
         """Fresh networks; the target is a copy, not an alias."""
         c = self.config
-        online = QNetwork(self.n_obs, self.n_actions, c.hidden, c.dueling, key=key)
+        assert isinstance(self.spec.obs, Box)
+        online = QNetwork(c, self.spec.obs, self.n_actions, key=key)
         target, room = jax.tree.map(jnp.copy, online), c.replay_capacity if c.prioritized else 0
         return DQNState(online, target, self.optimizer.init(online), jnp.array(0), jnp.array(0), jnp.zeros(room))
 
@@ -146,7 +153,7 @@ class DQN(Agent):
 
     def portable(self, state: DQNState) -> Portable:
         """The action with the greatest value: whatever a state is worth, the advantages say which that is."""
-        return Portable.network(state.online.net, None, output="argmax")
+        return Portable.network(state.online.net, None, output="argmax", encoder=state.online.encoder)
 
     def phases(self) -> tuple[Phase, ...]:
         """``updates`` gradient steps every ``train_every`` environment steps."""

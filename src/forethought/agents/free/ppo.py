@@ -8,12 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from forethought.agents.base import Agent, Output, Phase, Portable
 from forethought.errors import require_above, require_within
 from forethought.models.normalizer import Running, unseen
 from forethought.nets.distributions import Categorical, Gaussian
+from forethought.nets.encoder import Encoder, Layout, require_layout
 from forethought.nets.mlp import MLP, orthogonal
 from forethought.replay import ring
 from forethought.returns import advantages
@@ -31,6 +32,8 @@ class PPOConfig(Settings):
 
     hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers (tanh) of policy and value."""
+    conv: Layout = ()
+    """Convolutions of images before them, each (channels, side of the kernel, stride); empty: by the image's size."""
     rollout_steps: int = 2048
     """Steps of each environment between two updates (the paper's T)."""
     epochs: int = 10
@@ -54,12 +57,13 @@ class PPOConfig(Settings):
     max_grad_norm: float = 0.5
     """Gradients longer than this are shortened to it."""
     normalize: bool = False
-    """Whether observations are seen at unit scale, and rewards divided by the deviation of returns, both of all that
-    was met so far."""
+    """Whether vectors are seen at unit scale, and rewards divided by the deviation of returns, both of all that was
+    met so far."""
 
     def check(self) -> None:
         """Counts, shares and bounds."""
         require_widths("hidden", self.hidden)
+        require_layout("conv", self.conv)
         for name in ("rollout_steps", "epochs", "minibatches"):
             require_within(name, getattr(self, name), 1)
         for name in ("learning_rate", "clip", "max_grad_norm"):
@@ -70,20 +74,38 @@ class PPOConfig(Settings):
             require_within(name, getattr(self, name), 0.0)
 
 
+class Net(eqx.Module):
+    """An encoder of its own and a dense network with ``n`` outputs, which begin about ``scale`` large."""
+
+    encoder: Encoder
+    net: MLP
+
+    def __init__(self, config: PPOConfig, obs: Box, n: int, scale: float, *, key: Key):
+        key_encoder, key_net = jax.random.split(key)
+        init = orthogonal(2.0**0.5)
+        self.encoder = Encoder(obs, config.conv, key=key_encoder, init=init)
+        sizes = (self.encoder.size, *config.hidden, n)
+        self.net = MLP(sizes, jnp.tanh, key=key_net, init=init, last=orthogonal(scale))
+
+    def __call__(self, obs: Num[Array, "*obs"]) -> Float[Array, "n a"]:
+        """On a batch."""
+        return jax.vmap(lambda x: self.net(self.encoder(x)))(obs)
+
+
 class Policy(eqx.Module):
     """Logits, or means with a deviation that does not depend on what is seen."""
 
-    net: MLP
+    net: Net
     log_std: Float[Array, " a"] | None
 
-    def __init__(self, n_obs: int, space: Box | Discrete, hidden: tuple[int, ...], *, key: Key):
+    def __init__(self, config: PPOConfig, obs: Box, space: Box | Discrete, *, key: Key):
         n = space.n if isinstance(space, Discrete) else space.shape[0]
-        self.net = MLP((n_obs, *hidden, n), jnp.tanh, key=key, init=orthogonal(2.0**0.5), last=orthogonal(0.01))
+        self.net = Net(config, obs, n, 0.01, key=key)
         self.log_std = None if isinstance(space, Discrete) else jnp.zeros(n)
 
-    def __call__(self, obs: Float[Array, "n o"]) -> Categorical | Gaussian:
+    def __call__(self, obs: Num[Array, "*obs"]) -> Categorical | Gaussian:
         """On a batch."""
-        out = jax.vmap(self.net)(obs)
+        out = self.net(obs)
         return Categorical(out) if self.log_std is None else Gaussian(out, jnp.broadcast_to(self.log_std, out.shape))
 
 
@@ -91,7 +113,7 @@ class Nets(NamedTuple):
     """What is learned."""
 
     policy: Policy
-    value: MLP
+    value: Net
 
 
 class PPOState(NamedTuple):
@@ -106,7 +128,7 @@ class PPOState(NamedTuple):
 class Steps(NamedTuple):
     """The steps of an update, [b, ...]."""
 
-    obs: Float[Array, "b o"]
+    obs: Num[Array, "*obs"]
     drawn: PyTree  # the action before it was cut off at the bounds
     log_prob: Float[Array, " b"]
     own: Float[Array, " b"]
@@ -124,7 +146,8 @@ class PPO(Agent):
 
     def __init__(self, config: PPOConfig, spec: EnvSpec):
         assert isinstance(spec.obs, Box)
-        self.config, self.spec, self.n_obs = config, spec, spec.obs.shape[0]
+        self.config, self.spec, self.obs = config, spec, spec.obs
+        self.normalizes = config.normalize and len(spec.obs.shape) == 1
 
     @property
     def replay_capacity(self) -> int:  # type: ignore[override]
@@ -142,12 +165,9 @@ class PPO(Agent):
     def init(self, *, key: Key) -> PPOState:
         """Fresh networks."""
         key_policy, key_value = jax.random.split(key)
-        c = self.config
-        value = MLP(
-            (self.n_obs, *c.hidden, 1), jnp.tanh, key=key_value, init=orthogonal(2.0**0.5), last=orthogonal(1.0)
-        )
-        nets = Nets(Policy(self.n_obs, self.spec.action, c.hidden, key=key_policy), value)
-        return PPOState(nets, self.optimizer.init(nets), unseen(self.n_obs), unseen(1))
+        policy = Policy(self.config, self.obs, self.spec.action, key=key_policy)
+        nets = Nets(policy, Net(self.config, self.obs, 1, 1.0, key=key_value))
+        return PPOState(nets, self.optimizer.init(nets), unseen(self.obs.shape[0]), unseen(1))
 
     def decide(self, state: PPOState, carry: Array, *, key: Key, explore: bool):
         """Drawn while learning, the mode when judged; beside it the draw, its log-probability, and that it was made."""
@@ -164,9 +184,10 @@ class PPO(Agent):
     def portable(self, state: PPOState) -> Portable:
         """The mean cut off at the bounds, or the likeliest choice."""
         output: Output = "argmax" if isinstance(self.spec.action, Discrete) else "clip"
-        if not self.config.normalize:
-            return Portable.network(state.nets.policy.net, None, output=output)
-        return Portable.network(state.nets.policy.net, None, state.obs.normalizer(), output=output, limit=_RANGE)
+        net = state.nets.policy.net
+        if not self.normalizes:
+            return Portable.network(net.net, None, output=output, encoder=net.encoder)
+        return Portable.network(net.net, None, state.obs.normalizer(), output=output, limit=_RANGE)
 
     def phases(self) -> tuple[Phase, ...]:
         """One update each time the replay is full."""
@@ -194,7 +215,7 @@ class PPO(Agent):
 
         (nets, opt), infos = jax.lax.scan(epoch, (state.nets, state.opt), jax.random.split(key, c.epochs))
         # What is seen changes its scale between two updates, and not within one: the first ratio is exactly 1.
-        met = state.obs.add(rows.obs) if c.normalize else state.obs
+        met = state.obs.add(rows.obs) if self.normalizes else state.obs
         return state._replace(nets=nets, opt=opt, obs=met), jax.tree.map(lambda x: jnp.mean(x[-1]), infos)
 
     def loss(self, steps: Steps, nets: Nets) -> tuple[Array, Info]:
@@ -238,8 +259,8 @@ class PPO(Agent):
         steps = Steps(seen, extras["drawn"], extras["log_prob"], extras["own"], advantage, advantage + v)
         return state._replace(returns=returns), jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)
 
-    def _value(self, nets: Nets, obs: Float[Array, "n o"]) -> Float[Array, " n"]:
-        return jax.vmap(nets.value)(obs)[:, 0]
+    def _value(self, nets: Nets, obs: Num[Array, "*obs"]) -> Float[Array, " n"]:
+        return nets.value(obs)[:, 0]
 
-    def _seen(self, state: PPOState, obs: Float[Array, "*b o"]) -> Float[Array, "*b o"]:
-        return jnp.clip(state.obs.normalizer().normalize(obs), -_RANGE, _RANGE) if self.config.normalize else obs
+    def _seen(self, state: PPOState, obs: Num[Array, "*obs"]) -> Num[Array, "*obs"]:
+        return jnp.clip(state.obs.normalizer().normalize(obs), -_RANGE, _RANGE) if self.normalizes else obs
