@@ -48,7 +48,7 @@ class EnvSpec:
 
     ``max_episode_steps`` counts agent steps (after action repeat); None where the environment has no time limit.
     ``action_low`` and ``action_high`` are the bounds in the environment's own units, empty for Discrete actions, and
-    ``action_dtype`` is the kind of its own numbers: whole ones are rounded to.
+    ``action_dtype`` is the kind of its own numbers: whole ones are rounded to. ``players`` above 1 move in turn.
     """
 
     id: str
@@ -59,6 +59,7 @@ class EnvSpec:
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
     action_dtype: str = "float32"
+    players: int = 1
 
 
 class TimeStep(NamedTuple):
@@ -71,6 +72,8 @@ class TimeStep(NamedTuple):
         first: an episode begins here, nothing led to it.
         terminated: the world has ended here.
         truncated: the watching ends here.
+        legal: which actions the rules allow, bool [n, actions]; nothing where all are.
+        player: whose turn it is, int32 [n]; nothing where there is one player.
     """
 
     obs: PyTree
@@ -79,6 +82,8 @@ class TimeStep(NamedTuple):
     first: PyTree
     terminated: PyTree
     truncated: PyTree
+    legal: PyTree = ()
+    player: PyTree = ()
 
 
 class Transition(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from forethought.errors import UsageError
@@ -178,7 +179,7 @@ class Agent(ABC):
         carry = self.observe(state, carry, time_step, key=jax.random.fold_in(key, _OBSERVING))
         extras = jax.eval_shape(lambda: self.decide(state, carry, key=key, explore=True))[2]
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), extras)
-        return random_action(self.spec.action, time_step.first.shape[0], key), carry, nothing
+        return random_action(self.spec.action, time_step.first.shape[0], key, time_step.legal), carry, nothing
 
     @abstractmethod
     def acts_with(self, state: PyTree) -> PyTree:
@@ -207,8 +208,10 @@ class Agent(ABC):
         return None
 
 
-def random_action(space: Space, n: int, key: Key) -> Array:
-    """n uniform actions, in the agent's units."""
+def random_action(space: Space, n: int, key: Key, legal: PyTree = ()) -> Array:
+    """n uniform actions, in the agent's units; of the legal ones [n, actions] where a game says which are."""
+    if isinstance(legal, jax.Array | np.ndarray):
+        return jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf)).astype(jnp.int32)
     if isinstance(space, Box):
         return jax.random.uniform(key, (n, *space.shape), minval=-1.0, maxval=1.0)
     return jax.random.randint(key, (n,), 0, space.n)

@@ -77,6 +77,8 @@ class Entry:
             )
         if isinstance(spec.obs, Box) and len(spec.obs.shape) != 1 and not self.images:
             return f"it takes vectors, the observations of {spec.id} are images of shape {spec.obs.shape}"
+        if spec.players > 1:
+            return f"it knows no opponent, and {spec.id} is a game of {spec.players} players"
         return None
 
 

@@ -6,15 +6,23 @@ from typing import Any
 
 import gymnasium
 
+from forethought.envs.brax import BRAX, PLAYGROUND, brax_env
 from forethought.envs.cartpole import CartPoleContinuous, GymCartPole
 from forethought.envs.control import Pendulum, double_integrator
 from forethought.envs.functional import FunctionalEnv, FunctionalGym
 from forethought.envs.gymnax import GYMNAX, gymnax_env
 from forethought.envs.mazes import blocking_maze, dyna_maze, shortcut_maze
+from forethought.envs.pgx import PGX, pgx_game
 from forethought.envs.probes import Probe
 from forethought.errors import UsageError, brief, nearest
 
-NAMESPACES = ("forethought/", GYMNAX)
+_PACKAGES: dict[str, Callable[..., FunctionalEnv]] = {
+    GYMNAX: gymnax_env,
+    BRAX: brax_env,
+    PLAYGROUND: brax_env,
+    PGX: pgx_game,
+}
+NAMESPACES = ("forethought/", *_PACKAGES)
 
 FUNCTIONAL: dict[str, Callable[..., FunctionalEnv]] = {
     "forethought/DynaMaze-v0": dyna_maze,
@@ -35,13 +43,14 @@ FUNCTIONAL: dict[str, Callable[..., FunctionalEnv]] = {
 
 
 def functional_env(env_id: str, env_kwargs: Mapping[str, Any] | None = None) -> FunctionalEnv:
-    """The environment of that id, one of our own or of gymnax.
+    """The environment of that id, one of our own or of gymnax, Brax, MuJoCo Playground or pgx.
 
-    Raises `UsageError` for an unknown id or unsuitable arguments, `MissingExtra` where gymnax is needed and missing.
+    Raises `UsageError` for an unknown id or unsuitable arguments, `MissingExtra` where a package is needed and missing.
     """
-    if env_id not in FUNCTIONAL and not env_id.startswith(GYMNAX):
+    adapter = next((made for prefix, made in _PACKAGES.items() if env_id.startswith(prefix)), None)
+    if env_id not in FUNCTIONAL and adapter is None:
         raise UsageError(f"there is no environment {brief(env_id)}; {nearest(env_id, FUNCTIONAL)}")
-    factory = FUNCTIONAL.get(env_id, partial(gymnax_env, env_id))
+    factory = partial(adapter, env_id) if adapter else FUNCTIONAL[env_id]
     try:
         return factory(**(env_kwargs or {}))
     except TypeError as error:

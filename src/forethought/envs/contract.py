@@ -14,7 +14,7 @@ from jaxtyping import Bool
 
 from forethought.envs.codec import SpaceCodec, item_shape
 from forethought.errors import TrainingDiverged, UsageError, brief
-from forethought.types import Box, EnvSpec, TimeStep
+from forethought.types import Box, EnvSpec, PyTree, TimeStep
 
 MOST_SLOTS = 2**20  # environments of one kind at a time
 
@@ -102,7 +102,11 @@ def beginning(spec: EnvSpec, obs: np.ndarray) -> TimeStep:
 
 def where(mask: Bool[np.ndarray, " n"], one: TimeStep, other: TimeStep) -> TimeStep:
     """The rows of ``one`` where the mask is True, else those of ``other``."""
-    return TimeStep(*(np.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(one, other, strict=True)))
+
+    def chosen(a: PyTree, b: PyTree) -> PyTree:
+        return np.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b) if len(a) else a  # what a world has not is ()
+
+    return TimeStep(*(chosen(a, b) for a, b in zip(one, other, strict=True)))
 
 
 def slot_seeds(seeds: Sequence[int], envs_per_seed: int, most: int = MOST_SLOTS) -> list[tuple[int, int]]:

@@ -62,6 +62,19 @@ class FunctionalEnv(Protocol):
         ...
 
 
+@runtime_checkable
+class Game(Protocol):
+    """What a `FunctionalEnv` has besides where the rules allow some actions only, and say whose turn it is."""
+
+    def legal(self, state: PyTree) -> Bool[Array, " a"]:
+        """Which actions are allowed now."""
+        ...
+
+    def player(self, state: PyTree) -> Int32[Array, ""]:
+        """Whose turn it is."""
+        ...
+
+
 class _Slot(NamedTuple):
     """All there is to know of one slot between two steps; with a leading axis, of all slots."""
 
@@ -103,14 +116,19 @@ def _begin(env: FunctionalEnv, key: KeyData) -> _Slot:
     time = jnp.int32(0)
     key_init, key_reset = _keys_at(key, time, 2)
     state, obs = env.reset(env.init(key_init), key_reset)
-    return _Slot(state, _first(env, obs), jnp.int32(0), key, time)
+    return _Slot(state, _first(env, state, obs), jnp.int32(0), key, time)
 
 
-def _first(env: FunctionalEnv, obs: Array) -> TimeStep:
+def _first(env: FunctionalEnv, state: PyTree, obs: Array) -> TimeStep:
     """The first moment of an episode."""
     space, no = env.spec.action, jnp.bool_(False)
     action = jnp.zeros(space.shape) if isinstance(space, Box) else jnp.int32(0)
-    return TimeStep(obs, action, jnp.float32(0), jnp.bool_(True), no, no)
+    return TimeStep(obs, action, jnp.float32(0), jnp.bool_(True), no, no, *_rules(env, state))
+
+
+def _rules(env: FunctionalEnv, state: PyTree) -> tuple[PyTree, PyTree]:
+    """Which actions are legal and whose turn it is, where the environment says so."""
+    return (env.legal(state), env.player(state)) if isinstance(env, Game) else ((), ())
 
 
 def _advance(env: FunctionalEnv, repeat: int, slot: _Slot, action: Array) -> tuple[_Slot, Step]:
@@ -131,10 +149,11 @@ def _advance(env: FunctionalEnv, repeat: int, slot: _Slot, action: Array) -> tup
     moment, _ = jax.lax.scan(
         act, _Moment(slot.env, slot.now.obs, slot.steps, jnp.float32(0), no, no), keys[1:], unroll=True
     )
-    reached = TimeStep(moment.obs, action, moment.reward, no, moment.terminated, moment.truncated)
+    rules = _rules(env, moment.env)
+    reached = TimeStep(moment.obs, action, moment.reward, no, moment.terminated, moment.truncated, *rules)
     ended = moment.terminated | moment.truncated
     begun, obs = env.reset(moment.env, keys[0])
-    state, now = jax.tree.map(partial(jnp.where, ended), (begun, _first(env, obs)), (moment.env, reached))
+    state, now = jax.tree.map(partial(jnp.where, ended), (begun, _first(env, begun, obs)), (moment.env, reached))
     after = _Slot(state, now, jnp.where(ended, 0, moment.steps), slot.key, time)
     return after, Step(reached, now, moment.steps - slot.steps)
 

@@ -61,7 +61,7 @@ def play_baselines(config: RunConfig, codec: SpaceCodec, tell: Callable[[int], N
 
     def random(time_step: TimeStep, carry: Any, t: int) -> tuple[np.ndarray, Any]:
         key = purpose_key(jax.random.key(config.seed), "baseline", t)
-        return np.asarray(random_action(codec.action, n, key)), carry
+        return np.asarray(random_action(codec.action, n, key, time_step.legal)), carry
 
     best = choose(_candidates(codec, config.seed), lambda *asked: constant(*asked).returns.mean(axis=1))
     of_random = evaluate(random, (), config, episodes=n, stream="baseline", env_steps=0, seeds=[config.seed], tell=tell)
