@@ -135,9 +135,13 @@ class Live:
             raise UsageError(f"observe got the action {brief(action)}, which lies outside of the action space; clip it")
         return done
 
+    def _last_of_arrays(self) -> dict[str, np.ndarray]:
+        """The moment that the last step led to, without what the world does not have."""
+        return {name: x for name, x in self._last._asdict().items() if isinstance(x, np.ndarray)}
+
     def restore(self, tree: PyTree, host: dict[str, Any]) -> None:
         """Become what a checkpoint holds. Raises `CheckpointError` where it is not what it must be."""
-        held = {name: array(x.shape, x.dtype) for name, x in self._last._asdict().items()}
+        held = {name: array(x.shape, x.dtype) for name, x in self._last_of_arrays().items()}
         require(host, {"last": lambda value: isinstance(value, dict)})
         require(host["last"], held)
         self.learner.restore(tree, host.get("counters"))
@@ -152,7 +156,7 @@ class Live:
     def save(self) -> Path:
         """Write a checkpoint; `resume_live` and `load` read it. Raises `TrainingDiverged` rather than keep a NaN."""
         self.learner.check_finite()
-        host = {"counters": self.learner.counters(), "last": self._last._asdict(), **self.journal.host()}
+        host = {"counters": self.learner.counters(), "last": self._last_of_arrays(), **self.journal.host()}
         self.journal.summary("saved")
         return self.run.save(self.steps, self.learner.tree(), host, keep=self.config.keep)
 

@@ -63,7 +63,8 @@ def test_the_final_observation_is_kept_and_the_state_may_span_episodes():
     assert steps[-1].reached.obs.tolist() == [[4.0, 1.0]]
     assert steps[-1].now.obs.tolist() == [[0.0, 2.0]]
     for moment in (steps[0].reached, steps[0].now):
-        assert [array.dtype for array in moment] == [np.float32, np.float32, np.float32, bool, bool, bool]
+        assert [array.dtype for array in moment[:6]] == [np.float32, np.float32, np.float32, bool, bool, bool]
+        assert moment[6:] == ((), ())  # no rules, no players
     assert steps[0].frames.dtype == np.int32
     # What led to each moment, and where an episode begins nothing did.
     assert [step.now.first[0] for step in steps] == [False, False, False, True]
