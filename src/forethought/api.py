@@ -19,16 +19,19 @@ from forethought.envs.catalog import NAMESPACES
 from forethought.errors import (
     CheckpointError,
     UsageError,
+    brief,
     install_command,
     require_count,
     require_seed,
 )
 from forethought.files import as_path
 from forethought.models.taught import Function
+from forethought.names import found_by
 from forethought.policy import build_agent, load_learner, require_functions
 from forethought.report.read import read_run
 from forethought.runs import Run
 from forethought.training import checkpoint, memory
+from forethought.training.baselines import Controller
 from forethought.training.config import RunConfig, flatten, to_dict
 from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world, playable
 from forethought.training.evaluate import evaluate as play
@@ -59,6 +62,7 @@ def train(
     data: DataSource | None = None,
     obs_names: Sequence[str] = (),
     action_names: Sequence[str] = (),
+    controller: Controller | str | None = None,
     callback: Callback | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -89,6 +93,9 @@ def train(
         obs_names: what to call the numbers of an observation in figures and tables. Default: what the environment
             declares as ``observation_names``, or the keys of its Dict.
         action_names: the same of actions (``action_names``); of discrete ones, a name for each.
+        controller: what you would do by hand: a function from an observation, as the environment shows it, to an
+            action as it takes it, or ``package.module:function``. It is played before the first step as a baseline, in
+            the episodes in which policies are evaluated; a policy that earns less at the end is said to.
         callback: called with each line of ``metrics.jsonl`` as a dict (``kind``, ``env_steps``, ...) when it is
             written: "eval" with ``return`` [seeds][episodes], "train", "model", "episode" (of which a quick world tells
             means, with their ``count``), "warning". Where it returns
@@ -115,7 +122,9 @@ def train(
         **options,
     )
     names = tuple(obs_names), tuple(action_names)
-    return start_run(config, run, progress or Silent(), data=data, names=names, callback=callback)
+    return start_run(
+        config, run, progress or Silent(), data=data, names=names, controller=controller, callback=callback
+    )
 
 
 def start_run(
@@ -125,9 +134,13 @@ def start_run(
     *,
     data: DataSource | None = None,
     names: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    controller: Controller | str | None = None,
     callback: Callback | None = None,
 ) -> Run:
     """Begin a run from its config and the transitions given; ``names`` are those of observations and actions."""
+    by_hand = found_by(controller) if isinstance(controller, str) else controller
+    if by_hand is not None and not (callable(by_hand) and config.baselines):
+        raise UsageError(f"controller is {brief(controller)}; it takes a function, and a run that plays baselines")
     config, logged = _with_data(config, data)
     agent, plan = _plan(config)
     world = make_world(config, config.seed_list, config.num_envs)
@@ -143,17 +156,28 @@ def start_run(
         raise
     length = config.steps + config.pretrain
     fitted = [] if config.preset else defaults.words(plain(config.algorithm), length, flatten(config.agent))
-    progress.begin(_title(config), [*fitted, str(plan), device_line(), f"run directory: {run.path}"])
+    lines = [*fitted, *_functions(config), str(plan), device_line(), f"run directory: {run.path}"]
+    progress.begin(_title(config), lines)
     if world.spec.max_episode_steps is None:
         progress.note(endless(config.env))
     try:
         with run.claimed(), Signals() as signals:  # until the summary is written
-            trainer = Trainer(config, run, agent, world, progress, signals, callback)
+            trainer = Trainer(config, run, agent, world, progress, signals, callback, by_hand)
             if logged is not None:
                 trainer.learner.give(logged.rows)
             return Run(run.path, trainer.run())
     finally:
         progress.end()  # also where the run did not begin
+
+
+def _functions(config: RunConfig) -> list[str]:
+    """What is known by a function instead of learned."""
+    given = {"reward": config.reward, "termination": config.termination}
+    return [
+        f"{what}: by {name}, held against the real transitions at each fit of the model"
+        for what, name in given.items()
+        if name
+    ]
 
 
 def _with_data(config: RunConfig, data: DataSource | None) -> tuple[RunConfig, Logged | None]:

@@ -131,14 +131,14 @@ def _train(args: list[str]) -> int:
     asked = parse(train, args[2:], f"forethought train {algorithm} {env}", default, about)
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) is not None}
     data = options.pop("data", None)
-    names = options.pop("obs_names"), options.pop("action_names")
+    names, controller = (options.pop("obs_names"), options.pop("action_names")), options.pop("controller", None)
     options.pop("run", None)
     named = {arg.split("=")[0].removeprefix("--agent.").replace("-", "_") for arg in args if arg.startswith("--agent.")}
     shown, settings = flatten(to_dict(default.agent)), flatten(to_dict(asked.agent))
     agent = {name: value for name, value in settings.items() if name in named or value != shown[name]}
     options.update(agent=agent, env_kwargs=json_object(asked.env_kwargs, "--env-kwargs"))
     config = configure(algorithm, env, with_data=with_data, **options)
-    return _finish(start_run(config, asked.run, terminal(), data=data, names=names))
+    return _finish(start_run(config, asked.run, terminal(), data=data, names=names, controller=controller))
 
 
 def _count(args: list[str], flag: str, default: int) -> int:

@@ -61,6 +61,8 @@ class Train(Generic[C]):
     """module:function of the reward, where you know it: (obs, action, next_obs), in your units, all batches."""
     termination: str | None = None
     """module:function of the end of the world, where you know it: as the reward, with truths for numbers."""
+    controller: str | None = None
+    """module:function of what you would do by hand, observation -> action in your units: a baseline."""
 
 
 @dataclass(frozen=True)

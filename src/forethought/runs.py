@@ -82,14 +82,16 @@ def standing_warnings(path: str | Path) -> list[str]:
 
 def model_errors(path: str | Path) -> dict[str, str]:
     """How well the model of a run foretells the reward and the observations after its last fit, for the end table."""
-    found = outputs.errors(read_run(as_path(path)))
+    run = read_run(as_path(path))
+    found = outputs.errors(run)
     if found is None:
         return {}
     last = found.values[-1].mean(axis=0)
     seen = "held out" if found.seen.startswith("held") else "in training"
     best, worst = (1 + int(choose(last[1:])) for choose in (np.argmin, np.argmax))
+    of_reward = {} if run.config.get("reward") else {"error of reward": f"{last[0]:.3g} of its variance, {seen}"}
     return {
-        "error of reward": f"{last[0]:.3g} of its variance, {seen}",
+        **of_reward,
         "error of observations": " to ".join(f"{last[i]:.3g} ({found.labels[i]})" for i in (best, worst))
         + " of the variance of their change",
     }

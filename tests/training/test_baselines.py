@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import forethought
+from forethought.errors import UsageError
 from forethought.training import baselines as module
 from forethought.training.baselines import Baseline, below, choose, described, far_below, play_baselines
 from forethought.training.config import RunConfig
@@ -29,6 +30,65 @@ def test_the_best_constant_action_is_found_in_own_units():
     assert found["best constant action"].mean == pytest.approx(0.0, abs=1e-4)
     # |a + 7.5| for a uniform in [-10, 10]: (2.5^2 + 17.5^2) / 40 a step, 5 steps.
     assert found["random actions"].mean == pytest.approx(-5 * (2.5**2 + 17.5**2) / 40, rel=0.2)
+
+
+def right(obs):
+    """What the environment wants, in its own units."""
+    return np.array([-7.5])
+
+
+def test_a_controller_is_played_in_own_units_and_said_to_be_better(tmp_path):
+    env = "tests.training.paying:Tracking-v0"
+    run = forethought.train(
+        "sac", env, steps=30, agent=TINY, run=tmp_path / "run", controller=f"{__name__}:right", **QUICK
+    )
+    assert run.summary["baselines"]["your controller"]["mean"] == pytest.approx(0.0, abs=1e-4)
+    with open(tmp_path / "run" / "metrics.jsonl") as lines:
+        warnings = [line["text"] for line in map(json.loads, lines) if line["kind"] == "warning"]
+    assert any("the policy earns" in text and "controller (0" in text.replace("-0", "0") for text in warnings), warnings
+
+
+@pytest.mark.parametrize(
+    ("controller", "said"),
+    [
+        (lambda obs: obs["room"], r"the controller .* raised IndexError"),
+        (lambda obs: [1.0, 2.0], r"the controller .*: "),
+        (lambda obs: "warmer", r"the controller .*: "),
+        ("tests.training.test_baselines:wrong", r"has no 'wrong'"),
+        ("math:pi", "controller is 'math:pi'; it takes a function"),
+    ],
+)
+def test_a_controller_that_gives_no_action_is_refused(controller, said, tmp_path):
+    with pytest.raises(UsageError, match=said):
+        forethought.train(
+            "sac",
+            "tests.training.paying:Tracking-v0",
+            steps=30,
+            agent=TINY,
+            run=tmp_path / "run",
+            controller=controller,
+            **QUICK,
+        )
+
+
+def test_every_evaluation_of_a_run_is_of_the_same_episodes(monkeypatch, tmp_path):
+    """Else the weather of a day, and not the policy, would say which is the best."""
+    from forethought.training import evaluate, trainer
+
+    starts, make = [], evaluate.make_world
+
+    def noted(*args, **options):
+        world = make(*args, **options)
+        if options.get("stream") == "evaluation":
+            starts.append(world.reset().obs[:2].tolist())
+        return world
+
+    monkeypatch.setattr(evaluate, "make_world", noted)
+    assert trainer.evaluate is evaluate.evaluate
+    options = {**QUICK, "eval_every": 10}
+    forethought.train("sac", "forethought/Pendulum-v0", steps=30, agent=TINY, run=tmp_path / "run", **options)
+    assert len(starts) == 6  # two baselines, and the policy at 0, 10, 20 and 30
+    assert all(other == starts[0] for other in starts)
 
 
 def test_of_a_few_actions_every_one_is_tried():

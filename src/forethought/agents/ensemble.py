@@ -184,11 +184,11 @@ class EnsembleLearner:
         rest = [i for i, error in enumerate(errors[1:]) if error > HARDLY_LEARNED]
         if rest:
             more = f" and {len(rest) - _MOST_NAMED} more" if len(rest) > _MOST_NAMED else ""
-            names = ", ".join(obs_names[i] if obs_names else f"observation {i}" for i in rest[:_MOST_NAMED])
-            figures = ", ".join(f"{errors[1 + i]:.2f}" for i in rest[:_MOST_NAMED])
+            names = [obs_names[i] if obs_names else f"observation {i}" for i in rest[:_MOST_NAMED]]
+            figures = ", ".join(f"{name} {errors[1 + i]:.2f}" for name, i in zip(names, rest, strict=False))
             found.append(
-                f"the model hardly foretells {names}{more}: on {seen} the error is {figures} of "
-                "the variance of the change in one step. That is right for what is random. What goes "
+                f"the model hardly foretells some observations: {figures}{more}, the error on {seen} as a share "
+                "of the variance of the change in one step. That is right for what is random. What goes "
                 "round, as the hour or an angle, is learned as its sine and cosine, and what jumps where an "
                 "observation says when; where that is so already, more steps teach it"
             )

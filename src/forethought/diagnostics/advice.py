@@ -33,7 +33,8 @@ BLIND = Kind(
     "It is blind to some of what it sees",
     "Show what goes round, as the hour or an angle, as its sine and cosine: the way from 23.75 to 0 is a jump that no "
     "smooth function has. Show what a jump depends on (the hour of a price that steps), or leave the quantity out if "
-    "the policy can do without. Else more data.",
+    "the policy can do without. Where that is done, what remains is the moment of a switch, which a Gaussian misses: "
+    "it does harm only where the reward hangs on that very moment. Else more data.",
 )
 ERRORS_GROW = Kind(
     "Its errors grow",

@@ -95,9 +95,10 @@ class Taught:
                 function(*(np.zeros(x.shape, np.float32) for x in shapes))
         except (Exception, SystemExit) as wrong:
             sizes = ", ".join(str(x.shape) for x in shapes)
+            branches = "; jnp.where(condition, a, b) chooses for all rows, if does not" * ("ambiguous" in str(wrong))
             return UsageError(
                 f"the {self.what} function {self.name} raised {_brief(wrong)} when it was given obs, action and "
-                f"next_obs of the shapes {sizes}"
+                f"next_obs of the shapes {sizes}{branches}"
             )
         return UsageError(
             f"the {self.what} function {self.name} cannot be compiled ({_brief(error)}); write it with jax.numpy, "

@@ -1,4 +1,4 @@
-"""What a policy has to beat: random actions, and the best action that is always the same."""
+"""What a policy has to beat: random actions, the best one that is always the same, and a controller of the user's."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,6 +8,8 @@ import numpy as np
 
 from forethought.agents.base import random_action
 from forethought.envs import SpaceCodec
+from forethought.errors import ForethoughtError, UsageError, brief
+from forethought.names import name_of
 from forethought.stored import numbers
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
@@ -35,15 +37,26 @@ class Baseline(NamedTuple):
 
 
 Baselines = dict[str, Baseline]
+STARTS = "evaluation"  # the episodes in which everything that is evaluated on the way is compared
+Controller = Callable[[Any], Any]  # from an observation, as the environment shows it, to an action as it takes it
 
 
-def play_baselines(config: RunConfig, codec: SpaceCodec, tell: Callable[[int], None] = lambda t: None) -> Baselines:
-    """Play both, on episodes that follow from the first seed of the run alone; ``tell`` is as in `evaluate`.
+def play_baselines(
+    config: RunConfig,
+    codec: SpaceCodec,
+    tell: Callable[[int], None] = lambda t: None,
+    controller: Controller | None = None,
+) -> Baselines:
+    """Play all, in the episodes in which the first seed's policy is evaluated; ``tell`` is as in `evaluate`.
 
     Constant actions are tried on a grid where there is one dimension; else zero and draws from the whole box, or every
-    action of a few. The best of them (`choose`) is judged on other episodes than it was chosen by.
+    action of a few. The best of them (`choose`) is judged on other episodes than it was chosen by. Raises `UsageError`
+    where the controller fails or does not give an action.
     """
     n = max(config.eval_episodes, _LEAST_EPISODES)
+
+    def judged(act: Any) -> Evaluation:
+        return evaluate(act, (), config, episodes=n, stream=STARTS, env_steps=0, seeds=[config.seed], tell=tell)
 
     def constant(actions: np.ndarray, episodes: int, stream: str) -> Evaluation:
         """Every action [K, ...] in episodes that begin alike."""
@@ -64,13 +77,28 @@ def play_baselines(config: RunConfig, codec: SpaceCodec, tell: Callable[[int], N
         return np.asarray(random_action(codec.action, n, key, time_step.legal)), carry
 
     best = choose(_candidates(codec, config.seed), lambda *asked: constant(*asked).returns.mean(axis=1))
-    of_random = evaluate(random, (), config, episodes=n, stream="baseline", env_steps=0, seeds=[config.seed], tell=tell)
-    return {
-        "random actions": _judged(of_random),
-        "best constant action": _judged(constant(best, n, "baseline"))._replace(
+    found = {
+        "random actions": _judged(judged(random)),
+        "best constant action": _judged(constant(best, n, STARTS))._replace(
             action=codec.action_to_env(best[0]).tolist()
         ),
     }
+    if controller is not None:
+        found["your controller"] = _judged(judged(lambda now, carry, t: (_controlled(controller, now, codec), carry)))
+    return found
+
+
+def _controlled(controller: Controller, now: TimeStep, codec: SpaceCodec) -> np.ndarray:
+    """What it does in each moment [n, ...], in the agent's units."""
+    name, actions = name_of(controller), []
+    for seen in now.obs:
+        try:
+            actions.append(codec.action_from_env(controller(codec.obs_to_env(seen))))
+        except ForethoughtError as error:
+            raise UsageError(f"the controller {name}: {error}") from error
+        except Exception as error:
+            raise UsageError(f"the controller {name} raised {type(error).__name__}: {brief(error)}") from error
+    return np.stack(actions)
 
 
 def choose(candidates: np.ndarray, returns: Callable[[np.ndarray, int, str], np.ndarray]) -> np.ndarray:
@@ -90,7 +118,8 @@ def below(returns: np.ndarray, baselines: Baselines) -> str | None:
 
     Less by more than the standard error of the difference of the two means.
     """
-    name, best = max(baselines.items(), key=lambda item: item[1].mean, default=("", None))
+    # Of two that earn alike the later one, which is the user's controller where there is one.
+    name, best = max(reversed(baselines.items()), key=lambda item: item[1].mean, default=("", None))
     if best is None:
         return None
     mean, error = float(np.mean(returns)), float(np.std(returns)) / np.size(returns) ** 0.5

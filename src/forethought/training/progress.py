@@ -209,7 +209,7 @@ def describe(now: Snapshot) -> list[tuple[str, str]]:
     cells = [
         ("step", f"{now.env_steps:,}/{now.steps:,}")
         if now.env_steps >= 0
-        else ("to learn from data", f"{-now.env_steps:,}"),
+        else ("pretraining left", f"{-now.env_steps:,}"),
         ("episodes", f"{now.episodes:,}"),
         ("return", number(now.train_return)),
         ("evaluated", number(now.eval_return)),

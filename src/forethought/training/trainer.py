@@ -21,7 +21,7 @@ from forethought.errors import (
 )
 from forethought.stored import array, flag, named, require
 from forethought.training import checkpoint
-from forethought.training.baselines import WHAT_HELPS, below, described, far_below, play_baselines
+from forethought.training.baselines import STARTS, WHAT_HELPS, Controller, below, described, far_below, play_baselines
 from forethought.training.block import FROM_STEP, Pace
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
@@ -56,9 +56,11 @@ class Trainer:
         progress: Progress,
         signals: Signals,
         callback: Callback | None = None,
+        controller: Controller | None = None,
     ):
         self.config, self.run_dir, self.agent, self.world, self.progress = config, run, agent, world, progress
         self._compiles: str | None = None
+        self._controller = controller
         self._signals = signals
         signals.answer = self._answer
         tell = self._compiling, self._working
@@ -270,8 +272,8 @@ class Trainer:
         act, carry = learner.exploiting(self.config.eval_episodes)
         self._evaluating, self._saved_at = True, None
         with learner.clock.measure("evaluate"):
-            stream = f"evaluation at {learner.now}"
-            self.evaluation = self._guarded(lambda: self._judge(act, carry, stream))
+            # The same episodes each time: what tells two evaluations apart is the policy and not the weather.
+            self.evaluation = self._guarded(lambda: self._judge(act, carry, STARTS))
         judged = self.evaluation
         assert judged is not None
         self._evaluating = False
@@ -281,7 +283,7 @@ class Trainer:
     def _play_baselines(self) -> None:
         tell = lambda t: self._working(f"playing the baselines, step {t}")  # noqa: E731
         with self.learner.clock.measure("baselines"):
-            played = self._guarded(lambda: play_baselines(self.config, self.world.codec, tell))
+            played = self._guarded(lambda: play_baselines(self.config, self.world.codec, tell, self._controller))
         self.journal.baselines = played
         self.journal.log("baselines", {name: baseline._asdict() for name, baseline in played.items()})
         self.progress.note("baselines: " + ", ".join(described(*item) for item in played.items()))
