@@ -8,6 +8,7 @@ from benchmarks.tasks import continuous, control, tabular
 from benchmarks.tasks.calibration import calibration_pendulum
 from benchmarks.tasks.common import Request
 from benchmarks.tasks.impacts import impacts
+from benchmarks.tasks.model_free import BREAKOUT, CARTPOLE, PENDULUM, final_return
 from benchmarks.tasks.own_worlds import own_worlds
 from benchmarks.tasks.samples import samples
 from benchmarks.tasks.warm_start import warm_start
@@ -31,6 +32,11 @@ TASKS: dict[str, Task] = {
     "blocking_maze": Task(tabular.blocking_maze, 3000, 100),
     "frozen_lake": Task(tabular.frozen_lake, 30_000, 10),
     "sac_pendulum": Task(continuous.sac_pendulum, 20_000, 5),
+    "ppo_cartpole": Task(final_return("ppo_cartpole", "ppo", CARTPOLE, 480.0), 524_288, 5),
+    "ppo_pendulum": Task(final_return("ppo_pendulum", "ppo", PENDULUM, -250.0), 150_000, 5),
+    "dqn_cartpole": Task(final_return("dqn_cartpole", "dqn", CARTPOLE, 475.0), 50_000, 5),
+    "ppo_breakout": Task(final_return("ppo_breakout", "ppo", BREAKOUT, 28.0), 10_000_000, 2, any_length=True),
+    "dqn_breakout": Task(final_return("dqn_breakout", "dqn", BREAKOUT, 0.5), 1_000_000, 2, any_length=True),
     "mbpo_pendulum": Task(continuous.mbpo_pendulum, 3000, 5),
     "mbpo_inverted_pendulum": Task(continuous.mbpo_inverted_pendulum, 5000, 5),
     "warm_start": Task(warm_start, 750, 10),

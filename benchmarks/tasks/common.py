@@ -139,6 +139,12 @@ def judged(run: Run, episodes: int = 50) -> Summary:
     }
 
 
+def trained_and_judged(training: Training, asked: Request) -> Summary:
+    """What `described` says of a training, and `judged` of its final policies."""
+    run = trained(training, asked.runs)
+    return {**described(run, training), "final": judged(run)}
+
+
 def episode_lengths(run: Run, seeds: int) -> list[np.ndarray]:
     """The lengths of each seed's training episodes, in order."""
     lengths: list[list[int]] = [[] for _ in range(seeds)]

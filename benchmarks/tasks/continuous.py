@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from benchmarks.results import Check, Result
-from benchmarks.tasks.common import Request, Summary, Training, described, judged, trained
+from benchmarks.tasks.common import Request, Summary, Training, trained_and_judged
 
 _SOLVED = 999.5  # InvertedPendulum: an episode that is never terminated returns 1000
 
@@ -19,7 +19,7 @@ def sac_pendulum(asked: Request) -> Result:
     """SAC with the paper's settings, the baseline without a model."""
     options = {"eval_every": 1000, "log_every": 250, "preset": "none"}
     training = Training("sac", "sac", "Pendulum-v1", asked.steps, asked.seeds, options)
-    details = _train_and_judge(training, asked)
+    details = trained_and_judged(training, asked)
     check = Check("mean final return", details["final"]["mean"], -160, "")
     title = f"SAC on Pendulum-v1, {asked.steps:,} steps, {asked.seeds} seeds"
     return Result("sac_pendulum", "learning", title, (check,), {"sac": details})
@@ -28,7 +28,7 @@ def sac_pendulum(asked: Request) -> Result:
 def mbpo_pendulum(asked: Request) -> Result:
     """MBPO where SAC needs 20,000 steps."""
     training = Training("mbpo", "mbpo", "Pendulum-v1", asked.steps, asked.seeds, {"eval_every": 250, "log_every": 250})
-    details = _train_and_judge(training, asked)
+    details = trained_and_judged(training, asked)
     check = Check("interquartile mean of the final returns", details["final"]["iqm"], -180, "")
     title = f"MBPO on Pendulum-v1, {asked.steps:,} steps, {asked.seeds} seeds"
     return Result("mbpo_pendulum", "learning", title, (check,), {"mbpo": details})
@@ -39,7 +39,7 @@ def mbpo_inverted_pendulum(asked: Request) -> Result:
     training = Training(
         "mbpo", "mbpo", "InvertedPendulum-v5", asked.steps, asked.seeds, {"eval_every": 250, "log_every": 250}
     )
-    details = _train_and_judge(training, asked)
+    details = trained_and_judged(training, asked)
     details["reached"] = first_reached(details["curve"])
     reached = sum(step is not None for step in details["reached"]["first_step"])
     check = Check("seeds that reach a return of 1000", reached, math.ceil(0.8 * asked.seeds), f"of {asked.seeds}")
@@ -50,7 +50,7 @@ def mbpo_inverted_pendulum(asked: Request) -> Result:
 def mbpo_hopper(asked: Request) -> Result:
     """MBPO with the official settings against the published curve, as far as the steps go."""
     training = Training("mbpo", "mbpo", "Hopper-v5", asked.steps, asked.seeds, {"eval_every": 1000, "log_every": 250})
-    details = _train_and_judge(training, asked)
+    details = trained_and_judged(training, asked)
     so_far = f"the run ends at step {details['env_steps']:,}, after {details['wall_s'] / 60:.0f} min"
     values = {step: around(details["curve"], step) for step in HOPPER_PUBLISHED}
     checks = tuple(
@@ -83,8 +83,3 @@ def around(points: Summary, step: int) -> float | None:
     steps = np.asarray(points["env_steps"])
     near = np.abs(steps - step) <= _AROUND
     return float(np.mean(np.asarray(points["returns"])[near])) if steps.max(initial=0) >= step else None
-
-
-def _train_and_judge(training: Training, asked: Request) -> Summary:
-    run = trained(training, asked.runs)
-    return {**described(run, training), "final": judged(run)}

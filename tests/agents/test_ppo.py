@@ -25,7 +25,7 @@ def an_agent(spec=CHOICE, num_envs=2, steps=1000, **settings):
 def fixed(logits, value):
     """Nets that say the same whatever is seen."""
     policy = lambda obs: Categorical(jnp.broadcast_to(jnp.asarray(logits), (len(obs), 2)))  # noqa: E731
-    return Nets(policy, lambda obs: jnp.array([value]))
+    return Nets(policy, lambda obs: jnp.full((len(obs), 1), value))
 
 
 def steps_of(advantage, returns, actions, log_prob, own=None):
@@ -85,7 +85,7 @@ def test_advantages_are_taken_along_each_environment():
     state, replay = lived(agent, 3, 2, reward=reward, terminated=flags[0], truncated=flags[1])
     rows = jax.tree.map(lambda x: x.reshape(3, 2, *x.shape[1:]), replay.data)
     _, steps = agent._judged(state, rows)
-    v, led = (np.asarray(jax.vmap(state.nets.value)(x.reshape(6, 2))).reshape(3, 2) for x in (rows.obs, rows.next_obs))
+    v, led = (np.asarray(state.nets.value(x.reshape(6, 2))).reshape(3, 2) for x in (rows.obs, rows.next_obs))
     r, expected = np.asarray(rows.reward), np.zeros((3, 2))
     for env in (0, 1):
         delta = r[:, env] + 0.9 * led[:, env] - v[:, env]
@@ -129,7 +129,7 @@ def test_the_step_size_falls_to_nothing_with_the_last_update():
     sizes = []
     for _ in range(40):
         updates, opt = agent.optimizer.update(grads, opt, nets)
-        sizes.append(float(jnp.abs(updates.value.layers[0].bias).max()))
+        sizes.append(float(jnp.abs(updates.value.net.layers[0].bias).max()))
     np.testing.assert_allclose(sizes, 3e-4 * (1.0 - np.arange(40) / 40), rtol=5e-3)
     (phase,) = agent.phases()
     assert (phase.every, phase.start, phase.updates) == (16, 16, 8)

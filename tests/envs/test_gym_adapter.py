@@ -66,8 +66,9 @@ def test_step_has_the_promised_types():
     step = roll(env, 1)[0]
     assert obs.shape == step.now.obs.shape == step.reached.obs.shape == (4, 4)
     for moment in (env.reset(), step.reached, step.now):
-        assert [array.dtype for array in moment] == [np.float32, np.int32, np.float32, bool, bool, bool]
-        assert {len(array) for array in moment} == {4}
+        assert [array.dtype for array in moment[:6]] == [np.float32, np.int32, np.float32, bool, bool, bool]
+        assert {len(array) for array in moment[:6]} == {4}
+        assert moment[6:] == ((), ())  # no rules, no players
     assert step.frames.dtype == np.int32
     assert env.spec.obs == Box((4,))
     assert env.spec.action == Discrete(2)

@@ -1,0 +1,21 @@
+"""Learning benchmarks without a model: PPO and DQN on environments written in JAX."""
+
+from collections.abc import Callable
+
+from benchmarks.results import Check, Result
+from benchmarks.tasks.common import Request, Training, trained_and_judged
+
+CARTPOLE, PENDULUM, BREAKOUT = "gymnax/CartPole-v1", "forethought/Pendulum-v0", "gymnax/Breakout-MinAtar"
+
+
+def final_return(name: str, algorithm: str, env: str, target: float) -> Callable[[Request], Result]:
+    """A benchmark of the mean final return with the preset of the environment, over 50 episodes of each seed."""
+
+    def measure(asked: Request) -> Result:
+        training = Training(algorithm, algorithm, env, asked.steps, asked.seeds, {"eval_every": asked.steps // 20})
+        details = trained_and_judged(training, asked)
+        check = Check("mean final return", details["final"]["mean"], target, "")
+        title = f"{algorithm.upper()} on {env}, {asked.steps:,} steps, {asked.seeds} seeds"
+        return Result(name, "learning", title, (check,), {algorithm: details})
+
+    return measure
