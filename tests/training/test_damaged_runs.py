@@ -287,7 +287,11 @@ def test_the_whole_environment_is_kept_for_the_loaded_agent(tmp_path):
     assert to_dict(held.config) == json.loads(json.dumps(to_dict(config)))
     for env in (MAZE, "MountainCar-v0", "forethought/CartPoleContinuous-v0"):
         spec = envs.env_spec(env)
-        assert spec_from_json(json.loads(json.dumps(spec_to_json(spec)))) == spec
+        described = json.loads(json.dumps(spec_to_json(spec)))
+        assert spec_from_json(described) == spec
+        assert spec_from_json({**described, "players": 2}).players == 2
+        described.pop("players")  # as runs say that were made before there were games
+        assert spec_from_json(described) == spec
 
 
 def test_an_environment_that_has_changed_since_is_named():

@@ -291,6 +291,8 @@ def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
 
 def spec_from_json(described: Any) -> EnvSpec:
     """The `EnvSpec` that `spec_to_json` described. Raises `CheckpointError` for anything else."""
+    if isinstance(described, dict):
+        described = {"players": 1, **described}  # which earlier runs do not say
     require(described, _SPEC, "the description of the environment")
     bounds = {name: tuple(described[name]) for name in ("action_low", "action_high")}
     spaces_ = {name: _space_from_json(described[name]) for name in ("obs", "action")}
@@ -350,6 +352,7 @@ _SPEC: dict[str, Check] = {
     "action_low": numbers,
     "action_high": numbers,
     "action_dtype": _is_dtype,
+    "players": _is_size,
 }
 
 
