@@ -109,9 +109,9 @@ def summary(found: Found) -> str:
     checks = [check for result in found.values() for check in result["checks"]]
     reached = sum(check["met"] is True for check in checks)
     lines = [f"In short: {reached} of {len(checks)} numbers meet their targets.", ""]
-    short, unknown, never = [], [], 0
+    short, unknown, never = [], [], 0  # a line to each kind, however much there is
     for kind, names in (("speed", SPEED), ("learning", LEARNING)):
-        met_by = []
+        met_by, short_by = [], []
         for name in names:
             missed = [check for check in found.get((kind, name), {}).get("checks", ()) if check["met"] is not True]
             if missed:
@@ -121,12 +121,14 @@ def summary(found: Found) -> str:
                 if name.startswith("samples_"):
                     never += len(missed)  # they share a line
                 else:
-                    short.append(f"- Short: {what}{more} (`{found[kind, name]['command']}`).")
+                    short_by.append(f"{what}{more} (`{found[kind, name]['command']}`)")
             elif (kind, name) in found:
                 head = found[kind, name]["checks"][0]
                 met_by.append(f"`{name}` {measured(head)} ({target(head)})")
             else:
                 unknown.append(f"`{name}`")
+        if short_by:
+            short.append(f"- Short in {kind}: {'; '.join(short_by)}.")
         if met_by:
             lines.append(f"- Met in {kind} (`python -m benchmarks.{kind} NAME`): {', '.join(met_by)}.")
     if gains := sample_gains(found):

@@ -89,7 +89,7 @@ def test_the_page_begins_with_what_is_met_and_what_is_not():
         "In short: 2 of 4 numbers meet their targets.",
         "",
         "- Met in speed (`python -m benchmarks.speed NAME`): `sac_update` 51 % (at least 50 %).",
-        "- Short: two: 6 ms (at most 5 ms), and 1 more (`python -m benchmarks.speed plan_small`).",
+        "- Short in speed: two: 6 ms (at most 5 ms), and 1 more (`python -m benchmarks.speed plan_small`).",
     ]
     assert unknown.startswith("- Not measured yet: `train_sac`, `ensemble_epoch`, ")
     assert tables.page(found).startswith(f"# Benchmarks\n\n{head}\n")
