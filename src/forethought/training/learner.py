@@ -241,7 +241,7 @@ class Learner:
             self.infos |= infos
         self.env_steps += made * self.num_envs
         self.learned = self.env_steps
-        self.frames += sum(int(frames) // len(self.program.seeds) for frames in told.frames.sum(axis=1))
+        self.frames += int(np.sum(told.frames.sum(axis=1) // len(self.program.seeds)))
         self.updates += made * sum(phase.updates * repeats for phase, repeats in phases)
         return told
 
