@@ -123,6 +123,8 @@ def _from_playground(env_id: str, options: dict[str, Any]) -> tuple[Any, int]:
     config = registry.get_default_config(name)
     if unknown := [key for key in options if key not in config]:
         raise TypeError(f"{unknown[0]!r} is not in the configuration, which has {', '.join(sorted(config))}")
+    if "impl" in config:
+        config.impl = "jax"  # its other one, Warp, keeps values of one traced program for the next
     config.update(options)
     return registry.load(name, config=config), config.episode_length
 
