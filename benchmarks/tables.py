@@ -19,6 +19,7 @@ SPEED = (
     "plan_cem",
     "plan_small",
     "replay_add",
+    "replay_images",
     "startup",
     "export",
     "device_loop",

@@ -14,7 +14,7 @@ from forethought.envs.contract import beginning
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import Weights
 from forethought.models.termination import never
-from forethought.replay import ring
+from forethought.replay.moments import holding, of_seed
 from forethought.training.config import from_dict
 from forethought.training.learner import Learner
 from forethought.types import EnvSpec, TimeStep, Transition
@@ -128,13 +128,18 @@ def advance(learner: Learner, world: Any, now: Any) -> Any:
     """One step of every slot: act, remember, learn; returns the moment after it."""
     action = learner.act(now)
     step = world.step(action)
-    learner.observe(now, action, step)
+    learner.observe(now, step)
     learner.learn()
     return step.now
 
 
-def full_ring(n, n_obs=2, seed=0, **columns):
-    """A ring of n rows of noise; columns given replace it."""
+def lived(learner, k=0):
+    """The transitions in the replay of seed k, by slot."""
+    return jax.tree.map(np.asarray, of_seed(learner.replay, k).all())
+
+
+def full_replay(n, n_obs=2, seed=0, **columns):
+    """A replay of n transitions of noise; columns given replace it."""
     rng = np.random.default_rng(seed)
     rows = Transition(
         rng.normal(size=(n, n_obs)),
@@ -145,11 +150,11 @@ def full_ring(n, n_obs=2, seed=0, **columns):
         np.zeros(n, bool),
     )._replace(**columns)
     rows = jax.tree.map(lambda x: jnp.asarray(x, bool if x.dtype == bool else jnp.float32), rows)
-    return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), n), rows)
+    return holding(rows, n)
 
 
 def predict_all(model, replay):
-    t = replay.data
+    t = replay.all()
     x = model.inputs.normalize(jnp.concatenate([t.obs, t.action], axis=-1))
     said = model.predict(jnp.broadcast_to(x, (model.n_members, *x.shape)))
     mean = np.stack([np.asarray(model.outputs.restore(m)) for m in said.mean])

@@ -37,7 +37,7 @@ def test_a_table_learns_the_same_late_as_at_once(algorithm):
         reached = TimeStep(seen, action, rng.normal(size=n).astype(np.float32), np.zeros(n, bool), flags, ~flags)
         step = Step(reached, small.seen(late.agent.spec, seen), np.ones(n, np.int32))
         for learner in (late, at_once):
-            learner.observe(now, action, step)
+            learner.observe(now, step)
         at_once.learn()
     assert late.updates == 0
     late.learn()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import forethought
+import small
 from forethought.agents.catalog import ALGORITHMS
 from forethought.envs import SpaceCodec
 from forethought.errors import TrainingDiverged, UsageError
@@ -57,7 +58,7 @@ def test_what_is_told_of_the_wrong_kind_is_not_learned(agent, told, said):
     assert agent.steps == steps
     agent.observe(**right, learn=False)  # which the mistake has not spoilt
     assert agent.steps == steps + 1
-    assert np.isfinite(agent.learner.replay.data.reward).all()
+    assert np.isfinite(agent.learner.replay.rows.reward).all()
 
 
 def test_act_takes_one_observation(agent):
@@ -73,9 +74,9 @@ def test_act_takes_one_observation(agent):
 def test_flags_may_be_numpys(agent):
     agent.act(HERE)
     agent.observe(HERE, np.float64(1.5), terminated=np.False_, truncated=np.array([True]), learn=False)
-    assert agent.learner.replay.data.truncated[0, agent.steps - 1]
+    assert small.lived(agent.learner).truncated[agent.steps - 1]
     assert agent._last.first.tolist() == [True]  # an episode begins with what comes next
-    assert agent.learner.replay.data.reward[0, agent.steps - 1] == 1.5
+    assert small.lived(agent.learner).reward[agent.steps - 1] == 1.5
 
 
 def test_memory_is_looked_at_before_ask_and_tell_begins(tmp_path):

@@ -14,7 +14,7 @@ from forethought.diagnostics.calibration import LEVELS
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig, fit, init
 from forethought.models.termination import never
-from forethought.replay import ring
+from forethought.replay.moments import Replay, holding
 from forethought.types import TimeStep, Transition
 
 _LENGTH, _HELD_OUT = 200, 10  # steps per episode, episodes
@@ -72,10 +72,10 @@ def _wandered(n: int, seed: int) -> list[Episode]:
         world.close()
 
 
-def _replay(episodes: list[Episode]) -> ring.Ring:
+def _replay(episodes: list[Episode]) -> Replay:
     """All steps of the episodes."""
     obs, next_obs = (np.concatenate([e.obs[part] for e in episodes]) for part in (slice(-1), slice(1, None)))
     action, reward = (np.concatenate([getattr(e, name) for e in episodes]) for name in ("action", "reward"))
     no = np.zeros(len(reward), bool)
     rows = jax.tree.map(jnp.asarray, Transition(obs, action, reward, next_obs, no, no))
-    return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), len(reward)), rows)
+    return holding(rows, len(reward))

@@ -16,7 +16,7 @@ from forethought.agents.presets import PETS_PRESETS
 from forethought.models import fit
 from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.termination import known_termination
-from forethought.replay import ring
+from forethought.replay.moments import holding
 from forethought.training.config import from_dict
 
 _ENV, _END = "InvertedPendulum-v5", 0.985  # the rail ends at 1 m
@@ -45,7 +45,7 @@ def _errors(seed: int, steps: int, config: fit.FitConfig) -> dict[str, float]:
     """Root mean square errors on as many other transitions, in standard deviations of each output."""
     key_model, key_fit = jax.random.split(jax.random.key(seed))
     seen, unseen = (transitions(_ENV, s, steps, _drive_about(s)) for s in (seed, seed + 1000))
-    replay = ring.add(ring.create(jax.tree.map(lambda x: x[0], seen), steps), seen)
+    replay = holding(seen, steps)
     model = Ensemble(4, 1, key=key_model, members=5, termination=known_termination(_ENV), propagation="expectation")
     state, _ = jax.jit(fit.fit, static_argnums=2)(fit.init(model, config), replay, config, key=key_fit)
     dreamt, _ = state.model.predictor().step(EnsembleBelief(unseen.obs), unseen.action, key=key_fit)

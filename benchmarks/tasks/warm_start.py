@@ -12,7 +12,7 @@ from benchmarks.tasks.common import Request, Summary, transitions
 from forethought.models import fit
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig
-from forethought.replay import ring
+from forethought.replay.moments import holding
 
 _NEW = 0.25  # share of the transitions that come from the controller
 
@@ -38,13 +38,11 @@ def _two_fits(seed: int, n_old: int, n_new: int, config: FitConfig) -> dict[str,
     key_model, key_first, key_second = jax.random.split(jax.random.key(seed), 3)
     old = transitions("Pendulum-v1", seed, n_old, _at_random)
     new = transitions("Pendulum-v1", seed + 1000, n_new, _swing_up)
-    replay = ring.create(jax.tree.map(lambda x: x[0], old), n_old + n_new)
     state = fit.init(Ensemble(3, 1, key=key_model), config)
     run = jax.jit(fit.fit, static_argnums=2)
-    replay = ring.add(replay, old)
-    state, first = run(state, replay, config, key=key_first)
-    replay = ring.add(replay, new)
-    _, second = run(state, replay, config, key=key_second)
+    state, first = run(state, holding(old, n_old + n_new), config, key=key_first)
+    both = jax.tree.map(lambda *x: np.concatenate(x), old, new)
+    _, second = run(state, holding(both, n_old + n_new), config, key=key_second)
     return {"first_epochs": float(first["epochs"]), **{name: float(value) for name, value in second.items()}}
 
 

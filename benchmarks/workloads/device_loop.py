@@ -66,7 +66,7 @@ class _Loop:
         for _ in range(turns):
             now = world.now()
             action = learner.act(now)
-            learner.observe(now, action, world.step(action))
+            learner.observe(now, world.step(action))
             learner.learn_step(world.now())
         jax.block_until_ready((learner.state, learner.replay))
 
@@ -108,7 +108,9 @@ def beside_updates(turns: int) -> dict[str, float]:
     bare = []
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
-        learner.state, _ = learner.program.run(phase, learner.state, learner.replay, learner.env_steps, turns)
+        learner.state, learner.replay, _ = learner.program.run(
+            phase, learner.state, learner.replay, learner.env_steps, turns
+        )
         jax.block_until_ready(learner.state)
         bare.append((time.perf_counter() - start) / turns)
     host = 1.0 / made.rate(_Loop.by_host, max(turns // 5, 2))

@@ -19,7 +19,7 @@ from benchmarks.workloads.setting import (
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig, fit, init
 from forethought.models.termination import known_termination
-from forethought.replay import ring
+from forethought.replay.moments import holding
 
 TRANSITIONS = 10_000
 BATCH = 256
@@ -60,7 +60,7 @@ def run(quick: bool) -> Result:
 def _time_fit(transitions: int, holdout_ratio: float, epochs: int, repeats: int) -> Timing:
     """Seconds of fits with exactly this number of epochs."""
     config = FitConfig(batch_size=BATCH, holdout_ratio=holdout_ratio, max_epochs=epochs, patience=epochs + 1)
-    replay = ring.add(ring.create(_one_row(), transitions), random_transitions(transitions))
+    replay = holding(random_transitions(transitions), transitions)
     known = known_termination("HalfCheetah-v5")
     model = Ensemble(N_OBS, N_ACTION, key=jax.random.key(0), members=MEMBERS, hidden=MODEL_HIDDEN, termination=known)
     state = init(model, config)
@@ -72,7 +72,3 @@ def _time_fit(transitions: int, holdout_ratio: float, epochs: int, repeats: int)
         return state, info
 
     return timed(call, repeats)
-
-
-def _one_row() -> Any:
-    return jax.tree.map(lambda x: x[0], random_transitions(1))

@@ -10,6 +10,7 @@ from benchmarks.results import Check, Result
 from benchmarks.workloads.setting import SPEC, random_transitions
 from forethought.agents.free.sac import SAC, SACConfig
 from forethought.training.program import Program
+from forethought.types import Experience, TimeStep, Transition
 
 LARGE, SMALL = 1_000_000, 10_000
 
@@ -39,17 +40,25 @@ def run(quick: bool) -> Result:
     )
 
 
+def _lived(t: Transition) -> Experience:
+    """As if they followed each other in one episode."""
+    no = np.zeros_like(t.terminated)
+    now = TimeStep(t.obs, t.action, t.reward, no, t.terminated, t.truncated)
+    return Experience(now, now._replace(obs=t.next_obs))
+
+
 def _timer(capacity: int, adds: int) -> Any:
     """A function that makes ``adds`` adds and returns the seconds of one."""
     program = Program(SAC(SACConfig(), SPEC), (0,), 1, capacity)
     replay = program.init_replay()
-    rows = [jax.tree.map(lambda x, i=i: np.asarray(x[i])[None, None], random_transitions(64)) for i in range(64)]
+    many = _lived(random_transitions(64))
+    steps = [jax.tree.map(lambda x, i=i: np.asarray(x[i])[None, None], many) for i in range(64)]
 
     def measure() -> float:
         nonlocal replay
         start = time.perf_counter()
         for i in range(adds):
-            replay = program.record(replay, rows[i % 64])
+            replay = program.record(replay, steps[i % 64])
         jax.block_until_ready(replay)
         return (time.perf_counter() - start) / adds
 

@@ -25,8 +25,8 @@ def run(quick: bool) -> Result:
     state = program.init_state()
 
     def call(i: int) -> Any:
-        nonlocal state
-        state, info = program.run(phase, state, replay, i + 1, 1)
+        nonlocal state, replay
+        state, replay, info = program.run(phase, state, replay, i + 1, 1)
         return state, info
 
     theirs = [_stable_baselines(updates, quick)]

@@ -6,7 +6,7 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 
-from forethought.replay.ring import Ring
+from forethought.replay.moments import Replay, holding, spread
 from forethought.types import Box, EnvSpec, Transition
 
 # The sizes of HalfCheetah-v5.
@@ -32,7 +32,6 @@ def random_transitions(n: int) -> Transition:
     return Transition(obs, action, jax.random.normal(key_reward, (n,)), next_obs, no, no)
 
 
-def full_replay(n: int) -> Ring:
+def full_replay(n: int) -> Replay:
     """A replay of one seed, full of noise, as the training loop holds it: its rows have a leading axis of seeds."""
-    rows = jax.tree.map(lambda x: x[None], random_transitions(n))
-    return Ring(rows, jnp.array(0), jnp.array(n), jnp.array(n))
+    return spread(holding(random_transitions(n), n), 1)

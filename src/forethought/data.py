@@ -20,6 +20,7 @@ from forethought.envs.codec import item_shape
 from forethought.errors import MissingExtra, UsageError
 from forethought.files import as_path, write_atomically
 from forethought.policy import load_learner
+from forethought.replay.moments import of_seed
 from forethought.types import Box, Discrete, Transition
 
 FIELDS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
@@ -93,14 +94,11 @@ def transitions(path: str | Path, *, seed: int | None = None) -> Transitions:
     """
     held, learner = load_learner(path)
     config, codec, replay = held.config, held.codec, learner.replay
-    size, limit, cursor = (int(x) for x in (replay.size, replay.limit, replay.cursor))
-    order = ((cursor if size == limit else 0) + np.arange(size)) % limit
     chosen = range(config.seeds) if seed is None else [config.index_of(seed)]
 
-    def gather(x: Any) -> np.ndarray:
-        return np.concatenate([np.asarray(x[k])[order] for k in chosen])
-
-    t = jax.tree.map(gather, replay.data._replace(extras=()))
+    lived = [of_seed(replay, k) for k in chosen]
+    lived = [one.last(int(one.size))._replace(extras=()) for one in lived]
+    t = jax.tree.map(lambda *x: np.concatenate(x), *lived)
     return Transitions(
         obs=codec.obs_to_env(t.obs),
         action=codec.action_to_env(t.action),
@@ -108,7 +106,7 @@ def transitions(path: str | Path, *, seed: int | None = None) -> Transitions:
         next_obs=codec.obs_to_env(t.next_obs),
         terminated=t.terminated,
         truncated=t.truncated,
-        seed=np.repeat([config.seed_list[k] for k in chosen], size),
+        seed=np.repeat([config.seed_list[k] for k in chosen], [len(one.reward) for one in lived]),
     )
 
 

@@ -1,6 +1,7 @@
 """Files that are there as a whole or not at all, and what to say where the disk does not take or give them."""
 
 import errno
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -47,6 +48,21 @@ def read_object(path: Path, *, way_out: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is damaged (it holds no JSON object); {way_out}")
     return content
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Make a file or directory entry survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def require_path(path: Path) -> None:

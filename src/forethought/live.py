@@ -20,7 +20,7 @@ from forethought.files import as_path
 from forethought.models.taught import Function
 from forethought.policy import build_agent, print_warning, require_functions
 from forethought.stored import array, require
-from forethought.training import checkpoint, memory
+from forethought.training import memory
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
 from forethought.training.learner import Learner
@@ -67,6 +67,7 @@ class Live:
         if not np.all(np.isfinite(seen)):
             raise UsageError(f"act got an observation that is not finite: {brief(obs)}")
         self._now = self._last._replace(obs=seen, terminated=_NO, truncated=_NO)
+        self._apart = not np.array_equal(seen, self._last.obs)  # time has passed since `observe`
         self.learner.decision = None  # for another moment
         self._action = self.learner.act(self._now)
         return self.codec.action_to_env(self._action)[0]
@@ -110,7 +111,8 @@ class Live:
         if self.learner.full:
             self.learn()
         own = action is None or np.allclose(done, self._action, rtol=1e-4, atol=1e-5)
-        self.learner.observe(self._now, done, step, own=own)
+        begins = self._now._replace(first=self._now.first | self._apart)  # for the replay; not for a memory
+        self.learner.observe(begins, step, own=own)
         self._now = None
         self.journal.stepped(step)
         if learn:
@@ -217,5 +219,5 @@ def resume_live(
     run.require_trust(held, ("reward", "termination"), trust)
     live = Live(held.config, held.codec, run)
     require_functions(live.agent)
-    checkpoint.load_latest(run.checkpoints, live.learner.tree, live.restore, print_warning)
+    run.restore(live.learner.blank, live.restore, print_warning)
     return live

@@ -18,7 +18,6 @@ from forethought.errors import UsageError, brief, nearest, require_seed
 from forethought.files import as_path
 from forethought.models.taught import Function
 from forethought.report.video import require_suffix, write_video
-from forethought.training import checkpoint
 from forethought.training.config import RunConfig, from_dict
 from forethought.training.evaluate import STEP_LIMIT, functional, make_world, playable
 from forethought.training.given import known
@@ -181,9 +180,7 @@ def load_learner(
     with run.blamed():
         config = held.config
         learner = Learner(agent, config.seed_list, config.num_envs, config.rows, pretrain=config.pretrain)
-    checkpoint.load_latest(
-        run.checkpoints, learner.tree, lambda tree, host: learner.restore(tree, host.get("counters")), print_warning
-    )
+    run.restore(learner.blank, lambda tree, host: learner.restore(tree, host.get("counters")), print_warning)
     if which == "best":
         learner.state = learner.best_state()
     return held, learner

@@ -48,7 +48,8 @@ class EnvSpec:
 
     ``max_episode_steps`` counts agent steps (after action repeat); None where the environment has no time limit.
     ``action_low`` and ``action_high`` are the bounds in the environment's own units, empty for Discrete actions, and
-    ``action_dtype`` is the kind of its own numbers: whole ones are rounded to. ``players`` above 1 move in turn.
+    ``action_dtype`` is the kind of its own numbers: whole ones are rounded to. ``players`` above 1 move in turn, and in
+    a ``game`` each moment says whose turn it is and which actions are legal.
     """
 
     id: str
@@ -60,6 +61,7 @@ class EnvSpec:
     action_high: tuple[float, ...] = ()
     action_dtype: str = "float32"
     players: int = 1
+    game: bool = False
 
 
 class TimeStep(NamedTuple):
@@ -98,6 +100,20 @@ class Transition(NamedTuple):
     next_obs: PyTree
     terminated: PyTree
     truncated: PyTree
+    extras: PyTree = ()
+
+
+class Experience(NamedTuple):
+    """One step of n environments as it was lived through, leaves [n, ...].
+
+    Attributes:
+        now: the moment that was acted in.
+        reached: where the action led: the last moment of the episode where one ended.
+        extras: what the agent gave beside the action.
+    """
+
+    now: TimeStep
+    reached: TimeStep
     extras: PyTree = ()
 
 

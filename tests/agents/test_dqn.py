@@ -1,5 +1,6 @@
 """Deep Q-learning against its equations."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,8 @@ from scipy import stats
 
 import small
 from forethought.agents.base import Setting
-from forethought.replay import ring
-from forethought.types import Box, Discrete, EnvSpec, Transition
+from forethought.replay.moments import create, holding, record
+from forethought.types import Box, Discrete, EnvSpec, Experience, TimeStep, Transition
 
 SPEC = EnvSpec("toy", Box((1,)), Discrete(3))
 KEY = jax.random.key(0)
@@ -31,15 +32,19 @@ class Says:
         return self.table[obs[:, 0].astype(int)]
 
 
-def rows(n, num_envs=1, **columns):
-    """A replay of n rows; row i sees i // num_envs and leads to the number after it."""
-    seen = (np.arange(n) // num_envs).astype(np.float32)[:, None]
+def rows(n, **columns):
+    """A replay of n transitions of one environment; number i sees i and leads to the number after it."""
+    seen = np.arange(n, dtype=np.float32)[:, None]
     plain = {
         "obs": seen, "action": np.zeros(n, np.int32), "reward": np.zeros(n, np.float32), "next_obs": seen + 1.0,
         "terminated": np.zeros(n, bool), "truncated": np.zeros(n, bool),
     }  # fmt: skip
-    data = Transition(**{name: jnp.asarray(columns.get(name, value)) for name, value in plain.items()})
-    return ring.add(ring.create(jax.tree.map(lambda x: x[0], data), n), data)
+    return holding(Transition(**{name: jnp.asarray(columns.get(name, value)) for name, value in plain.items()}), n)
+
+
+def begins(replay):
+    """Where the transitions begin, oldest first."""
+    return replay.after(replay.ends.data, -1)
 
 
 def said(agent, online, target):
@@ -54,7 +59,7 @@ ONLINE[:, 1] = 1.0  # chooses the second action, where the target network would 
 def test_the_target_by_hand(double, column):
     agent = an_agent(discount=0.5, double=double)
     replay = rows(7, reward=jnp.arange(7.0), terminated=jnp.arange(7) == 3, truncated=jnp.arange(7) == 5)
-    drawn = ring.windows(replay, jnp.arange(7), 1)
+    drawn = replay.windows(begins(replay), 2)
     expected = np.arange(7.0) + 0.5 * TARGET[1:, column]
     expected[3] = 3.0  # a time limit (5) does not stop the bootstrap
     np.testing.assert_allclose(agent.target(said(agent, ONLINE, TARGET), drawn), expected)
@@ -66,7 +71,7 @@ def test_targets_of_several_steps_end_with_the_episode():
     replay = rows(
         7, reward=jnp.asarray(reward, jnp.float32), terminated=jnp.arange(7) == 1, truncated=jnp.arange(7) == 4
     )
-    found = agent.target(said(agent, ONLINE, TARGET), ring.windows(replay, jnp.arange(5), 3))
+    found = agent.target(said(agent, ONLINE, TARGET), replay.windows(begins(replay)[:5], 4))
     best = TARGET.max(axis=1)
     expected = [
         reward[0] + 0.5 * reward[1],  # the world ends
@@ -78,62 +83,75 @@ def test_targets_of_several_steps_end_with_the_episode():
     np.testing.assert_allclose(found, expected)
 
 
-def drawn_slots(agent, state, replay, draws=200):
+def test_a_target_does_not_go_over_a_gap_in_what_was_given():
+    """The second transition does not begin where the first one led: neither ended, and still there is a break."""
+    agent = an_agent(discount=0.5, n_step=3)
+    obs = jnp.array([[0.0], [3.0], [4.0]])
+    replay = rows(3, obs=obs, next_obs=obs + 1.0, reward=jnp.array([1.0, 2.0, 4.0]))
+    assert replay.rows.first.sum() == 2
+    found = agent.target(said(agent, ONLINE, TARGET), replay.windows(begins(replay)[:1], 4))
+    np.testing.assert_allclose(found, [1.0 + 0.5 * TARGET[1].max()])
+
+
+def drawn_places(agent, state, replay, draws=200):
     keys = jax.random.split(KEY, draws)
-    slots, weights = jax.vmap(lambda key: agent._draw(state, replay, key=key))(keys)
-    return np.asarray(slots).ravel(), np.asarray(weights).ravel()
+    places, weights = jax.vmap(lambda key: agent._draw(state, replay, key=key))(keys)
+    return np.asarray(places).ravel(), np.asarray(weights).ravel()
 
 
 @pytest.mark.learned
 def test_windows_begin_anywhere_but_where_they_would_run_over_the_newest_row():
-    """Of 12 rows of two environments, in a ring that has gone round: the newest four begin none of three steps."""
-    agent = an_agent(num_envs=2, n_step=3)
-    replay = rows(12, num_envs=2)
-    replay = ring.add(replay, jax.tree.map(lambda x: x[:4], replay.data))
-    slots, _ = drawn_slots(agent, agent.init(key=KEY), replay)
-    oldest = (4 + np.arange(8)) % 12
-    counts = np.array([np.sum(slots == slot) for slot in oldest])
-    assert counts.sum() == len(slots)
+    """Of 6 steps of two environments, in a ring that has gone round: the newest two begin none of three steps."""
+    agent, no = an_agent(num_envs=2, n_step=3), jnp.zeros(2, bool)
+    replay = create(TimeStep(jnp.zeros(1), jnp.int32(0), jnp.float32(0), *no[:1].repeat(3)), 12, 2)
+    for t in range(8):
+        now = TimeStep(jnp.array([[t], [t + 100.0]]), jnp.zeros(2, jnp.int32), jnp.zeros(2), no | (t == 0), no, no)
+        replay = record(replay, Experience(now, now._replace(obs=now.obs + 1.0, first=no)))
+    places, _ = drawn_places(agent, agent.init(key=KEY), replay)
+    seen = np.asarray(replay.rows.obs)[places, 0]
+    counts = np.array([np.sum(seen == t + of_env) for t in range(2, 6) for of_env in (0, 100)])
+    assert counts.sum() == len(seen)
     assert stats.chisquare(counts).pvalue > 1e-4
-    windows = ring.windows(replay, jnp.asarray(slots[:50]), 3, num_envs=2)
-    assert np.all(np.diff(np.asarray(windows.obs)[..., 0], axis=0) % 6 == 1)  # each of one environment, in its order
+    windows = replay.windows(jnp.asarray(places[:50]), 4)
+    assert np.all(np.diff(np.asarray(windows.obs)[..., 0], axis=0) == 1)  # each of one environment, in its order
 
 
 @pytest.mark.learned
 def test_prioritized_draws_are_proportional_and_weighed():
-    agent = an_agent(prioritized=True, alpha=1.0, beta=0.5, replay_capacity=20)
-    state, replay = agent.init(key=KEY), rows(5)
-    state = state._replace(priorities=state.priorities.at[:5].set(jnp.array([1.0, 0.0, 2.0, 3.0, 4.0])))
-    slots, weights = drawn_slots(agent, state, replay, draws=1000)
+    agent = an_agent(prioritized=True, alpha=1.0, beta=0.5)
+    state, replay = agent.init(key=KEY), noted(rows(5), [1.0, 1e-9, 2.0, 3.0, 4.0])
+    places, weights = drawn_places(agent, state, replay, draws=1000)
     p = np.array([1.0, 0.0, 2.0, 3.0, 4.0]) / 10.0
-    counts = np.bincount(slots, minlength=5)
+    counts = np.array([np.sum(places == place) for place in begins(replay)])
     assert counts[1] == 0
-    assert stats.chisquare(np.delete(counts, 1), np.delete(p, 1) * len(slots)).pvalue > 1e-4
-    expected = ((5 * p[slots]) ** -0.5).reshape(1000, -1)  # of each batch
+    assert stats.chisquare(np.delete(counts, 1), np.delete(p, 1) * len(places)).pvalue > 1e-4
+    expected = ((5 * p[places]) ** -0.5).reshape(1000, -1)  # of each batch; one episode, so that it begins at place 0
     np.testing.assert_allclose(weights, (expected / expected.max(axis=1, keepdims=True)).ravel(), rtol=1e-5)
 
 
-def test_new_rows_have_the_greatest_priority_and_drawn_ones_their_error():
-    agent = an_agent(prioritized=True, alpha=0.5, train_every=2, batch_size=64, random_steps=0, replay_capacity=20)
-    state, replay = agent.init(key=KEY), ring.create(jax.tree.map(lambda x: x[0], rows(1).data), 8)
-    replay = ring.add(replay, rows(4).data)
-    state = agent._with_new_rows(state, replay, jnp.array(4))
-    np.testing.assert_array_equal(state.priorities, [1.0] * 4 + [0.0] * 16)
-    state, _ = agent.learn(state, replay, key=KEY)
-    before = np.asarray(state.priorities)
-    assert np.all(before[:4] != 1.0)  # 64 draws meet all four
-    replay = ring.add(replay, rows(2).data)
-    state = agent._with_new_rows(state, replay, jnp.array(6))
-    np.testing.assert_allclose(state.priorities[:6], [*before[:4], before.max(), before.max()])
+def noted(replay, notes):
+    """With the notes of as many transitions as there are of them, and room for those of all."""
+    nothing = jnp.zeros(replay.room)
+    replay = eqx.tree_at(lambda r: r.notes, replay, nothing, is_leaf=lambda x: isinstance(x, tuple) and not x)
+    return replay.note(begins(replay)[: len(notes)], jnp.array(notes))
+
+
+@pytest.mark.learned
+@pytest.mark.parametrize(("notes", "masses"), [([], [1, 1, 1]), ([0.5, 0.2], [0.5, 0.2, 0.5])])
+def test_what_was_not_drawn_yet_has_the_greatest_priority(notes, masses):
+    agent = an_agent(prioritized=True, alpha=0.5)
+    replay = noted(rows(3), notes)
+    places, _ = drawn_places(agent, agent.init(key=KEY), replay, draws=1000)
+    counts = np.array([np.sum(places == place) for place in begins(replay)])
+    assert stats.chisquare(counts, np.array(masses) / sum(masses) * len(places)).pvalue > 1e-4
 
 
 def test_a_drawn_row_has_the_error_that_it_had():
-    agent = an_agent(prioritized=True, alpha=0.5, batch_size=4, replay_capacity=8)
+    agent = an_agent(prioritized=True, alpha=0.5, batch_size=4)
     state, replay = agent.init(key=KEY), rows(1, reward=jnp.array([2.0]), terminated=jnp.array([True]))
-    q = float(state.online(replay.data.obs)[0, 0])
-    state = agent._with_new_rows(state, replay, jnp.array(1))
-    state, info = agent.learn(state, replay, key=KEY)
-    np.testing.assert_allclose(state.priorities[0], (abs(q - 2.0) + 1e-6) ** 0.5, rtol=1e-5)
+    q = float(state.online(replay.all().obs)[0, 0])
+    state, replay, info = agent.learn(state, noted(replay, []), key=KEY)
+    np.testing.assert_allclose(replay.notes, [(abs(q - 2.0) + 1e-6) ** 0.5, 0.0], rtol=1e-5)
     np.testing.assert_allclose(
         info["td_loss"], abs(q - 2.0) - 0.5 if abs(q - 2.0) > 1.0 else 0.5 * (q - 2.0) ** 2, rtol=1e-5
     )
@@ -155,7 +173,7 @@ def test_the_target_network_is_a_copy_now_and_then():
     state, replay = agent.init(key=KEY), rows(6, reward=jnp.ones(6))
     equal = []
     for step in range(3):
-        state, _ = agent.update(state, replay, step=jnp.array(step), key=jax.random.key(step))
+        state, replay, _ = agent.update(state, replay, step=jnp.array(step), key=jax.random.key(step))
         same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), state.online, state.target)
         equal.append(all(jax.tree.leaves(same)))
     assert equal == [False, False, True]  # after 2, 4 and 6 gradient steps

@@ -10,9 +10,9 @@ import small
 from forethought.agents.catalog import find, find_preset
 from forethought.agents.dyna.mbpo import MBPO, MBPOConfig, RolloutSchedule
 from forethought.errors import UsageError
-from forethought.replay import ring
+from forethought.replay.moments import holding
+from forethought.replay.ring import Ring
 from forethought.training.config import from_dict
-from forethought.training.program import empty_transition
 from forethought.training.schedule import due
 from forethought.types import Box, EnvSpec, Transition
 
@@ -99,7 +99,13 @@ def lived(n, reward=0.0):
     obs, action = rng.uniform(-1, 1, (n, 1)), rng.uniform(-1, 1, (n, 1))
     rows = Transition(obs, action, np.full(n, reward), obs + 0.1 * action, np.zeros(n, bool), np.zeros(n, bool))
     rows = jax.tree.map(lambda x: jnp.asarray(x, bool if x.dtype == bool else jnp.float32), rows)
-    return ring.add(ring.create(empty_transition(SPEC), n), rows)
+    return holding(rows, n)
+
+
+def dreamt(replay):
+    """A ring of the transitions in a full replay."""
+    n = jnp.array(replay.capacity)
+    return Ring(replay.all(), jnp.array(0), n, n)
 
 
 @pytest.mark.slow
@@ -107,10 +113,10 @@ def lived(n, reward=0.0):
 def test_a_batch_holds_its_share_of_real_transitions(ratio, n_real):
     """12 of 256 for MBPO's 5 %. Real ones pay 1 here and imagined ones 0."""
     agent = MBPO(MBPOConfig(real_ratio=ratio, updates_per_step=2, rollouts_per_step=1, members=1, elites=1), SPEC)
-    state = agent.init(key=jax.random.key(0))._replace(imagined=lived(50))
+    state = agent.init(key=jax.random.key(0))._replace(imagined=dreamt(lived(50)))
     batches = []
     agent.sac.learn = lambda sac, batch, *, key: (sac, batches.append(batch.reward.shape) or {"paid": batch.reward})
-    _, info = agent.update(state, lived(50, reward=1.0), step=jnp.array(0), key=jax.random.key(0))
+    _, _, info = agent.update(state, lived(50, reward=1.0), step=jnp.array(0), key=jax.random.key(0))
     assert batches[0] == (256,)
     assert float(jnp.sum(info["paid"])) == n_real
 
@@ -119,9 +125,9 @@ def test_real_and_imagined_transitions_are_drawn_apart():
     """One key for both would pair the same rows of both rings for ever."""
     agent = MBPO(MBPOConfig(real_ratio=0.5, rollouts_per_step=1, members=1, elites=1), SPEC)
     rows = lived(50)
-    state = agent.init(key=jax.random.key(0))._replace(imagined=rows)
+    state = agent.init(key=jax.random.key(0))._replace(imagined=dreamt(rows))
     agent.sac.learn_many = lambda sac, draw, n, *, key: (sac, {"obs": draw(key).obs})
-    _, info = agent.update(state, rows, step=jnp.array(0), key=jax.random.key(0))
+    _, _, info = agent.update(state, rows, step=jnp.array(0), key=jax.random.key(0))
     real, imagined = np.split(np.asarray(info["obs"]), 2)
     assert real.shape == imagined.shape == (128, 1)
     assert np.mean(real == imagined) < 0.2  # 1 in 50 by chance
@@ -143,7 +149,7 @@ def rolled_out():
     rollout = jax.jit(agent.rollout)
     for step in (8, 12, 16, 20, 24, 28, 32, 36):
         after_exploring = jnp.array(step + agent.config.random_steps)
-        state, info = rollout(state, replay, step=after_exploring, key=jax.random.key(step))
+        state, _, info = rollout(state, replay, step=after_exploring, key=jax.random.key(step))
         seen.append((step, {k: float(v) for k, v in info.items()}, state.imagined))
     return agent, replay, seen
 
@@ -163,7 +169,7 @@ def test_the_ring_holds_the_retained_epochs_of_rollouts_of_the_present_length(ro
 
 def test_rollouts_branch_off_real_states_and_are_never_truncated(rolled_out):
     _, replay, seen = rolled_out
-    real = set(np.asarray(replay.data.obs)[:, 0].tolist())
+    real = set(np.asarray(replay.all().obs)[:, 0].tolist())
     first = jax.tree.map(lambda x: np.asarray(x)[: int(seen[0][2].size)], seen[0][2].data)
     assert len(first.obs) == 8  # the first step of a rollout is always kept
     assert set(first.obs[:, 0].tolist()) <= real
@@ -181,7 +187,7 @@ def test_only_elites_dream():
     for elites, kept in (([1, 2], 1.0), ([0, 1], 0.5)):
         model = eqx.tree_at(lambda e: (e.members, e.elites), state.model.model, (broken, jnp.array(elites)))
         dreaming = state._replace(model=state.model._replace(model=model))
-        after, info = jax.jit(agent.rollout)(dreaming, lived(40), step=jnp.array(16), key=jax.random.key(0))
+        after, _, info = jax.jit(agent.rollout)(dreaming, lived(40), step=jnp.array(16), key=jax.random.key(0))
         assert float(info["rollout_steps"]) == kept
         assert np.all(np.isfinite(after.imagined.data.next_obs))
 
@@ -194,9 +200,9 @@ def test_the_fit_is_reported_and_a_wrong_termination_is_a_concern():
     standing[:, 0] = 1.0
     flags = np.arange(30) < 3  # the data say that it ended, the function says that it stands
     rows = Transition(standing, np.zeros((30, 3), np.float32), np.zeros(30, np.float32), standing, flags, flags)
-    replay = ring.add(ring.create(empty_transition(hopper), 30), jax.tree.map(jnp.asarray, rows))
+    replay = holding(jax.tree.map(jnp.asarray, rows), 30)
     state = agent.init(key=jax.random.key(0))
-    _, info = jax.jit(agent.learner.fit_model)(state, replay, step=jnp.array(0), key=jax.random.key(0))
+    _, _, info = jax.jit(agent.learner.fit_model)(state, replay, step=jnp.array(0), key=jax.random.key(0))
     assert float(info["termination_disagreement"]) == pytest.approx(0.1)
     assert float(info["epochs"]) == 2
     (warning,) = agent.concerns({"termination_disagreement": [0.0, 0.1]})

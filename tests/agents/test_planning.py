@@ -16,9 +16,8 @@ from forethought.agents.ensemble import Known, reward_disagreement
 from forethought.envs.control import DoubleIntegrator
 from forethought.errors import UsageError
 from forethought.models.rewards import double_integrator
-from forethought.replay import ring
+from forethought.replay.moments import holding
 from forethought.training.config import from_dict
-from forethought.training.program import empty_transition
 from forethought.types import Box, EnvSpec, Outcome, Transition
 
 SPEC = EnvSpec("toy", Box((1,)), Box((1,)))
@@ -119,9 +118,10 @@ def test_a_known_reward_is_held_against_the_data():
     obs, action = [[1.0, 0.5], [0.0, 0.0], [0.0, 0.0]], [[0.0], [1.0], [0.0]]
     cases = (([-1.25, -10.09, 0.03], 0.0), ([-1.3, -10.0, 0.03], 1 / 3), ([-1.3, -10.2, 0.05], 1.0))
     for reward, share in (([-1.25, -10.0, 0.0], 0.0), *cases):
-        replay = ring.add(ring.create(empty_transition(KNOWN), 5), rows(obs, action, reward))
+        replay = holding(rows(obs, action, reward), 5)
         assert float(reward_disagreement(double_integrator, replay)) == pytest.approx(share)
-    assert float(reward_disagreement(double_integrator, ring.create(empty_transition(KNOWN), 5))) == 0.0
+    empty = eqx.tree_at(lambda r: r.ends.size, replay, jnp.array(0))
+    assert float(reward_disagreement(double_integrator, empty)) == 0.0
     # A function that is no number is wrong everywhere, and free slots of the ring count neither way.
     assert float(reward_disagreement(lambda o, a, n: o[:, 0] * jnp.nan, replay)) == 1.0
     assert float(reward_disagreement(lambda o, a, n: o[:, 0] * 0.0 + 7.0, replay)) == 1.0
@@ -133,7 +133,7 @@ def test_one_great_reward_does_not_hide_what_is_wrong_with_the_others():
     obs, action = np.zeros((n, 2)), np.full((n, 1), 10.0**-0.5)
     crashed = np.arange(n) == 7
     obs[crashed, 0] = 1e3**0.5
-    replay = ring.add(ring.create(empty_transition(KNOWN), n), rows(obs, action, np.where(crashed, -1001.0, -1.1)))
+    replay = holding(rows(obs, action, np.where(crashed, -1001.0, -1.1)), n)
     assert float(reward_disagreement(double_integrator, replay)) == pytest.approx((n - 1) / n)
 
 

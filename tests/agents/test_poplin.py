@@ -13,9 +13,9 @@ from forethought.errors import UsageError
 from forethought.models.normalizer import Normalizer
 from forethought.planning.guides import Corrections, Parameters, Proposals
 from forethought.planning.planner import Plan
-from forethought.replay import ring
-from forethought.training.program import empty_transition
-from forethought.types import Box, EnvSpec
+from forethought.replay import moments
+from forethought.training.program import empty_moment
+from forethought.types import Box, EnvSpec, Experience
 
 pytestmark = pytest.mark.learned
 
@@ -28,18 +28,17 @@ def make(name, **settings):
 
 
 def replay_of(agent, obs, action, decision, planned, capacity=None, distillations=None):
-    """A ring of transitions with the extras of their plans, oldest first."""
+    """A replay of transitions with the extras of their plans, oldest first."""
     n = len(obs)
     extras = Extras(jnp.asarray(decision, jnp.float32), jnp.asarray(planned), jnp.asarray(distillations or [0] * n))
-    one = empty_transition(SPEC)._replace(extras=jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), extras))
-    rows = jax.tree.map(lambda x: jnp.broadcast_to(x, (n, *x.shape)), one)
-    rows = rows._replace(
-        obs=jnp.asarray(obs, jnp.float32)[:, None], action=jnp.asarray(action, jnp.float32)[:, None], extras=extras
-    )
-    empty = ring.create(one, capacity or n)
+    one = empty_moment(SPEC)
+    replay = moments.create(one, capacity or n, extras=jax.tree.map(lambda x: jnp.zeros(x.shape[1:], x.dtype), extras))
+    obs, action = (jnp.asarray(x, jnp.float32)[:, None, None] for x in (obs, action))
     for i in range(n):
-        empty = ring.add(empty, jax.tree.map(lambda x, i=i: x[i : i + 1], rows))
-    return empty
+        now, reached = (one._replace(obs=obs[i], prev_action=action[i], first=first) for first in (True, False))
+        batch = jax.tree.map(lambda x: jnp.atleast_1d(x), (now, reached))
+        replay = moments.record(replay, Experience(*batch, jax.tree.map(lambda x, i=i: x[i : i + 1], extras)))
+    return replay
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_the_average_of_the_changes_since_the_last_lesson_is_added():
     planned = [True, True, True, False, True, True]
     replay = replay_of(agent, np.zeros(6), np.zeros(6), decision, planned)
     before = ravel_pytree(state.policy)[0]
-    after, info = agent.distil(state, replay, step=jnp.array(6), key=KEY)
+    after, _, info = agent.distil(state, replay, step=jnp.array(6), key=KEY)
     np.testing.assert_allclose(ravel_pytree(after.policy)[0] - before, [1.0, -1.0], atol=1e-6)
     assert float(info["policy_change"]) == pytest.approx(2**0.5, rel=1e-5)
 
@@ -82,7 +81,7 @@ def test_changes_of_another_policy_are_not_averaged():
     state = agent.init(key=KEY)._replace(distillations=jnp.array(1))
     decision = [[8.0, 8.0], [8.0, 8.0], [1.0, 2.0], [3.0, 2.0]]
     replay = replay_of(agent, np.zeros(4), np.zeros(4), decision, [True] * 4, distillations=[0, 0, 1, 1])
-    after, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
+    after, _, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
     change = ravel_pytree(after.policy)[0] - ravel_pytree(state.policy)[0]
     np.testing.assert_allclose(change, [2.0, 2.0], atol=1e-6)
 
@@ -97,7 +96,7 @@ def test_the_policy_is_shown_observations_normalised_as_the_model_last_saw_them(
     state = state._replace(model=state.model._replace(model=model))
     assert (float(state.seen.mean[0]), float(state.seen.std[0])) == (0.0, 1.0)
     replay = replay_of(agent, np.zeros(4), np.zeros(4), np.zeros((4, 2)), [True] * 4)
-    taught, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
+    taught, _, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
     assert (float(taught.seen.mean[0]), float(taught.seen.std[0])) == (3.0, pytest.approx(0.1))
 
 
@@ -106,7 +105,7 @@ def test_what_the_ring_has_forgotten_is_not_averaged():
     state = agent.init(key=KEY)
     decision = [[100.0, 100.0], [100.0, 100.0], [1.0, 1.0], [3.0, 5.0]]
     replay = replay_of(agent, np.zeros(4), np.zeros(4), decision, [True] * 4, capacity=2)
-    after, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
+    after, _, _ = agent.distil(state, replay, step=jnp.array(4), key=KEY)
     change = ravel_pytree(after.policy)[0] - ravel_pytree(state.policy)[0]
     np.testing.assert_allclose(change, [2.0, 3.0], atol=1e-5)
 
@@ -122,12 +121,12 @@ def test_cloning_teaches_the_planned_actions_and_no_others(name):
     action = np.where(planned, 0.5, -0.9) * np.sign(obs)
     decision = np.zeros((40, agent._guide(state.policy, state.seen).shape(agent.config.horizon)[-1]))
     replay = replay_of(agent, obs, action, decision, planned)
-    after, info = jax.jit(lambda s, r: agent.distil(s, r, step=jnp.array(40), key=KEY))(state, replay)
+    after, _, info = jax.jit(lambda s, r: agent.distil(s, r, step=jnp.array(40), key=KEY))(state, replay)
     said = jax.vmap(after.policy)(after.seen.normalize(jnp.array([[-1.5], [-1.0], [1.0], [1.5]])))[:, 0]
     np.testing.assert_allclose(said, [-0.5, -0.5, 0.5, 0.5], atol=0.1)
     assert float(info["policy_loss"]) < 0.02
-    random = eqx.tree_at(lambda r: r.data.extras.planned, replay, jnp.zeros(40, bool))
-    untouched, _ = agent.distil(state, random, step=jnp.array(40), key=KEY)
+    random = eqx.tree_at(lambda r: r.extras.planned, replay, jnp.zeros_like(replay.extras.planned))
+    untouched, _, _ = agent.distil(state, random, step=jnp.array(40), key=KEY)
     assert eqx.tree_equal(untouched.policy, state.policy)
 
 
@@ -138,7 +137,7 @@ def test_cloning_forgets_the_plans_of_early_models():
     action = np.where(np.arange(40) < 30, -0.5, 0.5) * obs
     replay = replay_of(agent, obs, action, np.zeros((40, 1)), [True] * 40, capacity=32)
     state = agent.init(key=KEY)
-    after, _ = jax.jit(lambda s, r: agent.distil(s, r, step=jnp.array(40), key=KEY))(state, replay)
+    after, _, _ = jax.jit(lambda s, r: agent.distil(s, r, step=jnp.array(40), key=KEY))(state, replay)
     said = jax.vmap(after.policy)(after.seen.normalize(jnp.array([[-1.0], [1.0]])))[:, 0]
     np.testing.assert_allclose(said, [-0.5, 0.5], atol=0.05)
 
@@ -182,8 +181,8 @@ class _Still:
 def test_every_lesson_is_counted():
     agent = make("poplin-p", model_every=4, policy_hidden=())
     replay = replay_of(agent, np.zeros(4), np.zeros(4), np.zeros((4, 2)), [True] * 4)
-    state, _ = agent.distil(agent.init(key=KEY), replay, step=jnp.array(4), key=KEY)
-    state, _ = agent.distil(state, replay, step=jnp.array(8), key=KEY)
+    state, _, _ = agent.distil(agent.init(key=KEY), replay, step=jnp.array(4), key=KEY)
+    state, _, _ = agent.distil(state, replay, step=jnp.array(8), key=KEY)
     assert int(state.distillations) == 2
 
 

@@ -9,7 +9,8 @@ import small
 from forethought.agents.base import Setting
 from forethought.agents.free.ppo import Nets, Steps
 from forethought.nets.distributions import Categorical
-from forethought.types import Box, Discrete, EnvSpec
+from forethought.replay.moments import of_seed, record
+from forethought.types import Box, Discrete, EnvSpec, Experience, TimeStep
 
 CHOICE = EnvSpec("toy", Box((2,)), Discrete(2))
 KEY = jax.random.key(0)
@@ -67,14 +68,19 @@ def lived(agent, t, n, **changed):
     """A replay of t steps in n environments."""
     state = agent.init(key=KEY)
     program = small.Learner(agent, [0], n, t * n).program
-    replay = jax.tree.map(lambda x: x[0] if x.ndim else x, program.init_replay())
-    rows = jax.tree.map(lambda x: jnp.zeros((t * n, *x.shape[1:]), x.dtype), replay.data)
+    replay = of_seed(program.init_replay(), 0)
     obs = jnp.asarray(RNG.normal(size=(t + 1, n, 2)), jnp.float32)
     action, _, extras = agent.decide(state, obs[:-1].reshape(t * n, 2), key=KEY, explore=True)
-    rows = rows._replace(
-        obs=obs[:-1].reshape(-1, 2), next_obs=obs[1:].reshape(-1, 2), action=action, extras=extras, **changed
-    )
-    return state, small.ring.add(replay, rows)
+    by_step = jax.tree.map(lambda x: x.reshape(t, n, *x.shape[1:]), (action, extras, changed))
+    no, nothing = jnp.zeros(n, bool), jnp.zeros(n)
+    ended = ~no
+    for i in range(t):
+        action, extras, happened = jax.tree.map(lambda x, i=i: x[i], by_step)
+        now = TimeStep(obs[i], action, nothing, ended, no, no)
+        reached = TimeStep(obs[i + 1], action, nothing, no, no, no)._replace(**happened)
+        replay = record(replay, Experience(now, reached, extras))
+        ended = reached.terminated | reached.truncated
+    return state, replay
 
 
 def test_advantages_are_taken_along_each_environment():
@@ -83,7 +89,7 @@ def test_advantages_are_taken_along_each_environment():
     reward = jnp.asarray(RNG.normal(size=6), jnp.float32)
     flags = [jnp.array([0, 0, a, b, 0, 0], bool) for a, b in ((0, 1), (1, 0))]
     state, replay = lived(agent, 3, 2, reward=reward, terminated=flags[0], truncated=flags[1])
-    rows = jax.tree.map(lambda x: x.reshape(3, 2, *x.shape[1:]), replay.data)
+    rows = jax.tree.map(lambda x: x.reshape(3, 2, *x.shape[1:]), replay.last(6))
     _, steps = agent._judged(state, rows)
     v, led = (np.asarray(state.nets.value(x.reshape(6, 2))).reshape(3, 2) for x in (rows.obs, rows.next_obs))
     r, expected = np.asarray(rows.reward), np.zeros((3, 2))
@@ -104,7 +110,7 @@ def test_the_first_ratio_is_one(space, normalize):
     agent = an_agent(EnvSpec("toy", Box((2,)), space), rollout_steps=8, epochs=1, minibatches=1, normalize=normalize)
     state, replay = lived(agent, 8, 2)
     step, key = jnp.array(16), jax.random.key(1)
-    state, info = agent.update(state, replay, step=step, key=key)
+    state, _, info = agent.update(state, replay, step=step, key=key)
     assert abs(float(info["kl"])) < 1e-6
     assert float(info["clipped"]) == 0.0
     assert float(state.obs.count) == (16 if normalize else 0)

@@ -8,7 +8,7 @@ import pytest
 from forethought.agents.free.sac import SAC, ActorCritic, ActorCriticConfig, SACConfig, soft_target
 from forethought.errors import UsageError
 from forethought.nets.heads import tanh_gaussian_sample
-from forethought.replay import ring
+from forethought.replay.moments import holding
 from forethought.types import Box, EnvSpec, Transition
 
 SPEC = EnvSpec("toy", Box((2,)), Box((1,)))
@@ -230,12 +230,12 @@ def test_acting_explores_around_what_it_does_when_judged():
 def test_an_update_is_so_many_steps_on_batches_from_the_replay():
     agent = SAC(SACConfig(hidden=(4,), batch_size=N, updates_per_step=2), SPEC)
     batch = make_batch()
-    replay = ring.add(ring.create(jax.tree.map(lambda x: x[0], batch), 20), batch)
+    replay = holding(batch, 20)
     state, learn = agent.init(key=jax.random.key(0)), jax.jit(agent.learner.learn)
-    after, info = jax.jit(agent.update)(state, replay, step=jnp.array(0), key=KEY)
+    after, _, info = jax.jit(agent.update)(state, replay, step=jnp.array(0), key=KEY)
     for key in jax.random.split(KEY, 2):
         key_batch, key_learn = jax.random.split(key)
-        state, last = learn(state, ring.sample(replay, N, key=key_batch), key=key_learn)
+        state, last = learn(state, replay.sample(N, key=key_batch), key=key_learn)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6), after, state)
     assert float(info["critic_loss"]) == pytest.approx(float(last["critic_loss"]), rel=1e-4)
     assert int(after.critic_opt[0].count) == 2

@@ -11,7 +11,7 @@ from forethought.agents.free.sac import SAC, ActorCritic, ActorCriticConfig, SAC
 from forethought.agents.free.scales import Scales, fit_scales, preserve_outputs
 from forethought.models.fit import FitConfig
 from forethought.models.normalizer import identity
-from forethought.replay import ring
+from forethought.replay.moments import holding
 from forethought.training.schedule import due
 from forethought.types import Box, EnvSpec, Transition
 
@@ -35,14 +35,14 @@ def filled(n=64, terminated=0.1, in_units=False):
 def held(rows):
     """A replay of these rows, of which as much again is free, and filled with what must not count."""
     n = rows.reward.shape[0]
-    replay = ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), 2 * n), rows)
-    data = jax.tree.map(lambda x: x.at[n:].set(True if x.dtype == bool else 1e6), replay.data)
-    return ring.Ring(data, replay.cursor, replay.size, replay.limit)
+    more = jax.tree.map(lambda x: jnp.full_like(x, True if x.dtype == bool else 1e6), rows)
+    replay = holding(jax.tree.map(lambda *x: jnp.concatenate(x), rows, more), 2 * n)
+    return eqx.tree_at(lambda r: r.ends.size, replay, jnp.array(n))
 
 
 def test_the_scales_by_hand():
     replay = filled()
-    t = jax.tree.map(lambda x: np.asarray(x[:64], np.float64), replay.data)
+    t = jax.tree.map(lambda x: np.asarray(x[:64], np.float64), replay.all())
     scales = fit_scales(replay, 0.9)
     np.testing.assert_allclose(scales.obs.mean, t.obs.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(scales.obs.std, t.obs.std(axis=0), rtol=1e-5)
@@ -52,12 +52,12 @@ def test_the_scales_by_hand():
     surplus = t.reward + 0.9 * (1 - t.terminated) * value - value
     assert abs(surplus.mean()) < 1e-6
     assert float(scales.unit) == pytest.approx(surplus.std(), rel=1e-5)
-    rewards = scales.reward(replay.data.reward[:64], replay.data.terminated[:64], 0.9)
+    rewards = scales.reward(replay.all().reward[:64], replay.all().terminated[:64], 0.9)
     np.testing.assert_allclose(rewards, surplus / surplus.std(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_reward_that_never_varies_has_its_size_for_a_unit():
-    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.0).data)
+    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.0).all())
     for size in (1.0, -1e6):
         scales = fit_scales(held(rows._replace(reward=jnp.full(64, size))), 0.99)
         assert float(scales.unit) == pytest.approx(abs(size), rel=1e-6)
@@ -73,7 +73,7 @@ def test_a_reward_that_never_varies_has_its_size_for_a_unit():
 def test_what_is_found_late_does_not_depend_on_the_units_either(unit):
     """No reward at first: temperature and critics go on at unit scale when the first one comes."""
     made = ActorCritic(ActorCriticConfig(hidden=(4,), normalize=True), SPEC)
-    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.0).data)
+    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.0).all())
     state = made.rescaled(made.init(key=jax.random.key(0)), held(rows._replace(reward=jnp.zeros(64))))
     state = state._replace(log_alpha=state.log_alpha - 1.5)  # learned meanwhile
     paid = held(rows._replace(reward=jnp.where(jnp.arange(64) == 5, unit, 0.0)))
@@ -92,7 +92,7 @@ def test_what_is_found_late_does_not_depend_on_the_units_either(unit):
 
 def test_the_size_of_what_ends_counts_where_rewards_hardly_vary():
     """1 while alive: all that is to be learned is when the world ends."""
-    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.1).data)
+    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.1).all())
     rows = rows._replace(reward=1.0 - 1e-3 * rows.action[:, 0] ** 2)
     scales = fit_scales(held(rows), 0.99)
     p = float(rows.terminated.mean())
@@ -103,7 +103,7 @@ def test_the_size_of_what_ends_counts_where_rewards_hardly_vary():
 
 def test_without_discount_and_without_end_the_value_is_finite():
     scales = fit_scales(filled(terminated=0.0), 1.0)
-    mean = float(filled(terminated=0.0).data.reward[:64].mean())
+    mean = float(filled(terminated=0.0).all().reward[:64].mean())
     assert float(scales.value) == pytest.approx(1000.0 * mean, rel=1e-4)
 
 
@@ -118,14 +118,14 @@ def learned(agent):
 
     @jax.jit
     def learn(replay):
-        state, _ = agent.rescale(agent.init(key=jax.random.key(0)), replay, step=jnp.array(1), key=KEY)
+        state, _, _ = agent.rescale(agent.init(key=jax.random.key(0)), replay, step=jnp.array(1), key=KEY)
         return agent.update(state, replay, step=jnp.array(1), key=KEY)
 
     return {in_units: learn(filled(in_units=in_units)) for in_units in (False, True)}
 
 
 def test_what_is_learned_does_not_depend_on_the_units(agent, learned):
-    (plain, told), (scaled, told_in_units) = learned[False], learned[True]
+    (plain, _, told), (scaled, _, told_in_units) = learned[False], learned[True]
     np.testing.assert_allclose(plain.log_alpha + np.log(PAID), scaled.log_alpha, rtol=1e-4)
     for name in ("actor", "critics", "targets"):
         a, b = jax.tree.leaves(getattr(plain, name)), jax.tree.leaves(getattr(scaled, name))
@@ -143,7 +143,7 @@ def test_what_is_learned_does_not_depend_on_the_units(agent, learned):
 def test_a_change_of_units_is_the_same_problem():
     """Critics that give the same values in other units have the same errors, also at termination."""
     made = ActorCritic(ActorCriticConfig(hidden=(4,), temperature=0.3), SPEC)
-    state, batch = made.init(key=jax.random.key(0)), ring.sample(filled(terminated=0.5), 32, key=KEY)
+    state, batch = made.init(key=jax.random.key(0)), filled(terminated=0.5).sample(32, key=KEY)
     old = state.scales._replace(known=jnp.array(True))
     new = Scales(identity(2), jnp.array(7.0), jnp.array(5.0), jnp.array(True))
 
@@ -169,7 +169,7 @@ def test_values_stay_what_they_were_where_the_scales_move(temperature):
         jax.tree.map(np.testing.assert_array_equal, getattr(first, name), getattr(fresh, name))
     alpha = float(first.scales.unit) if temperature is None else temperature
     assert float(jnp.exp(first.log_alpha)) == pytest.approx(alpha)
-    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.4).data)
+    rows = jax.tree.map(lambda x: x[:64], filled(terminated=0.4).all())
     second = rescaled(first, held(rows._replace(obs=3.0 * rows.obs - 2.0, reward=5.0 * rows.reward + 1.0)))
     assert abs(float(second.scales.unit / first.scales.unit) - 1.0) > 0.5
     for name in ("critics", "targets"):
@@ -207,7 +207,7 @@ def test_imagined_rollouts_act_at_the_same_scale(monkeypatch):
     )  # fmt: skip
     agent = MBPO(config, SPEC)
     replay, state = filled(in_units=True), agent.init(key=jax.random.key(0))
-    after, _ = jax.jit(agent.rollout)(state, replay, step=jnp.array(4), key=KEY)
+    after, _, _ = jax.jit(agent.rollout)(state, replay, step=jnp.array(4), key=KEY)
     wanted = fit_scales(replay, config.sac.discount)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), after.sac.scales, wanted)
     # The imagined actions are those of the policy that sees the observations at unit scale.

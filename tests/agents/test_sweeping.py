@@ -7,7 +7,7 @@ from forethought.agents.dyna.dyna_q import DynaQ, DynaQConfig
 from forethought.agents.dyna.sweeping import PrioritizedSweeping, SweepingConfig, expected_target
 from forethought.envs.mazes import DYNA_MAZE, dyna_maze
 from forethought.models.tabular import TabularModel
-from forethought.replay import ring
+from forethought.replay.moments import holding
 from forethought.types import Discrete, EnvSpec, Transition
 
 pytestmark = pytest.mark.learned
@@ -27,7 +27,7 @@ def remember(model, transitions):
 
 
 def only(t):
-    return ring.add(ring.create(t, 1), jax.tree.map(lambda x: x[None], t))
+    return holding(jax.tree.map(lambda x: x[None], t), 1)
 
 
 def test_the_expected_target_by_hand():
@@ -47,7 +47,7 @@ def corridor(**settings):
     model = remember(state.model, [lived(0, 0, 0.0, 1), lived(1, 0, 0.0, 2)])
     end = lived(2, 0, 1.0, 0, True)
     update, state = jax.jit(agent.update), state._replace(model=model)
-    state, info = update(state, only(end), step=jnp.array(1), key=jax.random.key(0))
+    state, _, info = update(state, only(end), step=jnp.array(1), key=jax.random.key(0))
     return state.q[:, 0], state.priority[:, 0], info
 
 
@@ -101,7 +101,7 @@ def backups_to_converge(agent, transitions, best, at_most):
     state = state._replace(model=remember(state.model, transitions))
     update, into_goal = jax.jit(agent.update), next(t for t in transitions if bool(t.terminated))
     for i in range(1, at_most // 50 + 1):
-        state, _ = update(state, only(into_goal), step=jnp.array(i), key=jax.random.key(i))
+        state, _, _ = update(state, only(into_goal), step=jnp.array(i), key=jax.random.key(i))
         if np.abs(np.asarray(state.q) - best).max() < 0.01:
             return 50 * i
     return at_most

@@ -9,7 +9,7 @@ from benchmarks.measure import Timing, timed
 from benchmarks.tasks.common import standard_error
 from benchmarks.tasks.continuous import around, first_reached
 from benchmarks.tasks.tabular import read_reference
-from benchmarks.workloads import replay_add, train_sac
+from benchmarks.workloads import replay_add, replay_images, train_sac
 from benchmarks.workloads.mbpo_end_to_end import spent_between
 from benchmarks.workloads.plan_cem import CONFIG, gflop_of, time_decisions
 from benchmarks.workloads.setting import MODEL_SIZES, POLICY_SIZES, full_replay, multiply_adds
@@ -88,6 +88,12 @@ def test_adding_to_the_replay_is_measured():
     result = replay_add.run(True)
     assert result.partial
     assert result.checks[0].value > 0
+
+
+def test_the_memory_and_the_saves_of_images_are_measured():
+    memory, written, _ = replay_images.run(True).checks
+    assert 0.127 < memory.value < 0.15  # a hundredth of the rows, and room for at least 1,000 episodes
+    assert 12.3 < written.value < 12.6
 
 
 def test_the_reference_of_the_maze_has_fifty_episodes():

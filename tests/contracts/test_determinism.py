@@ -11,7 +11,7 @@ STEPS = 26
 
 
 def leaves(learner, seed=None):
-    tree = {"state": learner.state, "replay": learner.replay.data}
+    tree = {"state": learner.state, "replay": learner.replay.rows}
     named, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(p): np.asarray(x if seed is None else x[seed]) for p, x in named}
 

@@ -11,7 +11,7 @@ from forethought.diagnostics import Episode
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig, fit, init
 from forethought.models.termination import never
-from forethought.replay import ring
+from forethought.replay.moments import holding
 from forethought.types import Transition
 
 
@@ -39,7 +39,7 @@ def fitted() -> Ensemble:
         no,
     )
     rows = Transition(*(jnp.asarray(np.concatenate(column)) for column in columns))
-    replay = ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), len(rows.reward)), rows)
+    replay = holding(rows, len(rows.reward))
     model = Ensemble(3, 1, key=KEY, members=5, elites=3, hidden=(64, 64), termination=never)
     config = FitConfig(max_epochs=60)
     state, _ = jax.jit(fit, static_argnames="config")(init(model, config), replay, config, key=KEY)

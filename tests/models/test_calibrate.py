@@ -12,7 +12,7 @@ from forethought.models.calibrate import fitted_spread
 from forethought.models.ensemble import Ensemble, EnsembleBelief, Prediction
 from forethought.models.fit import FitConfig, fit, init
 from forethought.models.termination import never
-from forethought.replay import ring
+from forethought.replay.moments import holding
 from forethought.types import Transition
 
 pytestmark = pytest.mark.learned
@@ -62,7 +62,7 @@ def small(n_obs=2):
     return Ensemble(n_obs, 1, key=jax.random.key(0), members=3, elites=2, hidden=(16,), termination=never)
 
 
-def noisy_ring(n):
+def noisy_replay(n):
     """next_obs - obs is Student-t noise of a scale that depends on the first observation; the reward is 0."""
     rng = np.random.default_rng(2)
     obs = rng.normal(size=(n, 2))
@@ -70,16 +70,16 @@ def noisy_ring(n):
     none = np.zeros(n, bool)
     rows = Transition(obs, rng.uniform(-1, 1, size=(n, 1)), np.zeros(n), obs + change, none, none)
     rows = jax.tree.map(lambda x: jnp.asarray(x, bool if x.dtype == bool else jnp.float32), rows)
-    return ring.add(ring.create(jax.tree.map(lambda x: x[0], rows), n), rows)
+    return holding(rows, n)
 
 
 @pytest.mark.slow
 def test_a_fit_that_calibrates_covers_data_it_has_never_seen():
     config = FitConfig(calibrate=True, max_epochs=3, holdout_ratio=0.4)
     state, _ = jax.jit(lambda s, r, k: fit(s, r, config, key=k))(
-        init(small(), config), noisy_ring(4000), jax.random.key(1)
+        init(small(), config), noisy_replay(4000), jax.random.key(1)
     )
-    model, fresh = state.model.predictor(), noisy_ring(6000).data
+    model, fresh = state.model.predictor(), noisy_replay(6000).all()
     fresh = jax.tree.map(lambda x: x[4000:], fresh)
     belief = EnsembleBelief(jnp.repeat(fresh.obs[None], 40, axis=0).reshape(-1, 2))
     action = jnp.repeat(fresh.action[None], 40, axis=0).reshape(-1, 1)

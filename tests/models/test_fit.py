@@ -24,7 +24,8 @@ from forethought.models.fit import (
     update,
 )
 from forethought.models.holdout import is_held_out
-from small import ensemble, full_ring, predict_all, weights_of
+from forethought.replay.moments import holding
+from small import ensemble, full_replay, predict_all, weights_of
 
 pytestmark = pytest.mark.learned
 
@@ -71,7 +72,7 @@ def linear():
     noise = np.array([0.1, 2.0])
     reward = obs[:, 0] - action[:, 0] + 0.3 * rng.normal(size=n)
     next_obs = obs + change + noise * rng.normal(size=(n, 2))
-    replay = full_ring(n, obs=obs, action=action, reward=reward, next_obs=next_obs)
+    replay = full_replay(n, obs=obs, action=action, reward=reward, next_obs=next_obs)
     config = FitConfig(learning_rate=5e-3, batch_size=64, patience=8, max_epochs=40, min_gain=0.003)
     model = ensemble(hidden=(16,))
     fitted, info = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
@@ -89,7 +90,7 @@ def test_a_linear_gaussian_world_is_recovered_with_its_noise(linear):
 
 def test_the_statistics_are_those_of_the_training_rows(linear):
     model, _, replay, config, _, _ = linear
-    t, trained = replay.data, ~held(3000, 3000, holdout_ratio=config.holdout_ratio)
+    t, trained = replay.all(), ~held(3000, 3000, holdout_ratio=config.holdout_ratio)
     x = np.concatenate([t.obs, t.action], axis=1)[trained]
     y = np.concatenate([np.asarray(t.reward)[:, None], t.next_obs - t.obs], axis=1)[trained]
     for fitted, data in ((model.inputs, x), (model.outputs, y)):
@@ -104,7 +105,7 @@ def test_what_never_changed_is_foretold_exactly(propagation):
     rng = np.random.default_rng(1)
     obs = np.stack([rng.normal(size=200), np.full(200, 7.0)], axis=1)
     moved = obs + np.stack([rng.normal(size=200), np.zeros(200)], axis=1)
-    replay = full_ring(200, obs=obs, next_obs=moved, reward=np.ones(200))
+    replay = full_replay(200, obs=obs, next_obs=moved, reward=np.ones(200))
     model = Ensemble(2, 1, key=jax.random.key(0), members=3, elites=2, hidden=(8,), propagation=propagation)
     start = init(model, FitConfig(max_epochs=2))
     model = fit(start, replay, FitConfig(max_epochs=2), key=jax.random.key(1))[0].model
@@ -122,7 +123,7 @@ def test_elites_are_the_best_on_what_is_held_out(linear):
     out = held(3000, 3000)
     assert out.sum() > 512
     _, _, said = predict_all(model, replay)
-    t = replay.data
+    t = replay.all()
     y = model.outputs.normalize(jnp.concatenate([t.reward[:, None], t.next_obs - t.obs], axis=-1))
     mse = np.asarray((said.mean - y) ** 2)[:, out].mean(axis=(1, 2))
     nll = np.asarray(gaussian_nll(jnp.broadcast_to(y, said.mean.shape), said.mean, said.logvar))[:, out]
@@ -145,13 +146,13 @@ def short_fit():
 def test_held_out_rows_leave_no_trace_in_training(short_fit):
     n, state = 120, init(ensemble(), SHORT)
     out = held(n, n)
-    replay = full_ring(n)
+    replay = full_replay(n)
 
     def changed(where):
-        t = replay.data
+        t = replay.all()
         reward = jnp.where(where, t.reward + 5.0, t.reward)
         next_obs = jnp.where(where[:, None], t.next_obs * 3.0, t.next_obs)
-        return eqx.tree_at(lambda r: r.data, replay, t._replace(reward=reward, next_obs=next_obs))
+        return holding(t._replace(reward=reward, next_obs=next_obs), len(reward))
 
     def after(replay):
         fitted, info = short_fit(state, replay, key=jax.random.key(1))
@@ -168,9 +169,9 @@ def test_held_out_rows_leave_no_trace_in_training(short_fit):
 
 def test_the_first_epoch_gives_weights_whatever_the_holdout_says():
     config = FitConfig(batch_size=16, max_epochs=1)
-    state, replay = init(ensemble(), config), full_ring(120)
+    state, replay = init(ensemble(), config), full_replay(120)
     out = jnp.asarray(held(120, 120))
-    worse = eqx.tree_at(lambda r: r.data, replay, replay.data._replace(reward=replay.data.reward + 9.0 * out))
+    worse = holding(replay.all()._replace(reward=replay.all().reward + 9.0 * out), 120)
     run = jax.jit(partial(fit, config=config))
     a, b = (run(state, r, key=jax.random.key(1))[0] for r in (replay, worse))
     jax.tree.map(np.testing.assert_array_equal, weights_of(a.model), weights_of(b.model))
@@ -178,18 +179,18 @@ def test_the_first_epoch_gives_weights_whatever_the_holdout_says():
 
 
 def test_free_slots_are_not_data(short_fit):
-    """A ring that is half full fits to its rows alone."""
-    state, replay = init(ensemble(), SHORT), full_ring(120)
-    half = eqx.tree_at(lambda r: (r.size, r.cursor), replay, (jnp.array(60), jnp.array(60)))
-    junk = jax.tree.map(lambda d: d.at[60:].set(jnp.asarray(77, d.dtype)), half.data)
-    a, b = (short_fit(state, r, key=jax.random.key(1)) for r in (half, eqx.tree_at(lambda r: r.data, half, junk)))
+    """A replay that is half full fits to its rows alone."""
+    state, replay = init(ensemble(), SHORT), full_replay(120)
+    junk = jax.tree.map(lambda d: d.at[60:].set(jnp.asarray(77, d.dtype)), replay.all())
+    halves = [eqx.tree_at(lambda r: r.ends.size, r, jnp.array(60)) for r in (replay, holding(junk, 120))]
+    a, b = (short_fit(state, half, key=jax.random.key(1)) for half in halves)
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
 def test_patience_ends_the_fit():
     """No second epoch gains 99 %: it ends after the first and patience + 1 more."""
     config = FitConfig(batch_size=16, max_epochs=50, patience=2, min_gain=0.99, learning_rate=1e-5)
-    _, info = jax.jit(partial(fit, config=config))(init(ensemble(), config), full_ring(120), key=jax.random.key(0))
+    _, info = jax.jit(partial(fit, config=config))(init(ensemble(), config), full_replay(120), key=jax.random.key(0))
     assert int(info["epochs"]) == 1 + 2 + 1
 
 
@@ -204,12 +205,12 @@ def test_patience_counts_updates_too():
         min_gain=0.99,
         learning_rate=1e-5,
     )
-    _, info = jax.jit(partial(fit, config=config))(init(ensemble(), config), full_ring(120), key=jax.random.key(0))
+    _, info = jax.jit(partial(fit, config=config))(init(ensemble(), config), full_replay(120), key=jax.random.key(0))
     assert int(info["epochs"]) == 1 + 7 + 1
 
 
 def test_the_optimizer_goes_on_from_fit_to_fit(short_fit):
-    state, replay = init(ensemble(), SHORT), full_ring(120)
+    state, replay = init(ensemble(), SHORT), full_replay(120)
     n_batches = -(-int((~held(120, 120)).sum()) // 16)
     for fits in (1, 2):
         state, _ = short_fit(state, replay, key=jax.random.key(fits))
@@ -228,7 +229,7 @@ def norms(of: Weights) -> np.ndarray:
 def test_the_gradient_of_an_update_is_cut(limit):
     """After one step the first moment of Adam is a tenth of what is left of the gradient."""
     config, model = FitConfig(max_gradient=limit, weight_decay=(0.0,)), ensemble(hidden=(4,))
-    batch = make_batch(model, jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), full_ring(8).data))
+    batch = make_batch(model, jax.tree.map(lambda x: jnp.broadcast_to(x, (3, *x.shape)), full_replay(8).all()))
     weights = weights_of(model)
     _, (adam, *_), _ = update(weights, init(model, config).opt_state, model, batch, config)
     uncut = norms(jax.grad(lambda w: loss(w, model, batch, config)[0])(weights))
@@ -249,7 +250,7 @@ def test_every_member_trains_on_one_fixed_resample_of_its_own(monkeypatch):
 
     monkeypatch.setattr(fit_module, "make_batch", spying)
     config = FitConfig(batch_size=batch_size, max_epochs=epochs, patience=100)
-    replay = full_ring(n, reward=np.arange(n) / 1.0)
+    replay = full_replay(n, reward=np.arange(n) / 1.0)
     fit(init(ensemble(), config), replay, config, key=jax.random.key(0))
     jax.effects_barrier()
     trained = set(np.flatnonzero(~held(n, n)).tolist())
@@ -271,7 +272,7 @@ def test_termination_is_learned_from_data():
     n, rng = 600, np.random.default_rng(0)
     obs = rng.uniform(-1, 1, size=(n, 2))
     # The best weights are those with the least error of all outputs, so the dynamics must take some learning too.
-    replay = full_ring(n, obs=obs, next_obs=obs + np.sin(3 * obs), reward=obs[:, 1], terminated=obs[:, 0] > 0.0)
+    replay = full_replay(n, obs=obs, next_obs=obs + np.sin(3 * obs), reward=obs[:, 1], terminated=obs[:, 0] > 0.0)
     config = FitConfig(learning_rate=1e-2, batch_size=64, max_epochs=25, patience=100)
     model = ensemble(termination=None, hidden=(8,))
     fitted, _ = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
@@ -299,7 +300,7 @@ def test_settings_that_no_fit_can_have(settings, said):
 def test_of_a_handful_of_transitions_one_is_held_out():
     config = FitConfig(batch_size=4, max_epochs=200, holdout_ratio=0.01)
     assert not jnp.any(is_held_out(jnp.arange(8), jnp.array(8), 0.01, 5000))  # by their numbers all would be trained on
-    _, info = fit(init(ensemble(), config), full_ring(8), config, key=jax.random.key(0))
+    _, info = fit(init(ensemble(), config), full_replay(8), config, key=jax.random.key(0))
     assert float(info["holdout_mse"]) > 0.0
     assert int(info["epochs"]) < 200
 
@@ -309,7 +310,7 @@ def test_a_constant_observation_stays_where_it_is():
     # A set-point of 207.4: were its rounding error taken for a spread, imagination would multiply it at every step.
     n, rng = 200, np.random.default_rng(0)
     obs = np.stack([rng.normal(size=n), np.full(n, 207.4)], axis=1)
-    data = full_ring(n, obs=obs, next_obs=obs + np.stack([rng.normal(size=n), np.zeros(n)], axis=1))
+    data = full_replay(n, obs=obs, next_obs=obs + np.stack([rng.normal(size=n), np.zeros(n)], axis=1))
     config = FitConfig(batch_size=32, max_epochs=20)
     state, _ = jax.jit(fit, static_argnums=2)(init(ensemble(), config), data, config, key=jax.random.key(0))
     model, belief = state.model.predictor(), EnsembleBelief(jnp.asarray(obs, jnp.float32))
@@ -321,10 +322,10 @@ def test_a_constant_observation_stays_where_it_is():
 @pytest.mark.slow
 def test_without_a_hold_out_every_epoch_is_taken_and_the_last_weights_stay():
     config = FitConfig(batch_size=16, holdout_ratio=0.0, max_epochs=9, patience=1)
-    state, info = fit(init(ensemble(), config), full_ring(64), config, key=jax.random.key(0))
+    state, info = fit(init(ensemble(), config), full_replay(64), config, key=jax.random.key(0))
     assert int(info["epochs"]) == 9
     shorter = dataclasses.replace(config, max_epochs=8)
-    before, _ = fit(init(ensemble(), shorter), full_ring(64), shorter, key=jax.random.key(0))
+    before, _ = fit(init(ensemble(), shorter), full_replay(64), shorter, key=jax.random.key(0))
     last = state.model.members.layers[0].weight
     assert np.all(np.any(last != before.model.members.layers[0].weight, axis=(1, 2)))
 
@@ -342,7 +343,7 @@ def two_seeds():
         jax.jit(jax.vmap(lambda f, r, n, key: proceed(f, r, CUT, n, key=key), (0, None, None, 0)), donate_argnums=0),
         jax.jit(jax.vmap(partial(finish, config=CUT), (0, None))),
     )
-    return models, full_ring(100), keys, parts
+    return models, full_replay(100), keys, parts
 
 
 def fit_in_pieces(two_seeds, lengths, second_gains=True):
@@ -381,7 +382,7 @@ def test_errors_are_told_for_each_output(linear):
     model, info, replay, _, _, _ = linear
     out = held(3000, 3000)
     _, _, said = predict_all(model, replay)
-    t = replay.data
+    t = replay.all()
     y = model.outputs.normalize(jnp.concatenate([t.reward[:, None], t.next_obs - t.obs], axis=-1))
     mse = np.asarray((said.mean - y) ** 2)[np.asarray(model.elites)][:, out].mean(axis=(0, 1))
     np.testing.assert_allclose(info["holdout_mse_outputs"], mse, rtol=1e-3)

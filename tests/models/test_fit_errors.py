@@ -12,8 +12,7 @@ from forethought.models import fit as fit_module
 from forethought.models.ensemble import Ensemble
 from forethought.models.fit import FitConfig, fit, init
 from forethought.models.holdout import training_rows
-from forethought.replay import ring
-from small import ensemble, full_ring, predict_all
+from small import ensemble, full_replay, predict_all
 
 pytestmark = pytest.mark.learned
 
@@ -25,12 +24,12 @@ def hard_reward(n, seed, n_noise):
     x, next_obs = obs[:-1], obs[1:].copy()
     next_obs[:, :2] = x[:, :2] + 0.1 * action
     reward = np.abs(x[:, 0] - 0.5 * action[:, 0]) + np.sin(2 * x[:, 1]) * action[:, 0]
-    return full_ring(n, n_obs=2 + n_noise, obs=x, action=action, reward=reward, next_obs=next_obs)
+    return full_replay(n, n_obs=2 + n_noise, obs=x, action=action, reward=reward, next_obs=next_obs)
 
 
 def test_without_a_hold_out_errors_are_those_of_training():
     config = FitConfig(batch_size=16, holdout_ratio=0.0, max_epochs=3)
-    _, info = fit(init(ensemble(), config), full_ring(64), config, key=jax.random.key(0))
+    _, info = fit(init(ensemble(), config), full_replay(64), config, key=jax.random.key(0))
     assert "holdout_mse_outputs" not in info
     assert np.all(np.asarray(info["train_mse_outputs"]) > 0.1)
 
@@ -42,14 +41,14 @@ def test_a_termination_that_is_not_learned_is_told_from_one_that_is():
     found = {}
     for name, ended in (("seen", lambda obs: obs[:, 0] > 0.5), ("random", lambda obs: rng.uniform(size=n) < 0.3)):
         obs = rng.uniform(-1, 1, size=(n, 2))
-        replay = full_ring(n, obs=obs, terminated=ended(obs))
+        replay = full_replay(n, obs=obs, terminated=ended(obs))
         model = ensemble(termination=None, hidden=(8,))
         _, info = jax.jit(partial(fit, config=config))(init(model, config), replay, key=jax.random.key(0))
         found[name] = float(info["holdout_termination"])
     assert found["seen"] < 0.5 < 0.85 < found["random"]
     short, replay = (
         FitConfig(batch_size=16, max_epochs=3),
-        full_ring(64),
+        full_replay(64),
     )  # nothing ever ended: there is nothing to learn
     _, info = fit(init(ensemble(termination=None), short), replay, short, key=jax.random.key(0))
     assert float(info["holdout_termination"]) == 0.0
@@ -83,21 +82,21 @@ def test_an_ending_that_is_learned_is_part_of_the_error():
 
 def test_what_varies_only_where_nothing_is_trained_counts_as_constant():
     config, n = FitConfig(), 50
-    trained = np.asarray(training_rows(full_ring(n), config.holdout_ratio, config.max_holdout))
+    trained = np.asarray(training_rows(full_replay(n), config.holdout_ratio, config.max_holdout))
     assert 0 < trained.sum() < n
     for varied, expected in ((~trained, 0.0), (trained, 1.0)):
-        replay = full_ring(n, reward=np.where(varied, np.arange(n), 1.0))
+        replay = full_replay(n, reward=np.where(varied, np.arange(n), 1.0))
         model = fit_module.begin(init(ensemble(), config), replay, config).model
         np.testing.assert_array_equal(model.varies, [expected, 1.0, 1.0])
 
 
 def test_the_entropy_of_endings_is_that_of_the_rows_that_are_there():
-    replay = full_ring(8, terminated=np.arange(8) < 4)
-    half = ring.Ring(replay.data, jnp.array(6), jnp.array(6), replay.limit)  # 4 of 6 ended
+    replay = full_replay(8, terminated=np.arange(8) < 4)
+    half = eqx.tree_at(lambda r: r.ends.size, replay, jnp.array(6))  # 4 of 6 ended
     entropy = -(4 / 6 * np.log(4 / 6) + 2 / 6 * np.log(2 / 6))
     assert float(fit_module._entropy_of_endings(half)) == pytest.approx(entropy, rel=1e-5)
-    late = full_ring(8, terminated=np.arange(8) >= 6)  # what is there never ended
-    late = ring.Ring(late.data, jnp.array(6), jnp.array(6), late.limit)
+    late = full_replay(8, terminated=np.arange(8) >= 6)  # what is there never ended
+    late = eqx.tree_at(lambda r: r.ends.size, late, jnp.array(6))
     assert float(fit_module._entropy_of_endings(late)) == np.inf
 
 
@@ -123,7 +122,7 @@ def test_the_defaults_for_own_environments_learn_a_reward_that_the_papers_settin
             model = Ensemble(4, 1, key=jax.random.key(seed))
             fitted, _ = run(init(model, c), replay, key=jax.random.key(seed + 7))
             mean, _, _ = predict_all(fitted.model.predictor(), unseen)
-            reward = np.asarray(unseen.data.reward)
+            reward = np.asarray(unseen.all().reward)
             errors.append(np.mean((mean.mean(axis=0)[:, 0] - reward) ** 2) / np.var(reward))
         left[name] = np.mean(errors)
     assert left["own"] < 0.6 < 0.75 < left["papers"]

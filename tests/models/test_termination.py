@@ -1,5 +1,5 @@
+import equinox as eqx
 import gymnasium
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import pytest
 import forethought.envs  # noqa: F401 - makes our own tasks known to Gymnasium
 from forethought.models import termination
 from forethought.models.termination import KNOWN, TOLERATED_DISAGREEMENT, disagreement, known_termination
-from forethought.replay import ring
+from forethought.replay.moments import holding
 from forethought.types import Transition
 
 
@@ -87,8 +87,8 @@ def test_disagreement_counts_live_rows_alone():
     next_obs = jnp.array([[1.0], [1.0], [-1.0], [-1.0], [1.0]])
     ended = jnp.array([True, False, False, True, True])
     rows = Transition(next_obs, next_obs, next_obs[:, 0], next_obs, ended, ended)
-    empty = ring.create(jax.tree.map(lambda x: x[0], rows), 8)
-    assert float(disagreement(positive, ring.add(empty, rows))) == pytest.approx(2 / 5)
-    assert float(disagreement(positive, empty)) == 0.0
+    replay = holding(rows, 8)
+    assert float(disagreement(positive, replay)) == pytest.approx(2 / 5)
+    assert float(disagreement(positive, eqx.tree_at(lambda r: r.ends.size, replay, jnp.array(0)))) == 0.0
     # What lies in free slots does not count: the function would be wrong there.
-    assert float(disagreement(lambda o, a, n: jnp.ones(8, bool), ring.add(empty, rows))) == pytest.approx(2 / 5)
+    assert float(disagreement(lambda o, a, n: jnp.ones(8, bool), replay)) == pytest.approx(2 / 5)

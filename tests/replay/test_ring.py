@@ -1,5 +1,3 @@
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,23 +129,6 @@ def test_rows_are_found_by_how_new_they_are():
         r = add(r, numbered(i, 2))
         for back in range(min(6, i + 2)):
             assert int(ring.newest(r, jnp.array(back))["id"]) == i + 1 - back
-
-
-@pytest.mark.parametrize("num_envs", [1, 2, 3])
-@pytest.mark.parametrize("times", [4, 6, 15])
-def test_sequences_follow_one_environment_and_never_join_new_to_old(num_envs, times):
-    capacity, length = 6 * num_envs, 3
-    r = ring.create({"t": jnp.int32(0), "env": jnp.int32(0)}, capacity)
-    for t in range(times):
-        r = add(r, {"t": np.full(num_envs, t, np.int32), "env": np.arange(num_envs, dtype=np.int32)})
-    draw = jax.jit(partial(ring.sample_sequences, n=300, length=length, num_envs=num_envs))
-    drawn = jax.tree.map(np.asarray, draw(r, key=jax.random.key(times)))
-    assert drawn["t"].shape == (300, length)
-    assert np.all(np.diff(drawn["t"], axis=1) == 1)
-    assert np.all(drawn["env"] == drawn["env"][:, :1])
-    oldest = max(0, times - 6)
-    starts = set(zip(drawn["t"][:, 0].tolist(), drawn["env"][:, 0].tolist(), strict=True))
-    assert starts == {(t, env) for t in range(oldest, times - length + 1) for env in range(num_envs)}
 
 
 def test_a_donated_ring_is_written_in_place():

@@ -19,7 +19,7 @@ def main() -> None:
         judged = small.envs.make("forethought/Pendulum-v0", seeds=[0], stream="evaluation")
         judged.reset()
         act.play(judged, carry, jax.numpy.ones(1, bool), 0)
-    held = jax.tree.leaves((learner.state, learner.replay.data))
+    held = jax.tree.leaves((learner.state, learner.replay.rows))
     print({device.id for leaf in held for device in leaf.devices()})
     print({device.id for leaf in jax.tree.leaves((world.slots, judged.slots)) for device in leaf.devices()})
 

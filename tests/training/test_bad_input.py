@@ -160,7 +160,8 @@ def test_steps_within_the_warm_up(tmp_path):
         ({"seeds": 0}, "seeds is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"eval_evry": 5}, "eval_evry"),
-        ({"agent": {"replay_capacity": 2 * 10**9}, "steps": 10**10}, "of memory"),
+        ({"agent": {"replay_capacity": 10**9}, "steps": 10**10}, "of memory"),
+        ({"agent": {"replay_capacity": 2 * 10**9}, "steps": 10**10}, "holds at most 1,073,741,823 transitions"),
         (
             {"agent": {"replay_capacity": 10**12}, "steps": 10**12},
             "replay_capacity is 1000000000000; it must be at most 2,147,483,647",

@@ -11,7 +11,7 @@ import small
 from forethought.errors import StopTraining, UsageError
 from forethought.report.read import read_run
 from forethought.training.config import RunConfig
-from forethought.training.program import empty_transition
+from forethought.training.program import empty_moment
 
 AGENT = {"hidden": (8,), "batch_size": 16, "random_steps": 8, "learning_rate": 0.01}
 OPTIONS = {"eval_every": 6, "eval_episodes": 3, "log_every": 3, "agent": AGENT}
@@ -52,7 +52,7 @@ def test_every_agent_acts_with_what_it_says_it_acts_with(algorithm):
     assert 0 < len(wanted) < len(jax.tree.leaves(state))
     zeros = jax.tree.map(lambda x: x if id(x) in wanted else jax.numpy.zeros_like(x), state)
     other = jax.tree.map(lambda x: x + 1 if id(x) in wanted else x, state)
-    obs = jax.tree.map(lambda x: jax.numpy.zeros((9, *x.shape), x.dtype), empty_transition(agent.spec).obs)
+    obs = jax.tree.map(lambda x: jax.numpy.zeros((9, *x.shape), x.dtype), empty_moment(agent.spec).obs)
     now = small.seen(agent.spec, obs)
     act = jax.jit(lambda s: agent.act(s, agent.init_actor(9), now, key=jax.random.key(0), explore=False)[0])
     np.testing.assert_array_equal(act(state), act(zeros))

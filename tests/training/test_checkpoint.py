@@ -115,7 +115,7 @@ def test_a_checkpoint_that_is_no_directory(two):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda meta: meta.update(format=1), "has format 1, this version reads 6"),
+        (lambda meta: meta.update(format=1), "has format 1, this version reads 7"),
         (lambda meta: meta.pop("host"), "not a whole checkpoint"),
         (lambda meta: meta.update(host=[]), "not a whole checkpoint"),
         (lambda meta: meta.update(host={"value": 3}), "not a whole checkpoint"),

@@ -6,8 +6,8 @@ import small
 from forethought.agents.base import Agent, Phase, Pieces
 from forethought.errors import TrainingDiverged, UsageError
 from forethought.training import learner as learner_module
-from forethought.training.program import empty_transition
 from forethought.training.schedule import check_room, check_warm_up, due, usual_repeats
+from forethought.types import Transition
 
 PROBE = "forethought/ProbeAction-v0"
 
@@ -149,8 +149,9 @@ def test_learning_that_was_stopped_goes_on_where_it_was(wanted, times):
     for _ in range(2):
         actions = [learner.act(now) for learner in (stopped, resumed)]
         step = world.step(actions[0])
-        for learner, action in zip((stopped, resumed), actions, strict=True):
-            learner.observe(now, action, step)
+        np.testing.assert_array_equal(*actions)
+        for learner in (stopped, resumed):
+            learner.observe(now, step)
             learner.learn()
         now = step.now
     for learner in (stopped, resumed):
@@ -164,9 +165,11 @@ def test_what_was_given_is_learned_from_before_the_first_step(num_envs, pretrain
     """The schedule goes on through step 0 without a gap; its own start does not matter."""
     world = small.envs.make("forethought/ProbeConstant-v0", seeds=[0], envs_per_seed=num_envs)
     learner = small.Learner(Recorder(world.spec, 4, 100), [0], num_envs, 20, pretrain=pretrain)
-    rows = jax.tree.map(lambda x: np.ones((3, *x.shape), x.dtype), empty_transition(world.spec))
+    rows = Transition(
+        np.ones((3, 1)), np.ones((3, 1)), np.ones(3), np.ones((3, 1)), np.ones(3, bool), np.zeros(3, bool)
+    )
     learner.give(rows)
-    assert learner.replay.data.reward[0, :4].tolist() == [1, 1, 1, 0]
+    assert small.lived(learner).reward[:4].tolist() == [1, 1, 1, 0]
     assert learner.now == learner.learned == -(-pretrain // num_envs) * -num_envs
     learner.learn()
     assert learner.now == learner.env_steps == 0
@@ -175,7 +178,7 @@ def test_what_was_given_is_learned_from_before_the_first_step(num_envs, pretrain
     assert learner.fits == before
     small.live(learner, world, 12)
     assert learner.state["at"][0][: int(learner.state["n"][0])].tolist() == expected
-    assert learner.replay.data.reward[0].tolist() == [1.0] * 15 + [0.0] * 5
+    assert small.lived(learner).reward.tolist() == [1.0] * 15 + [0.0] * 5
     assert learner.fits == len(expected)
 
 
@@ -183,7 +186,7 @@ def test_what_is_remembered_is_what_happened():
     """Rows are interleaved by environment; an ending keeps its own last observation."""
     learner = small.train("sac", "forethought/ProbeDiscount-v0", steps=6, num_envs=2)
     assert (learner.env_steps, learner.frames) == (6, 6)
-    t = jax.tree.map(lambda x: np.asarray(x)[0], learner.replay.data)
+    t = small.lived(learner)
     assert t.obs[:, 0].tolist() == [0, 0, 1, 1, 0, 0]
     assert t.next_obs[:, 0].tolist() == [1, 1, 1, 1, 1, 1]
     assert t.reward.tolist() == [0, 0, 1, 1, 0, 0]
@@ -193,7 +196,7 @@ def test_what_is_remembered_is_what_happened():
 @pytest.mark.slow
 def test_random_actions_first_and_the_policy_after():
     learner = small.train("sac", steps=8)
-    warm_up = np.asarray(learner.replay.data.action)[0, :, 0]
+    warm_up = small.lived(learner).action[:, 0]
     assert len(np.unique(warm_up)) == 8
     assert warm_up.min() < -0.4
     assert warm_up.max() > 0.4
@@ -247,7 +250,7 @@ def test_a_turn_is_recording_learning_and_acting(num_envs):
         np.testing.assert_allclose(untold.act(now), action, atol=1e-5)
         step = world.step(action)
         for learner in (told, untold):
-            learner.observe(now, action, step)
+            learner.observe(now, step)
         ran = told.learn_step(step.now)
         assert [phase.name for phase in untold.learn()] == [phase.name for phase in ran]
         assert (told.decision is not None) == (told.env_steps >= 8)  # after the random steps
@@ -288,11 +291,11 @@ def test_a_transition_keeps_the_extras_of_its_action(told, every):
         action = learner.act(now)
         np.testing.assert_array_equal(learner.act(now), action)  # asked twice, it has seen it once
         step = world.step(action)
-        learner.observe(now, action, step, own=t != 7)
+        learner.observe(now, step, own=t != 7)
         learner.learn_step(step.now if told else None)
         now = step.now
     # None where another action was carried out, though that moment was seen too.
-    assert learner.replay.data.extras[0, :10].tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 9, 10]
+    assert small.lived(learner).extras[:10].tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 9, 10]
 
 
 def test_random_steps_are_seen_too():
@@ -302,10 +305,10 @@ def test_random_steps_are_seen_too():
     agent.random_steps = 6
     learner = small.Learner(agent, [0], 1, 20)
     small.live(learner, world, 10)
-    actions = np.asarray(learner.replay.data.action)[0, :10, 0]
+    actions = small.lived(learner).action[:10, 0]
     assert np.all(actions[:6] != 0.0)
     assert not actions[6:].any()
-    assert learner.replay.data.extras[0, :10].tolist() == [0] * 6 + [7, 8, 9, 10]
+    assert small.lived(learner).extras[:10].tolist() == [0] * 6 + [7, 8, 9, 10]
     assert np.asarray(learner.carry).tolist() == [[10.0]]
 
 

@@ -5,8 +5,7 @@ import pytest
 
 import small
 from forethought.agents.base import random_action
-from forethought.replay import ring
-from forethought.training.program import REPLAY_AXES, Program, over_seeds, purpose_key
+from forethought.training.program import Program, over_seeds, purpose_key
 from forethought.types import Box, Discrete
 
 
@@ -23,17 +22,6 @@ def test_over_seeds_is_a_loop_over_the_seeds(k):
         np.testing.assert_allclose(both["out"][i], alone["out"])
         assert float(total[i]) == float(total_alone)
     assert both["out"].shape == (k, 2)
-
-
-@pytest.mark.parametrize("k", [1, 2])
-def test_replays_of_all_seeds_share_what_counts_them(k):
-    one = ring.create(jnp.array(0.0), 4)
-    rings = ring.Ring(jnp.zeros((k, 4)), one.cursor, one.size, one.limit)
-    rows = jnp.arange(k * 3.0).reshape(k, 3)
-    after = over_seeds(ring.add, k, (REPLAY_AXES, 0), REPLAY_AXES)(rings, rows)
-    assert after.data.shape == (k, 4)
-    assert (int(after.size), int(after.cursor), after.limit.shape) == (3, 3, ())
-    np.testing.assert_array_equal(after.data[:, :3], rows)
 
 
 def test_keys_depend_on_seed_purpose_and_step():
@@ -66,8 +54,8 @@ def test_the_replay_is_as_large_as_needed_and_divides_by_the_environments(wanted
     program = Program(small.make_agent("sac", spec, replay_capacity=wanted), [0, 1], num_envs, steps)
     assert program.replay_capacity == capacity
     replay = program.init_replay()
-    assert replay.data.obs.shape == (2, capacity, 1)
-    assert int(replay.limit) == capacity
+    assert replay.rows.obs.shape == (2, 2 * capacity, 1)
+    assert int(replay.ends.limit) == replay.capacity == capacity
 
 
 def test_seeds_begin_differently_and_as_they_would_alone():

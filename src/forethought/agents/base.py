@@ -35,18 +35,18 @@ class Pieces:
         begin: ``(state, replay, *, step, key) -> work``.
         proceed: ``(work, replay, *, step, key, units) -> (work, left)``: at most ``units`` (an array) more, such as
             epochs; ``left`` says whether there are any more to come.
-        finish: ``(state, work, replay, *, step, key) -> (state, info)``.
+        finish: ``(state, work, replay, *, step, key) -> (state, replay, info)``.
         doing: what the progress display says meanwhile.
         unit: what it counts.
     """
 
     begin: Callable[..., PyTree]
     proceed: Callable[..., tuple[PyTree, Array]]
-    finish: Callable[..., tuple[PyTree, Info]]
+    finish: Callable[..., tuple[PyTree, PyTree, Info]]
     doing: str
     unit: str
 
-    def __call__(self, state: PyTree, replay: PyTree, *, step: Array, key: Key) -> tuple[PyTree, Info]:
+    def __call__(self, state: PyTree, replay: PyTree, *, step: Array, key: Key) -> tuple[PyTree, PyTree, Info]:
         """All of it in one piece."""
         work = self.begin(state, replay, step=step, key=key)
         work, _ = self.proceed(work, replay, step=step, key=key, units=MOST_UNITS)
@@ -60,9 +60,10 @@ class Phase:
     Attributes:
         name: what the progress display and the timings call it.
         every: environment steps between two runs.
-        run: ``(state, replay, *, step, key) -> (state, info)``: pure; it is compiled alone, scanned where it is due
-            several times at one step, and vmapped over seeds. ``step`` (environment steps so far) is the same for
-            all seeds, so a ``lax.cond`` on it stays a branch. `Pieces` where it may take longer than a second.
+        run: ``(state, replay, *, step, key) -> (state, replay, info)``: pure; it is compiled alone, scanned where it
+            is due several times at one step, and vmapped over seeds. ``step`` (environment steps so far) is the same
+            for all seeds, so a ``lax.cond`` on it stays a branch. Of the replay it may change the notes, and nothing
+            else. `Pieces` where it may take longer than a second.
         updates: gradient steps (or table updates) that one run makes, for the accounts.
         start: environment steps before the first run.
         kind: "model" for phases that are logged at each run, "train" for those logged now and then.
@@ -70,7 +71,7 @@ class Phase:
 
     name: str
     every: int
-    run: Callable[..., tuple[PyTree, Info]]
+    run: Callable[..., tuple[PyTree, PyTree, Info]]
     updates: int = 0
     start: int = 0
     kind: Literal["train", "model"] = "train"
@@ -148,6 +149,10 @@ class Agent(ABC):
     @abstractmethod
     def init(self, *, key: Key) -> PyTree:
         """State before the first step."""
+
+    def notes(self) -> PyTree:
+        """What phases keep beside each row of the replay, as one example; ``()`` for nothing. It begins with zeros."""
+        return ()
 
     def init_actor(self, n: int) -> PyTree:
         """What acting carries from step to step, for n environments, before the first time step."""

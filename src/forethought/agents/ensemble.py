@@ -18,7 +18,7 @@ from forethought.models.normalizer import moments
 from forethought.models.rewards import Reward
 from forethought.models.taught import Taught
 from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
-from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.settings import Settings, require_widths
 from forethought.types import Box, EnvSpec, Info, Key
 
@@ -136,21 +136,21 @@ class EnsembleLearner:
         """See `phases`."""
         return Phase("fit_model", self.config.model_every, self.fit_model, start=self.start, kind="model")
 
-    def _begin(self, state: Any, replay: ring.Ring, *, step: Array, key: Key) -> Fitting:
+    def _begin(self, state: Any, replay: Replay, *, step: Array, key: Key) -> Fitting:
         return fit.begin(state.model, replay, self.config.fit)
 
     def _proceed(
-        self, work: Fitting, replay: ring.Ring, *, step: Array, key: Key, units: Array | int
+        self, work: Fitting, replay: Replay, *, step: Array, key: Key, units: Array | int
     ) -> tuple[Fitting, Array]:
         return fit.proceed(work, replay, self.config.fit, units, key=key)
 
-    def _finish(self, state: Any, work: Fitting, replay: ring.Ring, *, step: Array, key: Key) -> tuple[Any, Info]:
+    def _finish(self, state: Any, work: Fitting, replay: Replay, *, step: Array, key: Key) -> tuple[Any, Replay, Info]:
         model, info = fit.finish(work, replay, self.config.fit)
         if self.termination is not None:
             info["termination_disagreement"] = disagreement(self.termination, replay)
         if self.reward is not None:
             info["reward_disagreement"] = reward_disagreement(self.reward, replay)
-        return state._replace(model=model), info
+        return state._replace(model=model), replay, info
 
     def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """Known functions that the data contradict, and outputs that are not learned."""
@@ -207,9 +207,9 @@ class EnsembleLearner:
         )
 
 
-def reward_disagreement(reward: Reward, replay: ring.Ring) -> Array:
+def reward_disagreement(reward: Reward, replay: Replay) -> Array:
     """Share of the real transitions whose reward the function misses by more than 1 % of it, or of the mean size."""
-    t, used = replay.data, jnp.arange(replay.capacity) < replay.size
+    t, used = replay.all(), replay.used
     size = jnp.where(used, jnp.abs(t.reward), 0.0)
     mean = moments(size[:, None], used)[0][0]
     allowed = 0.01 * jnp.maximum(size, mean) + 1e-6 * jnp.max(size)  # float32 rounds

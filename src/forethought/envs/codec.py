@@ -15,7 +15,7 @@ from gymnasium import spaces
 
 from forethought.envs.kinds import real_numbers, whole_numbers
 from forethought.errors import CheckpointError, UsageError, brief
-from forethought.stored import Check, count, number, numbers, require
+from forethought.stored import Check, count, flag, number, numbers, require
 from forethought.types import Box, Discrete, EnvSpec, Space
 
 _FLOAT_MAX = float(np.finfo(np.float32).max)  # a bound this large is a way of writing "unbounded"
@@ -292,7 +292,7 @@ def spec_to_json(spec: EnvSpec) -> dict[str, Any]:
 def spec_from_json(described: Any) -> EnvSpec:
     """The `EnvSpec` that `spec_to_json` described. Raises `CheckpointError` for anything else."""
     if isinstance(described, dict):
-        described = {"players": 1, **described}  # which earlier runs do not say
+        described = {"players": 1, "game": False, **described}  # which earlier runs do not say
     require(described, _SPEC, "the description of the environment")
     bounds = {name: tuple(described[name]) for name in ("action_low", "action_high")}
     spaces_ = {name: _space_from_json(described[name]) for name in ("obs", "action")}
@@ -353,6 +353,7 @@ _SPEC: dict[str, Check] = {
     "action_high": numbers,
     "action_dtype": _is_dtype,
     "players": _is_size,
+    "game": flag,
 }
 
 

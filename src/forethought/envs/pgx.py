@@ -34,7 +34,7 @@ class PgxGame:
         game = _made(self.name)
         shape = game.observation_shape
         seen = Box(shape if len(shape) == 3 else (int(np.prod(shape)),))
-        return EnvSpec(PGX + self.name, seen, Discrete(game.num_actions), players=game.num_players)
+        return EnvSpec(PGX + self.name, seen, Discrete(game.num_actions), players=game.num_players, game=True)
 
     def init(self, key: Key) -> PyTree:
         """Any state; `reset` begins the game."""

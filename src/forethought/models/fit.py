@@ -15,7 +15,7 @@ from forethought.models.ensemble import Ensemble
 from forethought.models.holdout import scramble, split_rows, training_rows
 from forethought.models.normalizer import fit_normalizer
 from forethought.nets.mlp import MLP
-from forethought.replay.ring import Ring
+from forethought.replay.moments import Replay
 from forethought.settings import Settings
 from forethought.types import Info, Key, Transition
 
@@ -167,7 +167,7 @@ def loss(weights: Weights, model: Ensemble, batch: Batch, config: FitConfig) -> 
     return total, jnp.mean(nll)
 
 
-def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[FitState, Info]:
+def fit(state: FitState, replay: Replay, config: FitConfig, *, key: Key) -> tuple[FitState, Info]:
     """Train every member on its own bootstrap of the replay until the hold-out error stops falling.
 
     Bootstrap: draw j of member m stands for one fixed random transition of this fit; each minibatch takes random
@@ -179,16 +179,16 @@ def fit(state: FitState, replay: Ring, config: FitConfig, *, key: Key) -> tuple[
     return finish(fitting, replay, config)
 
 
-def begin(state: FitState, replay: Ring, config: FitConfig) -> Fitting:
+def begin(state: FitState, replay: Replay, config: FitConfig) -> Fitting:
     """Before the first epoch."""
-    model = _with_statistics(state.model, replay.data, training_rows(replay, config.holdout_ratio, config.max_holdout))
+    model = _with_statistics(state.model, replay.all(), training_rows(replay, config.holdout_ratio, config.max_holdout))
     none, start = jnp.full(model.n_members, jnp.inf), _weights(state.model)
     score = Score(none, jnp.full((model.n_members, model.max_logvar.shape[0]), jnp.inf), none, none)
     return Fitting(model, start, state.opt_state, score, jnp.array(0), jnp.array(0), jnp.array(0.0))
 
 
 def proceed(
-    fitting: Fitting, replay: Ring, config: FitConfig, epochs: Int[Array, ""] | int, *, key: Key
+    fitting: Fitting, replay: Replay, config: FitConfig, epochs: Int[Array, ""] | int, *, key: Key
 ) -> tuple[Fitting, Bool[Array, ""]]:
     """Go on for at most ``epochs`` epochs; says, too, whether any are left.
 
@@ -202,7 +202,7 @@ def proceed(
     def draw(key: Key) -> Batch:
         n = jnp.maximum(split.n_trained, 1).astype(jnp.uint32)  # of two transitions both may be held out
         j = jax.random.bits(key, (fitting.model.n_members, config.batch_size)) % n
-        return make_batch(fitting.model, _rows(replay, split.trained[scramble(j ^ salt) % n]))
+        return make_batch(fitting.model, replay.in_slots(split.trained[scramble(j ^ salt) % n]))
 
     def step(i: Array, carry: tuple[Weights, optax.OptState, Array, Key]):
         weights, opt_state, _, key = carry
@@ -228,7 +228,7 @@ def proceed(
     return fitting, going(fitting)
 
 
-def finish(fitting: Fitting, replay: Ring, config: FitConfig) -> tuple[FitState, Info]:
+def finish(fitting: Fitting, replay: Replay, config: FitConfig) -> tuple[FitState, Info]:
     """After the last epoch: elites, the width of the predictions, and what is to be told."""
     elites = jnp.argsort(fitting.score.error)[: fitting.model.elites.shape[0]]
     model = eqx.tree_at(lambda e: e.elites, fitting.model, elites)
@@ -288,10 +288,6 @@ def make_batch(model: Ensemble, rows: Transition) -> Batch:
     return Batch(model.inputs.normalize(x), model.outputs.normalize(y), rows.terminated)
 
 
-def _rows(replay: Ring, slots: Int[Array, "*s"]) -> Transition:
-    return jax.tree.map(lambda d: d[slots], replay.data)
-
-
 def _with_statistics(model: Ensemble, data: Transition, keep: Bool[Array, " n"]) -> Ensemble:
     x = jnp.concatenate([data.obs, data.action], axis=-1)
     y = jnp.concatenate([data.reward[:, None], data.next_obs - data.obs], axis=-1)
@@ -307,7 +303,11 @@ def _varies(y: Float[Array, "n y"], keep: Bool[Array, " n"]) -> Float[Array, " y
 
 
 def _score(
-    model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""], select: Literal["mean", "geometric"]
+    model: Ensemble,
+    replay: Replay,
+    slots: Int[Array, " s"],
+    n_held: Int[Array, ""],
+    select: Literal["mean", "geometric"],
 ) -> Score:
     """Mean error over the held-out rows, in chunks, so that the cost follows their number and not the allocation."""
     chunk = 512  # whatever room there is: sums of other lengths would round otherwise
@@ -317,7 +317,7 @@ def _score(
         place = i * chunk + jnp.arange(chunk)
         counts = (place < n_held)[None, :, None]
         inside = jnp.minimum(place, slots.shape[0] - 1)
-        rows = jax.tree.map(lambda d: jnp.broadcast_to(d, (m, *d.shape)), _rows(replay, slots[inside]))
+        rows = jax.tree.map(lambda d: jnp.broadcast_to(d, (m, *d.shape)), replay.in_slots(slots[inside]))
         batch = make_batch(model, rows)
         said = model.predict(batch.x)
         mse = jnp.where(counts, (said.mean - batch.y) ** 2, 0.0)
@@ -349,18 +349,18 @@ def _error(
     return jnp.exp(jnp.sum(counts * jnp.log(errors + _EXACT), axis=1) / jnp.maximum(jnp.sum(counts), 1.0))
 
 
-def _entropy_of_endings(replay: Ring) -> Float[Array, ""]:
+def _entropy_of_endings(replay: Replay) -> Float[Array, ""]:
     """Cross-entropy of a termination that is foretold by its frequency alone; infinite where none was seen."""
-    used = jnp.arange(replay.capacity) < replay.size
-    p = jnp.sum(replay.data.terminated & used) / jnp.maximum(replay.size, 1)
+    ended = replay.rows.terminated[replay.ends.data] & replay.used
+    p = jnp.sum(ended) / jnp.maximum(replay.size, 1)
     entropy = -jax.scipy.special.xlogy(p, p) - jax.scipy.special.xlog1py(1.0 - p, -p)
     return jnp.where(entropy > 0.0, entropy, jnp.inf)
 
 
-def _calibrated(model: Ensemble, replay: Ring, slots: Int[Array, " s"], n_held: Int[Array, ""]) -> Ensemble:
+def _calibrated(model: Ensemble, replay: Replay, slots: Int[Array, " s"], n_held: Int[Array, ""]) -> Ensemble:
     """With the spread that is right on the held-out rows, for the mixture of the elites."""
     elites = model.predictor()
-    rows = _rows(replay, slots)
+    rows = replay.in_slots(slots)
     batch = make_batch(model, jax.tree.map(lambda d: jnp.broadcast_to(d, (elites.n_members, *d.shape)), rows))
     spread = fitted_spread(elites.predict(batch.x), batch.y[0], jnp.arange(slots.shape[0]) < n_held)
     return eqx.tree_at(lambda e: e.spread, model, spread)

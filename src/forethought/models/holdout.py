@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
-from forethought.replay.ring import Ring
+from forethought.replay.moments import Replay
 
 
 class Split(NamedTuple):
-    """Slots of the replay; of each list only the first ``n_`` count."""
+    """Slots of the transitions in a replay; of each list only the first ``n_`` count."""
 
     trained: Int[Array, " t"]
     n_trained: Int[Array, ""]
@@ -28,12 +28,12 @@ def is_held_out(slots: Int[Array, " n"], size: Int[Array, ""], ratio: float, mos
     return scramble(slots.astype(jnp.uint32) + 1).astype(jnp.float32) / 2.0**32 < share
 
 
-def training_rows(replay: Ring, ratio: float, most: int) -> Bool[Array, " n"]:
+def training_rows(replay: Replay, ratio: float, most: int) -> Bool[Array, " n"]:
     """Whether a slot holds data that are trained on."""
-    return (jnp.arange(replay.capacity) < replay.size) & ~_held_rows(replay, ratio, most)
+    return replay.used & ~_held_rows(replay, ratio, most)
 
 
-def split_rows(replay: Ring, ratio: float, most: int) -> Split:
+def split_rows(replay: Replay, ratio: float, most: int) -> Split:
     """The rows that are trained on and those that are held out.
 
     It depends on the replay's size alone, which all seeds share: computed where it is used it has no axis of seeds, and
@@ -53,9 +53,9 @@ def scramble(x: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:
     return x ^ (x >> 16)
 
 
-def _held_rows(replay: Ring, ratio: float, most: int) -> Bool[Array, " n"]:
+def _held_rows(replay: Replay, ratio: float, most: int) -> Bool[Array, " n"]:
     slots = jnp.arange(replay.capacity)
-    held = is_held_out(slots, replay.size, ratio, most) & (slots < replay.size)
+    held = is_held_out(slots, replay.size, ratio, most) & replay.used
     if ratio > 0.0:  # of a handful of transitions one at least: without any there is nothing to stop by
         held |= (replay.size > 1) & ~jnp.any(held) & (slots == 0)
     return held

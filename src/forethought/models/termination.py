@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from forethought.envs.cartpole import ANGLE_LIMIT, X_LIMIT
-from forethought.replay.ring import Ring
+from forethought.replay.moments import Replay
 
 # Environments decide in float64 what these functions decide in float32, so a few borderline cases may differ.
 TOLERATED_DISAGREEMENT = 1e-3
@@ -102,8 +102,8 @@ def known_termination(env_id: str) -> Termination | None:
     return KNOWN.get(env_id)
 
 
-def disagreement(termination: Termination, replay: Ring) -> Float[Array, ""]:
+def disagreement(termination: Termination, replay: Replay) -> Float[Array, ""]:
     """Share of the real transitions whose ``terminated`` the function gets wrong."""
-    t, used = replay.data, jnp.arange(replay.capacity) < replay.size
+    t, used = replay.all(), replay.used
     wrong = (termination(t.obs, t.action, t.next_obs) != t.terminated) & used
     return jnp.sum(wrong) / jnp.maximum(replay.size, 1)

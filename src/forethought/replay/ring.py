@@ -1,8 +1,7 @@
 """A ring of rows on the device: transitions, or anything else that is a pytree of arrays.
 
 Everything here is pure and made for use inside ``jit`` with the ring donated: then a row is written in place and an
-add costs the same at any capacity. Rows of several environments are interleaved (row ``t * num_envs + env``), which
-lets one ring serve single transitions and sequences alike.
+add costs the same at any capacity.
 """
 
 import equinox as eqx
@@ -107,36 +106,6 @@ def row(ring: Ring, number: Int[Array, ""]) -> PyTree:
     return jax.tree.map(lambda d: d[number % ring.limit], ring.data)
 
 
-def newest(ring: Ring, back: Int[Array, ""]) -> PyTree:
-    """The row that was added ``back`` rows before the newest one; fewer than ``size``, see `sample_newest`."""
+def newest(ring: Ring, back: Int[Array, "*b"]) -> PyTree:
+    """The rows that were added ``back`` rows before the newest one; fewer than ``size``, see `sample_newest`."""
     return jax.tree.map(lambda d: d[(ring.cursor - 1 - back) % ring.limit], ring.data)
-
-
-def sample_sequences(ring: Ring, n: int, length: int, *, num_envs: int = 1, key: Key) -> PyTree:
-    """Draw n stretches of ``length`` successive rows of one environment each; leaves get axes [n, length].
-
-    A stretch never runs over the cursor, so it never joins the newest row to the oldest; it may run over the end of
-    an episode, which ``terminated`` and ``truncated`` mark. Needs at least ``length * num_envs`` rows in the ring, a
-    limit divisible by ``num_envs``, and rows added ``num_envs`` at a time.
-    """
-    key_start, key_env = jax.random.split(key)
-    times = ring.size // num_envs
-    start = jax.random.randint(key_start, (n,), 0, jnp.maximum(times - length + 1, 1))
-    env = jax.random.randint(key_env, (n,), 0, num_envs)
-    oldest = jnp.where(ring.size == ring.limit, ring.cursor, 0)
-    drawn = windows(ring, (oldest + start * num_envs + env) % ring.limit, length, num_envs=num_envs)
-    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), drawn)
-
-
-def windows(ring: Ring, slot: Int[Array, " n"], length: int, *, num_envs: int = 1) -> PyTree:
-    """Stretches of ``length`` successive rows of one environment, from these slots on; leaves get axes [length, n].
-
-    As `sample_sequences`, time first, for those who choose where they begin: none may run over the newest row.
-    """
-    index = (slot + num_envs * jnp.arange(length)[:, None]) % ring.limit
-    return jax.tree.map(lambda d: d[index], ring.data)
-
-
-def slots(ring: Ring, back: Int[Array, " n"]) -> Int[Array, " n"]:
-    """Where the rows are that were added ``back`` rows before the newest one; see `newest`."""
-    return (ring.cursor - 1 - back) % ring.limit

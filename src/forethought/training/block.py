@@ -11,9 +11,10 @@ from jaxtyping import Array, Bool
 
 from forethought.agents.base import Phase
 from forethought.envs.contract import Step
-from forethought.replay import ring
-from forethought.training.program import REPLAY_AXES, Decision, How, Program
-from forethought.types import Info, Key, PyTree, TimeStep, Transition
+from forethought.replay import moments
+from forethought.replay.moments import Replay
+from forethought.training.program import Decision, How, Program
+from forethought.types import Experience, Info, Key, PyTree, TimeStep
 
 # Environment steps after which blocks pay for being compiled. A number of steps and nothing else: what is compiled as
 # one program may round otherwise, and a run that is killed, resumed or extended must change over at the same step.
@@ -37,7 +38,7 @@ class Alive(NamedTuple):
     """All that changes in a block."""
 
     state: PyTree
-    replay: ring.Ring
+    replay: Replay
     carry: PyTree  # before the moment to act on
     decision: Decision  # in that moment
     slots: PyTree
@@ -108,7 +109,7 @@ class Block:
         self.program, self.advance, self.how = program, advance, how
         self.runs = {phase.name: program.repeated(phase, repeats) for phase, repeats in phases}
         self.most = _most_turns(len(program.seeds) * program.num_envs)
-        axes = (0, 0, REPLAY_AXES, 0, 0, 0, None), (0, REPLAY_AXES, 0, 0)
+        axes = (0, 0, program.replay_axes, 0, 0, 0, None), (0, program.replay_axes, 0, 0)
         self._learn = program.over_seeds(self._learn_one, *axes)
         self._run = jax.jit(self._loop, donate_argnums=(0, 1))
 
@@ -120,7 +121,7 @@ class Block:
         return after, _first(told, made)
 
     def _loop(
-        self, state: PyTree, replay: ring.Ring, carry: PyTree, decision: Decision, slots: PyTree, step: Array, n: Array
+        self, state: PyTree, replay: Replay, carry: PyTree, decision: Decision, slots: PyTree, step: Array, n: Array
     ) -> tuple[Alive, Told, Array]:
         k, size = len(self.program.seeds), self.program.num_envs
         told = _untold(self.most, k * size)
@@ -134,13 +135,12 @@ class Block:
             slots, led = self.advance(alive.slots, action)
             reached = led.reached
             sound = all_finite((action, reached.obs, reached.reward))
-            outcome = reached.reward, reached.obs, reached.terminated, reached.truncated
-            happened = grouped(Transition(alive.slots.now.obs, action, *outcome))._replace(extras=alive.decision.extras)
+            experience = Experience(grouped(alive.slots.now), grouped(reached), alive.decision.extras)
 
             def learn(_: Array, alive: Alive) -> Alive:
                 carry, made = alive.decision.carry, step + (i + 1) * size
                 state, replay, infos, decision = self._learn(
-                    self.program.keys, alive.state, alive.replay, happened, carry, grouped(slots.now), made
+                    self.program.keys, alive.state, alive.replay, experience, carry, grouped(slots.now), made
                 )
                 return Alive(state, replay, carry, Decision(*decision), slots, infos)
 
@@ -158,25 +158,25 @@ class Block:
         self,
         key: Key,
         state: PyTree,
-        replay: ring.Ring,
-        happened: Transition,
+        replay: Replay,
+        experience: Experience,
         carry: PyTree,
         now: TimeStep,
         step: Array,
     ) -> Any:
         """Of one seed: record, learn, decide."""
-        replay, infos = ring.add(replay, happened), {}
+        replay, infos = moments.record(replay, experience), {}
         for name, run in self.runs.items():
-            state, infos[name] = run(key, state, replay, step)
+            state, replay, infos[name] = run(key, state, replay, step)
         return state, replay, infos, self.program.decided(self.how, key, state, carry, now, step)
 
-    def _no_infos(self, state: PyTree, replay: ring.Ring, step: Array) -> dict[str, Info]:
+    def _no_infos(self, state: PyTree, replay: Replay, step: Array) -> dict[str, Info]:
         """Zeros in the place of what phases tell."""
 
-        def told(key: Key, state: PyTree, replay: ring.Ring) -> dict[str, Info]:
-            return {name: run(key, state, replay, step)[1] for name, run in self.runs.items()}
+        def told(key: Key, state: PyTree, replay: Replay) -> dict[str, Info]:
+            return {name: run(key, state, replay, step)[2] for name, run in self.runs.items()}
 
-        over_seeds = self.program.over_seeds(told, (0, 0, REPLAY_AXES))
+        over_seeds = self.program.over_seeds(told, (0, 0, self.program.replay_axes))
         shapes = jax.eval_shape(over_seeds, self.program.keys, state, replay)
         return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 

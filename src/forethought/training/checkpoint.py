@@ -1,12 +1,12 @@
 """Checkpoints: arrays in safetensors, the rest in JSON; written atomically, and nothing in them is ever executed.
 
 A checkpoint is a directory ``step_<env steps>`` with ``arrays.safetensors`` (the leaves of a pytree, named by their
-path), ``meta.json`` (host state) and ``SHA256SUMS`` over both, which ``sha256sum -c`` reads too. It is written under
-another name, flushed to the disk and renamed, so a crash at any moment leaves either the whole checkpoint or none. The
-format is documented in docs/decisions/0002-checkpoints.md.
+path), ``meta.json`` (host state) and ``SHA256SUMS`` over both, which ``sha256sum -c`` reads too. The rows of the
+replay lie beside it, in segments that it names (``segments.py``). It is written under another name, flushed to the disk
+and renamed, so a crash at any moment leaves either the whole checkpoint or none. The format is documented in
+docs/decisions/0002-checkpoints.md.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -23,15 +23,18 @@ import safetensors
 import safetensors.numpy
 
 from forethought.errors import CheckpointError
-from forethought.files import disk_problem
+from forethought.files import digest, disk_problem, flush
+from forethought.replay.moments import Replay
 from forethought.replay.ring import Ring
+from forethought.training.segments import Segments, forget
 from forethought.types import PyTree
 
-FORMAT = 6
+FORMAT = 7
 _PREFIX = "step_"
 _PARTIAL = ".partial"
 _BEFORE = ".before"  # a checkpoint of the same step, until the new one stands in its place
 _ARRAYS, _META, _SUMS = "arrays.safetensors", "meta.json", "SHA256SUMS"
+_REST = "replay:"  # of a replay, beside its rows
 _OWNERS = {
     "state": "the agent's",
     "replay": "the replay's",
@@ -40,10 +43,19 @@ _OWNERS = {
 }
 
 
-def save(root: Path, step: int, tree: PyTree, host: dict[str, Any], *, keep: int) -> Path:
+def save(
+    root: Path,
+    step: int,
+    tree: dict[str, PyTree],
+    host: dict[str, Any],
+    *,
+    keep: int,
+    segments: Segments | None = None,
+) -> Path:
     """Write a checkpoint of ``tree`` (arrays) and ``host`` (JSON values and numpy arrays); keep the newest ``keep``.
 
-    Only the rows of a `Ring` that hold data are written. Raises `CheckpointError` when the disk is full or not
+    Of ``tree["replay"]`` the rows go to ``segments``, which know those that are on disk already (none by default). Only
+    the rows of a `Ring` that hold data are written. Raises `CheckpointError` when the disk is full or not
     writable, or when the directory of the run is gone; checkpoints that were there before stay untouched.
     """
     final = root / f"{_PREFIX}{step:012d}"
@@ -52,9 +64,9 @@ def save(root: Path, step: int, tree: PyTree, host: dict[str, Any], *, keep: int
         root.mkdir(exist_ok=True)  # without parents: a run that was deleted must not come back as a checkpoint
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        _write(partial, step, tree, host)
+        _write(partial, step, tree, host, segments or Segments())
         _put_in_place(partial, final)
-        _flush(root)
+        flush(root)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(disk_problem(error, final)) from error
@@ -63,6 +75,7 @@ def save(root: Path, step: int, tree: PyTree, host: dict[str, Any], *, keep: int
         raise CheckpointError(f"cannot write {final}: {error}; free some space, then resume the run") from error
     for old in (*found(root)[:-keep], *root.glob(f"{_PREFIX}*{_PARTIAL}")):  # those cut off by a kill as well
         shutil.rmtree(old, ignore_errors=True)
+    forget(root, {name for path in found(root) for name in _segments_of(path)})
     return final
 
 
@@ -84,6 +97,7 @@ def load_latest(
     like: Callable[[], PyTree],
     take: Callable[[PyTree, dict[str, Any]], None],
     warn: Callable[[str], None],
+    segments: Segments | None = None,
 ) -> Path:
     """Give tree and host state of the newest checkpoint that is whole to ``take``; returns its path.
 
@@ -100,7 +114,7 @@ def load_latest(
     problems = []
     for path in reversed(candidates):
         try:
-            take(*load(path, like()))
+            take(*load(path, like(), segments))
         except CheckpointError as error:
             problems.append(str(error) if str(path) in str(error) else f"{path}: {error}")
             continue
@@ -111,10 +125,16 @@ def load_latest(
     raise CheckpointError(f"{problems[0]}{others}")
 
 
-def load(path: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
-    """Read one checkpoint into the structure of ``like``. Raises `CheckpointError` for anything but a whole one."""
+def load(
+    path: Path, like: dict[str, PyTree], segments: Segments | None = None
+) -> tuple[dict[str, PyTree], dict[str, Any]]:
+    """Read one checkpoint into the structure of ``like``; ``segments`` know from then on what is on disk.
+
+    Raises `CheckpointError` for anything but a whole one.
+    """
     try:
-        host = _verified(path)["host"]
+        meta = _verified(path)
+        host = meta["host"]
         arrays = safetensors.numpy.load_file(path / _ARRAYS)
         host_arrays = {name: arrays.pop(name) for name in list(arrays) if name.startswith("host:")}
         joined = _join_host(host, host_arrays)
@@ -126,18 +146,32 @@ def load(path: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
     # What has the right checksum and yet another structure was written by another program.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} is not a whole checkpoint ({type(error).__name__})") from error
-    return _fill(like, arrays, path), joined
+    replay = like.get("replay")
+    if not isinstance(replay, Replay):
+        return _fill(like, arrays, path), joined
+    rest = {name.removeprefix(_REST): arrays.pop(name) for name in list(arrays) if name.startswith(_REST)}
+    filled = _fill({**like, "replay": ()}, arrays, path)
+    try:
+        filled["replay"] = (segments or Segments()).load(path.parent, meta.get("rows"), rest, replay)
+    except (KeyError, IndexError, ValueError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} was written by another agent or version: its replay is another one") from error
+    return filled, joined
 
 
-def _write(folder: Path, step: int, tree: PyTree, host: dict[str, Any]) -> None:
-    arrays = _leaves(tree)
+def _write(folder: Path, step: int, tree: dict[str, PyTree], host: dict[str, Any], segments: Segments) -> None:
+    meta: dict[str, Any] = {"format": FORMAT, "step": step}
+    if isinstance(tree.get("replay"), Replay):
+        rest, meta["rows"] = segments.save(folder.parent, tree["replay"])
+        arrays = {**_leaves({**tree, "replay": ()}), **{_REST + name: x for name, x in rest.items()}}
+    else:
+        arrays = _leaves(tree)
     host_json, host_arrays = _split_host(host)
     arrays.update(host_arrays)
     safetensors.numpy.save_file(arrays, folder / _ARRAYS)
-    (folder / _META).write_text(json.dumps({"format": FORMAT, "step": step, "host": host_json}))
-    (folder / _SUMS).write_text("".join(f"{_digest(folder / name)}  {name}\n" for name in (_ARRAYS, _META)))
+    (folder / _META).write_text(json.dumps({**meta, "host": host_json}))
+    (folder / _SUMS).write_text("".join(f"{digest(folder / name)}  {name}\n" for name in (_ARRAYS, _META)))
     for path in (*folder.iterdir(), folder):
-        _flush(path)
+        flush(path)
 
 
 def _put_in_place(partial: Path, final: Path) -> None:
@@ -157,9 +191,17 @@ def _verified(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} has format {meta['format']}, this version reads {FORMAT}")
     said = (path / _SUMS).read_bytes()
     for name in (_ARRAYS, _META):
-        if f"{_digest(path / name)}  {name}\n".encode() not in said:
+        if f"{digest(path / name)}  {name}\n".encode() not in said:
             raise CheckpointError(f"{path} is damaged: {name} does not have the checksum in {_SUMS}")
     return meta
+
+
+def _segments_of(path: Path) -> list[str]:
+    """The segments that a checkpoint names; none where it is damaged, and will be used no more."""
+    try:
+        return list(json.loads((path / _META).read_bytes())["rows"]["segments"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _leaves(tree: PyTree) -> dict[str, np.ndarray]:
@@ -259,17 +301,3 @@ def _join_host(host: Any, arrays: dict[str, np.ndarray]) -> Any:
         return content
     parts = {key: _join_host(value, arrays) for key, value in content.items()}
     return parts if kind == "dict" else list(parts.values())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Make a file or directory entry survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,14 +13,14 @@ from forethought.agents.base import Agent, Phase, Pieces
 from forethought.envs import JaxVector
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
-from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.training.block import Alive, Block, Play, Told, all_finite, beside
 from forethought.training.clock import Clock
 from forethought.training.config import flatten, to_dict
 from forethought.training.exploiting import Exploiting
 from forethought.training.program import Decision, Flat, How, Program
 from forethought.training.schedule import due, usual_repeats
-from forethought.types import PyTree, TimeStep, Transition
+from forethought.types import Experience, PyTree, TimeStep, Transition
 
 _FOR_EVER = 2**31 - 1  # steps
 _HUGE = 1e6  # of an observation or a reward: networks and squared errors are made for numbers around 1
@@ -81,7 +81,7 @@ class Learner:
             self._state = Flat.of(self.program.init_state())
             self._replay = self.program.init_replay()
             self.carry = self.program.init_carry()
-        self._unrecorded: Transition | None = None
+        self._unrecorded: Experience | None = None
         self._blocks: dict[Any, Block] = {}
         self._plays: dict[Any, Play] = {}
         self._unsound = False  # what the world gave last
@@ -100,7 +100,7 @@ class Learner:
         self._state = Flat.of(state)
 
     @property
-    def replay(self) -> ring.Ring:
+    def replay(self) -> Replay:
         """All transitions that are kept, with the newest."""
         if self._unrecorded is not None:
             with self.clock.measure("record"):
@@ -109,7 +109,7 @@ class Learner:
         return self._replay
 
     @replay.setter
-    def replay(self, replay: ring.Ring) -> None:
+    def replay(self, replay: Replay) -> None:
         self._replay, self._unrecorded = replay, None
 
     @property
@@ -192,20 +192,19 @@ class Learner:
         """The actor that does not explore, in n environments per seed [K * n, ...], and its first carry."""
         return Exploiting(self.program, self._state, n, self._plays), self.program.init_carry(n)
 
-    def observe(self, time_step: TimeStep, action: np.ndarray, step: Step, *, own: bool = True) -> None:
-        """Remember what ``action`` led to in the moment for which `act` was asked; all have the leading axis [K * N].
+    def observe(self, time_step: TimeStep, step: Step, *, own: bool = True) -> None:
+        """Remember what came of the moment for which `act` was asked; all have the leading axis [K * N].
 
-        ``own`` is False where it is not the action that `act` said: what the agent gave beside that is dropped then.
+        ``own`` is False where another action was carried out than `act` said: what the agent gave beside that is
+        dropped then.
         """
         decision = self.decision
         if decision is not None:
             self.carry = decision.carry
         said = decision if decision is not None and own else self.program.empty_decision(self.num_envs)
-        reached = step.reached
-        outcome = reached.reward, reached.obs, reached.terminated, reached.truncated
-        happened = self._grouped(Transition(time_step.obs, action, *outcome))
         self._replay = self.replay
-        self._unrecorded, self.decision = happened._replace(extras=said.extras), None
+        self._unrecorded = Experience(self._grouped(time_step), self._grouped(step.reached), said.extras)
+        self.decision = None
         self.env_steps += self.num_envs
         self.frames += int(np.sum(step.frames)) // len(self.program.seeds)
 
@@ -329,7 +328,9 @@ class Learner:
             self.on_progress(phase.name)
         self._settle()
         with self.clock.measure(phase.name):
-            self._state, info = self.program.run(phase, self._state, self.replay, at, repeats, self.on_progress)
+            self._state, self.replay, info = self.program.run(
+                phase, self._state, self.replay, at, repeats, self.on_progress
+            )
         self.infos[phase.name], self._running = info, phase.name
         if phase.every > self.num_envs:  # so that it is heard of when it is done; the others end while the host goes on
             self._settle()
@@ -366,8 +367,8 @@ class Learner:
 
     def remedy(self) -> str:
         """What may mend numbers that became infinite: the environment's scale where it is huge, else smaller steps."""
-        data = self.replay.data
-        for name, seen in (("observations", data.obs), ("rewards", data.reward)):
+        rows = self.replay.rows
+        for name, seen in (("observations", rows.obs), ("rewards", rows.reward)):
             largest = float(np.max(np.abs(np.asarray(seen, np.float64)), initial=0.0))
             if largest > _HUGE:
                 return f"the environment's {name} reach {largest:.3g}: scale them to about 1 there, then train anew"
@@ -385,6 +386,12 @@ class Learner:
             "decision": decision._asdict(),
             "best": self._best,
         }
+
+    def blank(self) -> PyTree:
+        """A `tree` of which the replay may be consumed. The learner's own is gone then: `restore` comes next."""
+        self._replay = self._unrecorded = None
+        self.replay = self.program.init_replay()
+        return self.tree()
 
     def counters(self) -> dict[str, Any]:
         """The host side of a checkpoint."""
@@ -416,8 +423,7 @@ class Learner:
             raise CheckpointError(f"the checkpoint is damaged: it cannot be one of {held}")
         self.state, self.carry = tree["state"], tree["carry"]
         self.decision = Decision(**tree["decision"]) if counters["decided"] else None
-        # A run that goes on for longer than it was made for has more room than the checkpoint knows of.
-        self.replay = ring.resize(tree["replay"], jnp.array(self.program.replay_capacity))
+        self.replay = tree["replay"]
         self._best = {name: np.array(leaf) for name, leaf in tree["best"].items()}
         self.best_return, self.best_step = np.array(counters["best_return"]), np.array(counters["best_step"])
         self.env_steps, self.frames, self.updates = (counters[k] for k in ("env_steps", "frames", "updates"))

@@ -20,13 +20,9 @@ from jaxtyping import Array
 from forethought.agents.base import Agent, Phase, Pieces, Setting, empty_items
 from forethought.compilation import keep_programs
 from forethought.errors import UsageError
-from forethought.replay import ring
-from forethought.types import EnvSpec, Info, Key, PyTree, TimeStep, Transition
-
-# The replays of all seeds are written in step, so they share cursor, size and limit.
-# (Unflattened, because the constructor takes arrays and these are axes.)
-_ONE_RING = jax.tree.structure(jax.eval_shape(lambda: ring.create(0.0, 1)))
-REPLAY_AXES: ring.Ring = jax.tree.unflatten(_ONE_RING, (0, None, None, None))
+from forethought.replay import moments
+from forethought.replay.moments import Replay
+from forethought.types import Box, EnvSpec, Experience, Info, Key, PyTree, TimeStep, Transition
 
 _PIECE_S = 0.5  # seconds that a piece of a long phase should take
 
@@ -109,9 +105,9 @@ def _tree(state: PyTree | Flat) -> PyTree:
     return state.tree if isinstance(state, Flat) else state
 
 
-def _as_given(given: PyTree | Flat, out: tuple[PyTree, Info]) -> tuple[PyTree | Flat, Info]:
-    """A new state in the form of the one given, with the info beside it."""
-    return (Flat.of(out[0]), out[1]) if isinstance(given, Flat) else out
+def _as_given(given: PyTree | Flat, out: tuple[PyTree, Replay, Info]) -> tuple[PyTree | Flat, Replay, Info]:
+    """A new state in the form of the one given, with all else beside it."""
+    return (Flat.of(out[0]), *out[1:]) if isinstance(given, Flat) else out
 
 
 class Program:
@@ -130,15 +126,17 @@ class Program:
         self.keys = jax.vmap(jax.random.key)(jnp.array(self.seeds, jnp.uint32))  # of 32 bits, as `require_seed` says
         wanted = max(min(agent.replay_capacity, steps), num_envs)
         self.replay_capacity = -(-wanted // num_envs) * num_envs
-        if self.replay_capacity > ring.MOST_ROWS:
-            raise UsageError(f"a replay holds at most {ring.MOST_ROWS:,} transitions; lower --agent.replay-capacity")
+        if self.replay_capacity > moments.MOST:
+            raise UsageError(f"a replay holds at most {moments.MOST:,} transitions; lower --agent.replay-capacity")
         axes = 0, 0, 0, 0, None
         self._act = {how: jax.jit(self.over_seeds(partial(self.decided, how), axes)) for how in HOW}
-        self._record = jax.jit(self.over_seeds(ring.add, (REPLAY_AXES, 0), REPLAY_AXES), donate_argnums=0)
         self._phases: dict[tuple[str, int], Any] = {}
         self._turns: dict[tuple[tuple[str, int], ...], Any] = {}
         self._pieces: dict[str, Pieces] = {}
         self._empty: dict[int, Decision] = {}
+        self.replay_axes = moments.axes(jax.eval_shape(self._empty_replay))
+        record = self.over_seeds(moments.record, (self.replay_axes, 0), self.replay_axes)
+        self._record = jax.jit(record, donate_argnums=0)
 
     def init_state(self) -> PyTree:
         """Agent state of all seeds, [K, ...]."""
@@ -148,26 +146,22 @@ class Program:
 
         return jax.jit(self.over_seeds(init, (0,)))(self.keys)
 
-    def init_replay(self) -> ring.Ring:
-        """Empty replay of all seeds; data has axes [K, capacity, ...]."""
+    def init_replay(self) -> Replay:
+        """Empty replays of all seeds; rows have axes [K, rows, ...]."""
+        return jax.jit(lambda: _settled(moments.spread(self._empty_replay(), len(self.seeds))))()
+
+    def _empty_replay(self) -> Replay:
         extras = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), self.empty_decision(1).extras)
-        example = empty_transition(self.agent.spec)._replace(extras=extras)
-        k = len(self.seeds)
-        return jax.jit(lambda: _settled(_spread(ring.create(example, self.replay_capacity), k)))()
+        example, notes = empty_moment(self.agent.spec), self.agent.notes()
+        return moments.create(example, self.replay_capacity, self.num_envs, extras=extras, notes=notes)
 
-    def fill(self, replay: ring.Ring, rows: Transition) -> ring.Ring:
-        """Put the same transitions [n, ...] into the empty replays of all seeds; the replay is consumed."""
-        n = len(rows.reward)
+    def fill(self, replay: Replay, rows: Transition) -> Replay:
+        """Put the same transitions [n, ...] into the empty replays of all seeds; the replay is consumed.
 
-        def place(held: Array, given: Array) -> Array:
-            return held.at[:, :n].set(given)
-
-        def put(replay: ring.Ring, rows: Transition) -> ring.Ring:
-            data = jax.tree.map(place, replay.data._replace(extras=()), rows._replace(extras=()))
-            data = data._replace(extras=replay.data.extras)
-            return ring.Ring(data, n % replay.limit, jnp.full_like(replay.size, n), replay.limit)
-
-        return jax.jit(put, donate_argnums=0)(replay, rows)
+        Raises `UsageError` where there is no room for them.
+        """
+        put = self.over_seeds(lambda replay: moments.fill(replay, rows), (self.replay_axes,), self.replay_axes)
+        return jax.jit(put, donate_argnums=0)(replay)
 
     def init_carry(self, n: int | None = None) -> PyTree:
         """What acting carries in n environments per seed (default: those of training), [K, n, ...]."""
@@ -190,20 +184,20 @@ class Program:
             self._empty[n] = Decision(*jax.tree.map(lambda x: np.zeros((k, *x.shape), x.dtype), shapes))
         return self._empty[n]
 
-    def record(self, replay: ring.Ring, transition: Transition) -> ring.Ring:
-        """Add one transition per environment, [K, N, ...]; the replay is consumed."""
-        return self._record(replay, transition)
+    def record(self, replay: Replay, experience: Experience) -> Replay:
+        """Add one step of each environment, [K, N, ...]; the replay is consumed."""
+        return self._record(replay, experience)
 
     def turn(
         self,
         phases: tuple[tuple[Phase, int], ...],
         state: PyTree,
-        replay: ring.Ring,
-        transition: Transition,
+        replay: Replay,
+        experience: Experience,
         carry: PyTree,
         time_step: TimeStep,
         step: int,
-    ) -> tuple[PyTree, ring.Ring, dict[str, Info], Decision]:
+    ) -> tuple[PyTree, Replay, dict[str, Info], Decision]:
         """`record`, then `run` of phases with their repeats, then `act` on what comes next, in one call.
 
         Returns state, replay, what each phase reports, and the decision. It costs half of what the three cost beside
@@ -212,7 +206,7 @@ class Program:
         if not self.turns(phases):
             self._turns[_named(phases)] = self._compile_turn(phases)
         state, replay, infos, decision = self._turns[_named(phases)](
-            self.keys, state, replay, transition, carry, time_step, step
+            self.keys, state, replay, experience, carry, time_step, step
         )
         return state, replay, infos, Decision(*decision)
 
@@ -224,14 +218,14 @@ class Program:
         self,
         phase: Phase,
         state: PyTree,
-        replay: ring.Ring,
+        replay: Replay,
         step: int,
         repeats: int,
         tell: Callable[[str], None] = lambda text: None,
-    ) -> tuple[PyTree, Info]:
-        """Run a phase ``repeats`` times, the last one at ``step``; the state given is consumed.
+    ) -> tuple[PyTree, Replay, Info]:
+        """Run a phase ``repeats`` times, the last one at ``step``; the state and the replay given are consumed.
 
-        One in `Pieces` runs once, and says through ``tell`` how far it is; where that raises, the state is as it was.
+        One in `Pieces` runs once, and says through ``tell`` how far it is; where that raises, both are as they were.
         The info has one number per seed.
         """
         if isinstance(phase.run, Pieces):
@@ -243,21 +237,21 @@ class Program:
         """Whether that phase has run or was prepared before, so that it will not be compiled."""
         return phase.name in self._pieces or (phase.name, repeats) in self._phases
 
-    def prepare(self, phases: Iterable[tuple[Phase, int]], state: PyTree, replay: ring.Ring, carry: PyTree) -> None:
+    def prepare(self, phases: Iterable[tuple[Phase, int]], state: PyTree, replay: Replay, carry: PyTree) -> None:
         """Compile what acting, recording and phases with their repeats will run; nothing is run, the arrays stay."""
         leading = len(self.seeds), self.num_envs
-        t = jax.tree.map(lambda x: np.zeros((*leading, *x.shape), x.dtype), empty_transition(self.agent.spec))
-        time_step = TimeStep(t.obs, t.action, t.reward, t.terminated, t.terminated, t.truncated)
+        time_step = jax.tree.map(lambda x: np.zeros((*leading, *x.shape), x.dtype), empty_moment(self.agent.spec))
         for how in ("random", "explore"):
             self._act[how].lower(self.keys, state, carry, time_step, 0).compile()
-        self._record.lower(replay, t._replace(extras=self.empty_decision(self.num_envs).extras)).compile()
+        extras = self.empty_decision(self.num_envs).extras
+        self._record.lower(replay, Experience(time_step, time_step, extras)).compile()
         for phase, repeats in phases:
             if isinstance(phase.run, Pieces):
                 self._prepare_pieces(self._pieces_of(phase, phase.run), state, replay)
             else:
                 self._phase(phase, repeats).lower(self.keys, state, replay, 0).compile()
 
-    def _prepare_pieces(self, parts: Any, state: PyTree, replay: ring.Ring) -> None:
+    def _prepare_pieces(self, parts: Any, state: PyTree, replay: Replay) -> None:
         work = jax.eval_shape(parts.begin, self.keys, state, replay, 0)
         parts.begin.lower(self.keys, state, replay, 0).compile()
         parts.proceed.lower(self.keys, work, replay, 0, 1).compile()
@@ -288,59 +282,64 @@ class Program:
         return self._phases[name]
 
     def _compile_phase(self, phase: Phase, repeats: int) -> Callable[..., Any]:
-        run = self.repeated(phase, repeats)
-        return jax.jit(self.over_seeds(run, (0, 0, REPLAY_AXES, None)), donate_argnums=1)
+        run, axes = self.repeated(phase, repeats), self.replay_axes
+        return jax.jit(self.over_seeds(run, (0, 0, axes, None), (0, axes, 0)), donate_argnums=(1, 2))
 
     def _compile_turn(self, phases: tuple[tuple[Phase, int], ...]) -> Callable[..., Any]:
         runs = {phase.name: self.repeated(phase, repeats) for phase, repeats in phases}
 
-        def turn(key, state, replay, transition, carry, time_step, step):
-            replay = ring.add(replay, transition)
+        def turn(key, state, replay, experience, carry, time_step, step):
+            replay = moments.record(replay, experience)
             infos = {}
             for name, run in runs.items():
-                state, infos[name] = run(key, state, replay, step)
+                state, replay, infos[name] = run(key, state, replay, step)
             return state, replay, infos, self.decided("explore", key, state, carry, time_step, step)
 
-        axes = (0, 0, REPLAY_AXES, 0, 0, 0, None), (0, REPLAY_AXES, 0, 0)
+        axes = (0, 0, self.replay_axes, 0, 0, 0, None), (0, self.replay_axes, 0, 0)
         return jax.jit(self.over_seeds(turn, *axes), donate_argnums=(1, 2))
 
     def repeated(self, phase: Phase, repeats: int) -> Callable[..., Any]:
-        """``(key, state, replay, step) -> (state, info)`` of a phase that runs so often, the last time at ``step``."""
+        """``(key, state, replay, step) -> (state, replay, info)`` of a phase that runs so often, last at ``step``."""
 
-        def once(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
+        def once(key: Key, state: PyTree, replay: Replay, step: Array) -> tuple[PyTree, Replay, Info]:
             out = phase.run(_tree(state), replay, step=step, key=purpose_key(key, phase.name, step))
             return _as_given(state, out)
 
-        def several(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
+        def several(key: Key, state: PyTree, replay: Replay, step: Array) -> tuple[PyTree, Replay, Info]:
+            def again(at: tuple[PyTree, Replay], step: Array) -> tuple[tuple[PyTree, Replay], Info]:
+                state, replay, info = once(key, *at, step)
+                return (state, replay), info
+
             steps = step - phase.every * jnp.arange(repeats - 1, -1, -1)
-            state, infos = jax.lax.scan(lambda s, at: once(key, s, replay, at), state, steps)
-            return state, jax.tree.map(lambda x: x[-1], infos)
+            (state, replay), infos = jax.lax.scan(again, (state, replay), steps)
+            return state, replay, jax.tree.map(lambda x: x[-1], infos)
 
         return once if repeats == 1 else several
 
     def _compile_pieces(self, name: str, pieces: Pieces) -> Pieces:
         """The parts over all seeds, with ``(key, state or work, ..., replay, step, ...)`` by place."""
 
-        def begin(key: Key, state: PyTree, replay: ring.Ring, step: Array) -> PyTree:
+        def begin(key: Key, state: PyTree, replay: Replay, step: Array) -> PyTree:
             return _settled(pieces.begin(_tree(state), replay, step=step, key=purpose_key(key, name, step)))
 
-        def proceed(key: Key, work: PyTree, replay: ring.Ring, step: Array, units: Array) -> tuple[PyTree, Array]:
+        def proceed(key: Key, work: PyTree, replay: Replay, step: Array, units: Array) -> tuple[PyTree, Array]:
             return pieces.proceed(work, replay, step=step, key=purpose_key(key, name, step), units=units)
 
-        def finish(key: Key, state: PyTree, work: PyTree, replay: ring.Ring, step: Array) -> tuple[PyTree, Info]:
+        def finish(key: Key, state: PyTree, work: PyTree, replay: Replay, step: Array) -> tuple[PyTree, Replay, Info]:
             out = pieces.finish(_tree(state), work, replay, step=step, key=purpose_key(key, name, step))
             return _as_given(state, out)
 
+        axes = self.replay_axes
         return replace(
             pieces,
-            begin=jax.jit(self.over_seeds(begin, (0, 0, REPLAY_AXES, None))),
-            proceed=jax.jit(self.over_seeds(proceed, (0, 0, REPLAY_AXES, None, None), (0, 0)), donate_argnums=1),
-            finish=jax.jit(self.over_seeds(finish, (0, 0, 0, REPLAY_AXES, None)), donate_argnums=1),
+            begin=jax.jit(self.over_seeds(begin, (0, 0, axes, None))),
+            proceed=jax.jit(self.over_seeds(proceed, (0, 0, axes, None, None), (0, 0)), donate_argnums=1),
+            finish=jax.jit(self.over_seeds(finish, (0, 0, 0, axes, None), (0, axes, 0)), donate_argnums=(1, 3)),
         )
 
     def _run_pieces(
-        self, parts: Pieces, state: PyTree, replay: ring.Ring, step: int, tell: Callable[[str], None]
-    ) -> tuple[PyTree, Info]:
+        self, parts: Pieces, state: PyTree, replay: Replay, step: int, tell: Callable[[str], None]
+    ) -> tuple[PyTree, Replay, Info]:
         work = parts.begin(self.keys, state, replay, step)
         units, done, left = 1, 0, True
         while left:
@@ -358,17 +357,16 @@ def _named(phases: tuple[tuple[Phase, int], ...]) -> tuple[tuple[str, int], ...]
     return tuple((phase.name, repeats) for phase, repeats in phases)
 
 
-def empty_transition(spec: EnvSpec) -> Transition:
-    """One row of a replay."""
+def empty_moment(spec: EnvSpec) -> TimeStep:
+    """One moment of one environment."""
     obs, action, no = empty_items(spec.obs, 1)[0], empty_items(spec.action, 1)[0], jnp.array(False)
-    return Transition(obs, action, jnp.array(0.0), obs, no, no)
+    moment = TimeStep(obs, action, jnp.array(0.0), no, no, no)
+    if not spec.game:
+        return moment
+    assert not isinstance(spec.action, Box)
+    return moment._replace(legal=jnp.zeros(spec.action.n, bool), player=jnp.array(0, jnp.int32))
 
 
 def _settled(tree: PyTree) -> PyTree:
     """Without JAX's weak types: the first step would lose them, and every program would compile a second time."""
     return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x, tree)
-
-
-def _spread(replay: ring.Ring, k: int) -> ring.Ring:
-    data = jax.tree.map(lambda x: jnp.broadcast_to(x, (k, *x.shape)), replay.data)
-    return ring.Ring(data, replay.cursor, replay.size, replay.limit)

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from forethought.training import checkpoint
 from forethought.training.config import RUN_FIELDS, RunConfig, from_dict, to_dict
 from forethought.training.given import with_given
 from forethought.training.origin import code_named, made_here, sealed
+from forethought.training.segments import Segments
 from forethought.types import EnvSpec, PyTree
 
 FORMAT = 1
@@ -60,6 +61,7 @@ class RunDir:
         self.config_path, self.metrics_path = path / "config.json", path / "metrics.jsonl"
         self.summary_path, self.checkpoints = path / "summary.json", path / "checkpoints"
         self._metrics: Any = None
+        self._segments = Segments()
 
     @classmethod
     def create(
@@ -239,7 +241,16 @@ class RunDir:
     def save(self, step: int, tree: PyTree, host: dict[str, Any], *, keep: int) -> Path:
         """Write a checkpoint, see `checkpoint.save`."""
         self.require_there()
-        return checkpoint.save(self.checkpoints, step, tree, host, keep=keep)
+        return checkpoint.save(self.checkpoints, step, tree, host, keep=keep, segments=self._segments)
+
+    def restore(
+        self,
+        like: Callable[[], PyTree],
+        take: Callable[[PyTree, dict[str, Any]], None],
+        warn: Callable[[str], None],
+    ) -> Path:
+        """Read the newest whole checkpoint, see `checkpoint.load_latest`; what is saved next goes on from there."""
+        return checkpoint.load_latest(self.checkpoints, like, take, warn, self._segments)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to ``metrics.jsonl``; numbers that are not finite become null."""

@@ -20,7 +20,6 @@ from forethought.errors import (
     TrainingDiverged,
 )
 from forethought.stored import array, flag, named, require
-from forethought.training import checkpoint
 from forethought.training.baselines import STARTS, WHAT_HELPS, Controller, below, described, far_below, play_baselines
 from forethought.training.block import FROM_STEP, Pace
 from forethought.training.config import RunConfig
@@ -78,7 +77,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Take up the newest whole checkpoint. Raises `CheckpointError` where there is none."""
-        self.saved = checkpoint.load_latest(self.run_dir.checkpoints, self.learner.tree, self._take, self._warn)
+        self.saved = self.run_dir.restore(self.learner.blank, self._take, self._warn)
 
     def _take(self, tree: PyTree, host: dict[str, Any]) -> None:
         require(host, {"counters": named, "world": named, "evaluating": flag, "evaluation": lambda _: True})
@@ -169,8 +168,8 @@ class Trainer:
         life = unroll(_Guarded(self), act, (), anew=False)
         while learner.now < self.config.steps and not self._enough:
             if not self._live_on():
-                time_step, action, step = next(life)
-                learner.observe(time_step, action, step)
+                time_step, _, step = next(life)
+                learner.observe(time_step, step)
                 self.journal.stepped(step)
                 self._learn()
         if learner.now >= self.config.steps:

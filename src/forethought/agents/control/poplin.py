@@ -25,7 +25,7 @@ from forethought.models.normalizer import Normalizer, identity
 from forethought.nets.mlp import MLP
 from forethought.planning.cem import CEM
 from forethought.planning.guides import Actions, Corrections, Parameters, Proposals
-from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.settings import require_widths
 from forethought.types import EnvSpec, Info, Key
 
@@ -186,15 +186,15 @@ class POPLIN(PlansOnModel):
             Phase("distil", c.model_every, self.distil, c.policy_updates, learner.start, "model"),
         )
 
-    def distil(self, state: POPLINState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[POPLINState, Info]:
+    def distil(self, state: POPLINState, replay: Replay, *, step: Array, key: Key) -> tuple[POPLINState, Replay, Info]:
         """Teach the policy what was planned."""
         inputs, n = state.model.model.inputs, self.ensemble.n_obs  # just set by the fit
         seen = Normalizer(inputs.mean[:n], jnp.maximum(inputs.std[:n], _LEAST_STD))
         learn = self._average if self.config.distil == "average" else self._clone
         state, info = learn(state._replace(seen=seen), replay, key)
-        return state._replace(distillations=state.distillations + 1), info
+        return state._replace(distillations=state.distillations + 1), replay, info
 
-    def _clone(self, state: POPLINState, replay: ring.Ring, key: Key) -> tuple[POPLINState, Info]:
+    def _clone(self, state: POPLINState, replay: Replay, key: Key) -> tuple[POPLINState, Info]:
         """Behaviour cloning: ``min E |policy(s) - a|^2`` over the newest planned transitions."""
 
         def loss(policy: Policy, batch: Any) -> Array:
@@ -205,7 +205,7 @@ class POPLIN(PlansOnModel):
         def update(carry: tuple[Policy, Any], key: Key) -> tuple[tuple[Policy, Any], Array]:
             policy, opt = carry
             c = self.config
-            batch = ring.sample_newest(replay, c.policy_batch, c.policy_newest, key=key)
+            batch = replay.sample_newest(c.policy_batch, c.policy_newest, key=key)
             value, grads = jax.value_and_grad(loss)(policy, batch)
             updates, opt = self.optimizer.update(grads, opt, policy)
             return (optax.apply_updates(policy, updates), opt), value
@@ -214,10 +214,10 @@ class POPLIN(PlansOnModel):
         (policy, opt), values = jax.lax.scan(update, start, jax.random.split(key, self.config.policy_updates))
         return state._replace(policy=policy, policy_opt=opt), {"policy_loss": values[-1]}
 
-    def _average(self, state: POPLINState, replay: ring.Ring, key: Key) -> tuple[POPLINState, Info]:
+    def _average(self, state: POPLINState, replay: Replay, key: Key) -> tuple[POPLINState, Info]:
         """``theta += mean of the changes`` of this theta that were carried out, among the newest ``model_every``."""
         back = jnp.arange(self.config.model_every)
-        extras = jax.vmap(lambda i: ring.newest(replay, i))(back).extras
+        extras = replay.newest(back).extras
         weight = extras.planned & (extras.distillations == state.distillations) & (back < replay.size)
         mean = jnp.sum(extras.decision * weight[:, None], axis=0) / jnp.maximum(jnp.sum(weight), 1)
         flat, unravel = ravel_pytree(state.policy)

@@ -11,7 +11,7 @@ from forethought.agents.base import Agent, Phase, Portable
 from forethought.agents.dyna.tables import epsilon_greedy, q_learning
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
-from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.settings import Settings
 from forethought.types import Discrete, EnvSpec, Info, Key
 
@@ -105,9 +105,9 @@ class DynaQ(Agent):
         """The counts."""
         return state.model
 
-    def update(self, state: DynaQState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[DynaQState, Info]:
+    def update(self, state: DynaQState, replay: Replay, *, step: Array, key: Key) -> tuple[DynaQState, Replay, Info]:
         """Learn from the transition of this step, remember it, then plan."""
-        t = ring.row(replay, step - 1)
+        t = replay.numbered(step - 1)
         q = q_learning(state.q, t, self.config.step_size, self.config.discount)
         model = state.model.learn(t)
         last_tried = state.last_tried.at[t.obs, t.action].set(step)
@@ -122,7 +122,7 @@ class DynaQ(Agent):
 
         q, _ = jax.lax.scan(plan, q, jax.random.split(key, self.config.planning_steps))
         info = {"q_max": jnp.max(q), "pairs_visited": model.n_pairs.astype(jnp.float32)}
-        return DynaQState(q, model, last_tried), info
+        return DynaQState(q, model, last_tried), replay, info
 
     def _imagined_pair(self, model: TabularModel, *, key: Key) -> tuple[Array, Array]:
         """What planning tries: a visited pair, and in Dyna-Q+ any action of a visited state.

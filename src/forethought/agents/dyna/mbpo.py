@@ -21,6 +21,7 @@ from forethought.models.ensemble import Ensemble, EnsembleBelief
 from forethought.models.fit import FitState
 from forethought.models.normalizer import Normalizer
 from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.settings import Settings
 from forethought.types import EnvSpec, Info, Key, Transition
 
@@ -162,14 +163,14 @@ class MBPO(Agent):
         """The elites."""
         return state.model.model.predictor()
 
-    def rollout(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
+    def rollout(self, state: MBPOState, replay: Replay, *, step: Array, key: Key) -> tuple[MBPOState, Replay, Info]:
         """Branch rollouts off real states; the ring holds ``retain`` epochs of rollouts of the present length."""
         key_start, key_rollout = jax.random.split(key)
         c, sac = self.config, self.sac.rescaled(state.sac, replay)
         epoch = (step - c.random_steps) // c.epoch_steps  # the length changes where an epoch begins
         length = c.schedule.length(epoch * c.epoch_steps)
         imagined = ring.resize(state.imagined, c.rollouts_per_step * c.epoch_steps * c.retain * length)
-        start = ring.sample(replay, c.rollouts, key=key_start).obs
+        start = replay.sample(c.rollouts, key=key_start).obs
         imagined, added = branched_rollouts(
             state.model.model.predictor(),
             lambda obs, key: self.sac.policy(sac, obs, key=key),
@@ -179,17 +180,17 @@ class MBPO(Agent):
             key=key_rollout,
         )
         info = {"rollout_length": length.astype(jnp.float32), "rollout_steps": added}
-        return state._replace(sac=sac, imagined=imagined), info
+        return state._replace(sac=sac, imagined=imagined), replay, info
 
-    def update(self, state: MBPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[MBPOState, Info]:
+    def update(self, state: MBPOState, replay: Replay, *, step: Array, key: Key) -> tuple[MBPOState, Replay, Info]:
         """``updates_per_step`` steps of SAC, each on ``real_ratio`` real and otherwise imagined transitions."""
         n_real, n = self.n_real, self.config.sac.batch_size
 
         def draw(key: Key) -> Transition:
             key_real, key_imagined = jax.random.split(key)
-            real = ring.sample(replay, n_real, key=key_real)
+            real = replay.sample(n_real, key=key_real)
             imagined = ring.sample(state.imagined, n - n_real, key=key_imagined)
             return jax.tree.map(lambda r, i: jnp.concatenate([r, i]), real, imagined)
 
         sac, info = self.sac.learn_many(state.sac, draw, self.config.updates_per_step, key=key)
-        return state._replace(sac=sac), info
+        return state._replace(sac=sac), replay, info

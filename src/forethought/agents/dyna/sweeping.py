@@ -11,7 +11,7 @@ from forethought.agents.base import Agent, Phase, Portable
 from forethought.agents.dyna.tables import epsilon_greedy
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
-from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.settings import Settings
 from forethought.types import Discrete, EnvSpec, Info, Key
 
@@ -102,9 +102,11 @@ class PrioritizedSweeping(Agent):
         """The counts."""
         return state.model
 
-    def update(self, state: SweepingState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SweepingState, Info]:
+    def update(
+        self, state: SweepingState, replay: Replay, *, step: Array, key: Key
+    ) -> tuple[SweepingState, Replay, Info]:
         """Queue the pair just lived through by its error, then serve the queue."""
-        t = ring.row(replay, step - 1)
+        t = replay.numbered(step - 1)
         model = state.model.learn(t)
         error = jnp.abs(expected_target(state.q, model, self.config.discount) - state.q)
         priority = state.priority.at[t.obs, t.action].set(self._worth(error[t.obs, t.action]))
@@ -122,7 +124,7 @@ class PrioritizedSweeping(Agent):
 
         (q, priority), _ = jax.lax.scan(back_up, (state.q, priority), length=self.config.planning_steps)
         info = {"q_max": jnp.max(q), "queued": jnp.sum(priority > 0).astype(jnp.float32)}
-        return SweepingState(q, priority, model), info
+        return SweepingState(q, priority, model), replay, info
 
     def _worth(self, error: Array) -> Array:
         return jnp.where(error > self.config.threshold, error, 0.0)

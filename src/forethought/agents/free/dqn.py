@@ -14,9 +14,10 @@ from forethought.errors import require_above, require_within
 from forethought.nets.encoder import Encoder, Layout, require_layout
 from forethought.nets.mlp import MLP, Linear
 from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.returns import n_step_returns
 from forethought.settings import Settings, require_widths
-from forethought.types import Box, Discrete, EnvSpec, Info, Key, Transition
+from forethought.types import Box, Discrete, EnvSpec, Info, Key, PyTree, TimeStep
 
 _LEAST_PRIORITY = 1e-6  # so that what was foretold exactly is drawn again some day
 
@@ -110,7 +111,6 @@ class DQNState(NamedTuple):
     opt: optax.OptState
     updates: Int[Array, ""]
     step: Int[Array, ""]  # environment steps at the last round of updates
-    priorities: Float[Array, " c"]  # of the rows of the replay, to the power alpha; none where they are not used
 
 
 class DQN(Agent):
@@ -129,8 +129,12 @@ class DQN(Agent):
         c = self.config
         assert isinstance(self.spec.obs, Box)
         online = QNetwork(c, self.spec.obs, self.n_actions, key=key)
-        target, room = jax.tree.map(jnp.copy, online), c.replay_capacity if c.prioritized else 0
-        return DQNState(online, target, self.optimizer.init(online), jnp.array(0), jnp.array(0), jnp.zeros(room))
+        target = jax.tree.map(jnp.copy, online)
+        return DQNState(online, target, self.optimizer.init(online), jnp.array(0), jnp.array(0))
+
+    def notes(self) -> PyTree:
+        """The priority of the transition that begins in a row, to the power alpha; 0 before its error is known."""
+        return jnp.array(0.0) if self.config.prioritized else ()
 
     def decide(self, state: DQNState, carry: Array, *, key: Key, explore: bool):
         """Epsilon-greedy while learning, greedy when judged."""
@@ -160,21 +164,23 @@ class DQN(Agent):
         c = self.config
         return (Phase("update", c.train_every, self.update, updates=c.updates, start=max(c.random_steps, 1)),)
 
-    def update(self, state: DQNState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[DQNState, Info]:
-        """Gradient steps, each on a fresh batch; new rows have the greatest priority there is."""
-        state = self._with_new_rows(state, replay, step)
-        state, infos = jax.lax.scan(
-            lambda state, key: self.learn(state, replay, key=key), state, jax.random.split(key, self.config.updates)
-        )
-        return state, {**jax.tree.map(lambda x: x[-1], infos), "epsilon": self.epsilon(step)}
+    def update(self, state: DQNState, replay: Replay, *, step: Array, key: Key) -> tuple[DQNState, Replay, Info]:
+        """Gradient steps, each on a fresh batch."""
 
-    def learn(self, state: DQNState, replay: ring.Ring, *, key: Key) -> tuple[DQNState, Info]:
+        def learn(at: tuple[DQNState, Replay], key: Key) -> tuple[tuple[DQNState, Replay], Info]:
+            state, replay, info = self.learn(*at, key=key)
+            return (state, replay), info
+
+        keys = jax.random.split(key, self.config.updates)
+        (state, replay), infos = jax.lax.scan(learn, (state._replace(step=step), replay), keys)
+        return state, replay, {**jax.tree.map(lambda x: x[-1], infos), "epsilon": self.epsilon(step)}
+
+    def learn(self, state: DQNState, replay: Replay, *, key: Key) -> tuple[DQNState, Replay, Info]:
         """One gradient step on the Huber loss of the temporal differences, and now and then a new target network."""
         c = self.config
-        slots, weight = self._draw(state, replay, key=key)
-        rows: Transition = ring.windows(replay, slots, c.n_step, num_envs=self.setting.num_envs)
-        target = self.target(state, rows)
-        obs, action = rows.obs[0], rows.action[0]
+        places, weight = self._draw(state, replay, key=key)
+        window = replay.windows(places, c.n_step + 1)
+        target, obs, action = self.target(state, window), window.obs[0], window.prev_action[1]
 
         def loss(online: QNetwork) -> tuple[Array, Array]:
             q = jnp.take_along_axis(online(obs), action[:, None], axis=1)[:, 0]
@@ -185,53 +191,47 @@ class DQN(Agent):
         online, updates = optax.apply_updates(state.online, change), state.updates + 1
         anew = updates % c.target_every == 0
         copied = jax.tree.map(lambda new, old: jnp.where(anew, new, old), online, state.target)
-        priorities = state.priorities
         if c.prioritized:
-            priorities = priorities.at[slots].set((jnp.abs(q - target) + _LEAST_PRIORITY) ** c.alpha)
-        state = state._replace(online=online, target=copied, opt=opt, updates=updates, priorities=priorities)
-        return state, {"td_loss": value, "q": jnp.mean(q)}
+            replay = replay.note(places, (jnp.abs(q - target) + _LEAST_PRIORITY) ** c.alpha)
+        state = state._replace(online=online, target=copied, opt=opt, updates=updates)
+        return state, replay, {"td_loss": value, "q": jnp.mean(q)}
 
-    def target(self, state: DQNState, rows: Transition) -> Float[Array, " b"]:
-        """``sum_{i<n} gamma^i r_i + gamma^n max_a Q'(s_n, a)`` along windows [n, b, ...].
+    def target(self, state: DQNState, window: TimeStep) -> Float[Array, " b"]:
+        """``sum_{i<n} gamma^i r_i + gamma^n max_a Q'(s_n, a)`` along windows of n + 1 moments [n + 1, b, ...].
 
         A window that meets the end of an episode has fewer rewards, and bootstraps there unless the world terminated.
         With ``double`` it is ``Q'(s_n, argmax_a Q(s_n, a))``.
         """
         c = self.config
-        ended = rows.terminated | rows.truncated
+        led = jax.tree.map(lambda x: x[1:], window)
+        ended = (led.terminated | led.truncated).at[:-1].max(led.first[1:])  # some are broken off without either
         before = jnp.cumsum(ended, axis=0) - ended
         last = jnp.sum(before == 0, axis=0) - 1  # the step after which it bootstraps
-        reached = rows.next_obs[last, jnp.arange(last.shape[0])]
+        reached = led.obs[last, jnp.arange(last.shape[0])]
         values = state.target(reached)
         best = jnp.argmax(state.online(reached) if c.double else values, axis=1)
         value = jnp.take_along_axis(values, best[:, None], axis=1)[:, 0]
         placed = jnp.where(jnp.arange(c.n_step)[:, None] == last, value, 0.0)
-        going_on = c.discount * (1.0 - rows.terminated)
-        return jax.lax.stop_gradient(n_step_returns(rows.reward, going_on, placed, ended, c.n_step)[0])
+        going_on = c.discount * (1.0 - led.terminated)
+        return jax.lax.stop_gradient(n_step_returns(led.reward, going_on, placed, ended, c.n_step)[0])
 
-    def _draw(self, state: DQNState, replay: ring.Ring, *, key: Key) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
-        """Slots of the rows that windows begin with, and the weights of their losses."""
+    def _draw(self, state: DQNState, replay: Replay, *, key: Key) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
+        """Where windows begin, and the weights of their losses: windows that would run over the newest row are out."""
         c = self.config
-        too_new = (c.n_step - 1) * self.setting.num_envs  # windows from there would run over the newest row
+        too_new = (c.n_step - 1) * self.setting.num_envs
         count = jnp.maximum(replay.size - too_new, 1)
         if not c.prioritized:
             age = too_new + jax.random.randint(key, (c.batch_size,), 0, count)
-            return ring.slots(replay, age), jnp.ones(c.batch_size)
-        age = (replay.cursor - 1 - jnp.arange(replay.capacity)) % replay.limit
-        mass = jnp.where((age >= too_new) & (age < replay.size), state.priorities[: replay.capacity], 0.0)
+            return replay.after(ring.newest(replay.ends, age), -1), jnp.ones(c.batch_size)
+        begins = replay.after(replay.ends.data, -1)
+        age = (replay.ends.cursor - 1 - jnp.arange(replay.capacity)) % replay.ends.limit
+        noted, drawable = replay.notes[begins], (age >= too_new) & (age < replay.size)
+        greatest = jnp.max(jnp.where(drawable, noted, 0.0))
+        unknown = jnp.where(greatest > 0.0, greatest, 1.0)  # to be drawn as soon as any other
+        mass = jnp.where(drawable, jnp.where(noted > 0.0, noted, unknown), 0.0)
         sums = jnp.cumsum(mass)
         drawn = jnp.searchsorted(sums, jax.random.uniform(key, (c.batch_size,), maxval=sums[-1]), side="right")
         chosen = jnp.minimum(drawn, replay.capacity - 1)
         beta = c.beta + (1.0 - c.beta) * jnp.minimum(state.step / self.setting.steps, 1.0)
         weight = (count * mass[chosen] / sums[-1]) ** -beta
-        return chosen, weight / jnp.max(weight)
-
-    def _with_new_rows(self, state: DQNState, replay: ring.Ring, step: Array) -> DQNState:
-        """Rows that came since the last round are to be drawn at least as soon as any other."""
-        if not self.config.prioritized:
-            return state._replace(step=step)
-        age = (replay.cursor - 1 - jnp.arange(replay.capacity)) % replay.limit
-        new = age < jnp.minimum(jnp.where(state.updates == 0, replay.size, step - state.step), replay.size)
-        greatest, old = jnp.max(state.priorities), state.priorities[: replay.capacity]
-        held = jnp.where(new, jnp.where(greatest > 0.0, greatest, 1.0), old)
-        return state._replace(step=step, priorities=state.priorities.at[: replay.capacity].set(held))
+        return begins[chosen], weight / jnp.max(weight)

@@ -16,7 +16,7 @@ from forethought.models.normalizer import Running, unseen
 from forethought.nets.distributions import Categorical, Gaussian
 from forethought.nets.encoder import Encoder, Layout, require_layout
 from forethought.nets.mlp import MLP, orthogonal
-from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.returns import advantages
 from forethought.settings import Settings, require_widths
 from forethought.types import Box, Discrete, EnvSpec, Info, Key, PyTree, Transition
@@ -194,10 +194,10 @@ class PPO(Agent):
         c, every = self.config, self.replay_capacity
         return (Phase("update", every, self.update, updates=c.epochs * c.minibatches, start=every),)
 
-    def update(self, state: PPOState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[PPOState, Info]:
+    def update(self, state: PPOState, replay: Replay, *, step: Array, key: Key) -> tuple[PPOState, Replay, Info]:
         """``epochs`` passes over the newest steps, in ``minibatches`` drawn anew in each."""
         c, n = self.config, self.setting.num_envs
-        rows = ring.last(replay, self.replay_capacity)
+        rows = replay.last(self.replay_capacity)
         lived = jax.tree.map(lambda x: x.reshape(c.rollout_steps, n, *x.shape[1:]), rows)
         state, steps = self._judged(state, lived)
         size = max(1, self.replay_capacity // c.minibatches)
@@ -216,7 +216,8 @@ class PPO(Agent):
         (nets, opt), infos = jax.lax.scan(epoch, (state.nets, state.opt), jax.random.split(key, c.epochs))
         # What is seen changes its scale between two updates, and not within one: the first ratio is exactly 1.
         met = state.obs.add(rows.obs) if self.normalizes else state.obs
-        return state._replace(nets=nets, opt=opt, obs=met), jax.tree.map(lambda x: jnp.mean(x[-1]), infos)
+        state = state._replace(nets=nets, opt=opt, obs=met)
+        return state, replay, jax.tree.map(lambda x: jnp.mean(x[-1]), infos)
 
     def loss(self, steps: Steps, nets: Nets) -> tuple[Array, Info]:
         """Equations 7 and 9: ``-E min(r A, clip(r) A) + c_1 E (v - G)^2 / 2 - c_2 E H``, A normalised in the batch.

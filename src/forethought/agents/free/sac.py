@@ -19,7 +19,7 @@ from forethought.errors import require_above, require_within
 from forethought.models.normalizer import Normalizer
 from forethought.nets.heads import tanh_gaussian_sample
 from forethought.nets.mlp import MLP
-from forethought.replay import ring
+from forethought.replay.moments import Replay
 from forethought.settings import Settings, require_widths
 from forethought.types import Box, EnvSpec, Info, Key, Transition
 
@@ -179,7 +179,7 @@ class ActorCritic:
         """The squashed mean for each observation."""
         return jnp.tanh(jax.vmap(state.actor)(state.scales.obs.normalize(obs))[0])
 
-    def rescaled(self, state: SACState, replay: ring.Ring) -> SACState:
+    def rescaled(self, state: SACState, replay: Replay) -> SACState:
         """With the scales of the real transitions so far, where the settings ask for them.
 
         Where the unit of reward was known before, values and temperature stay what they were, in that unit; where it
@@ -292,14 +292,16 @@ class SAC(Agent):
         scale = Phase("rescale", _RESCALE_EVERY, self.rescale, start=max(c.random_steps, 1))
         return (scale, update) if c.normalize else (update,)
 
-    def rescale(self, state: SACState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SACState, Info]:
+    def rescale(self, state: SACState, replay: Replay, *, step: Array, key: Key) -> tuple[SACState, Replay, Info]:
         """The scales of the transitions so far."""
-        return self.learner.rescaled(state, replay), {}
+        return self.learner.rescaled(state, replay), replay, {}
 
-    def update(self, state: SACState, replay: ring.Ring, *, step: Array, key: Key) -> tuple[SACState, Info]:
+    def update(self, state: SACState, replay: Replay, *, step: Array, key: Key) -> tuple[SACState, Replay, Info]:
         """``updates_per_step`` gradient steps, each on a fresh batch from the replay."""
-
         c = self.config
-        return self.learner.learn_many(
-            state, lambda key: ring.sample(replay, c.batch_size, key=key), c.updates_per_step, key=key
-        )
+
+        def draw(key: Key) -> Transition:
+            return replay.sample(c.batch_size, key=key)
+
+        state, info = self.learner.learn_many(state, draw, c.updates_per_step, key=key)
+        return state, replay, info

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from forethought.models.normalizer import Normalizer, fit_normalizer, identity, is_constant, moments
 from forethought.nets.mlp import MLP
-from forethought.replay import ring
+from forethought.replay.moments import Replay
 
 _SHORTEST = 1e-3  # 1 / steps that a reward counts for at most: a discount of 1 in a world without end has no value
 
@@ -43,9 +43,9 @@ def unscaled(n_obs: int) -> Scales:
     return Scales(identity(n_obs), jnp.array(0.0), jnp.array(1.0), jnp.array(False))
 
 
-def fit_scales(replay: ring.Ring, discount: float) -> Scales:
+def fit_scales(replay: Replay, discount: float) -> Scales:
     """The scales of the transitions in a replay."""
-    t, used = replay.data, jnp.arange(replay.capacity) < replay.size
+    t, used = replay.all(), replay.used
     ends = jnp.sum(t.terminated & used) / jnp.maximum(replay.size, 1)
     mean = moments(t.reward[:, None], used)[0][0]
     value = mean / jnp.maximum(1.0 - discount * (1.0 - ends), _SHORTEST)

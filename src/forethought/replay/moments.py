@@ -1,0 +1,275 @@
+"""A replay whose rows are moments: every observation is stored once, and transitions are a view of two rows.
+
+Each environment has a lane of ``room`` rows, in which its moments follow each other in time; the last moment of an
+episode is a row of its own, and so is the first one of the next. Lanes are interleaved: the row in slot s of lane e
+has the place ``s * num_envs + e``. A transition is known by the place of the moment that it led to; these places are
+kept in a `Ring`, in order of time, so that draws are exactly uniform over transitions and never join two episodes.
+
+Everything is pure and made for use inside ``jit`` with the replay donated, as in ``ring.py``.
+"""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int
+
+from forethought.errors import UsageError
+from forethought.replay import ring
+from forethought.replay.ring import Ring
+from forethought.types import Experience, Key, PyTree, TimeStep, Transition
+
+MOST = ring.MOST_ROWS // 2  # transitions: there may be as many last moments of episodes besides
+_SMALL_ROW = 2048  # bytes; of smaller rows there is room for an episode in each transition
+_SPARE_SHARE, _SPARE_LEAST = 32, 1024  # of larger ones one for each 32 transitions, or so many
+
+
+class Replay(eqx.Module):
+    """The last transitions that were lived through, of ``num_envs`` environments.
+
+    Attributes:
+        rows: the moments, leaves [room * num_envs, ...]. A row is ``first`` where no transition led to it.
+        extras: what the agent gave beside the action that led to a row; zeros where none did.
+        notes: what phases keep beside the rows, such as priorities; zeros where nothing was noted since.
+        written: rows written to each lane so far.
+        begun: those of the rows held in each lane that are ``first``.
+        ends: the places of the moments that transitions led to, oldest first; the ring of the transitions.
+        num_envs: number of lanes.
+    """
+
+    rows: TimeStep
+    extras: PyTree
+    notes: PyTree
+    written: Int[Array, " e"]
+    begun: Int[Array, " e"]
+    ends: Ring
+    num_envs: int = eqx.field(static=True)
+
+    @property
+    def room(self) -> int:
+        """Rows of each lane."""
+        return self.rows.reward.shape[-1] // self.num_envs
+
+    @property
+    def capacity(self) -> int:
+        """Transitions that there is room for."""
+        return self.ends.data.shape[-1]
+
+    @property
+    def size(self) -> Int[Array, "*k"]:
+        """Transitions that can be drawn."""
+        return self.ends.size
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether no transition is forgotten before ``capacity`` newer ones, however short the episodes are."""
+        return self.room * self.num_envs >= 2 * self.capacity
+
+    @property
+    def used(self) -> Bool[Array, " c"]:
+        """Which slots of the ring of transitions hold one that can be drawn."""
+        slots = jnp.arange(self.capacity)
+        return (slots if self.keeps_all else (self.ends.cursor - 1 - slots) % self.ends.limit) < self.size
+
+    def after(self, places: Int[Array, "*p"], n: int = 1) -> Int[Array, "*p"]:
+        """The places n rows later in the same lanes (earlier for n < 0)."""
+        return (places + n * self.num_envs) % (self.room * self.num_envs)
+
+    def transitions(self, places: Int[Array, "*p"]) -> Transition:
+        """The transitions that led to these moments."""
+        before, to = self.after(places, -1), jax.tree.map(lambda x: x[places], self.rows._replace(first=()))
+        obs = jax.tree.map(lambda x: x[before], self.rows.obs)
+        extras = jax.tree.map(lambda x: x[places], self.extras)
+        return Transition(obs, to.prev_action, to.reward, to.obs, to.terminated, to.truncated, extras)
+
+    def in_slots(self, slots: Int[Array, "*s"]) -> Transition:
+        """The transitions in these slots of their ring."""
+        return self.transitions(self.ends.data[slots])
+
+    def all(self) -> Transition:
+        """A copy of every transition, [capacity, ...]; only those in slots that are `used` mean anything."""
+        return self.transitions(self.ends.data)
+
+    def sample(self, n: int, *, key: Key) -> Transition:
+        """Draw n transitions uniformly, with replacement. An empty replay gives zeros."""
+        if not self.keeps_all:  # those that can be drawn are not the first ones of their ring
+            return self.sample_newest(n, self.capacity, key=key)
+        return self.transitions(ring.sample(self.ends, n, key=key))
+
+    def sample_newest(self, n: int, newest: int, *, key: Key) -> Transition:
+        """Draw n of the ``newest`` transitions uniformly, with replacement."""
+        return self.transitions(ring.sample_newest(self.ends, n, newest, key=key))
+
+    def newest(self, back: Int[Array, "*b"]) -> Transition:
+        """The transitions that were recorded ``back`` before the newest one; fewer than ``size``."""
+        return self.transitions(ring.newest(self.ends, back))
+
+    def last(self, n: int) -> Transition:
+        """The n newest transitions in order of time, [n, ...]; those of the environments take turns."""
+        return self.transitions(ring.last(self.ends, n))
+
+    def numbered(self, number: Int[Array, ""]) -> Transition:
+        """The transition that was recorded as number ``number``, counted from 0; it must still be there."""
+        return self.transitions(ring.row(self.ends, number))
+
+    def windows(self, places: Int[Array, " n"], length: int) -> TimeStep:
+        """Successive moments of one environment each, from these places on; leaves get axes [length, n].
+
+        None may run over the newest row of its lane. A window goes on in the next episode, which ``first`` marks.
+        """
+        index = self.after(places + self.num_envs * jnp.arange(length)[:, None], 0)
+        return jax.tree.map(lambda x: x[index], self.rows)
+
+    def sample_windows(self, n: int, length: int, *, key: Key) -> Int[Array, " n"]:
+        """Places from which n windows of ``length`` rows begin, drawn uniformly from all that there are.
+
+        At least one lane must hold so many rows.
+        """
+        held = jnp.minimum(self.written, self.room)
+        counts = jnp.cumsum(jnp.maximum(held - length + 1, 0))
+        drawn = jax.random.randint(key, (n,), 0, jnp.maximum(counts[-1], 1))
+        lane = jnp.searchsorted(counts, drawn, side="right")
+        within = drawn - jnp.where(lane > 0, counts[lane - 1], 0)
+        return (self.written[lane] - held[lane] + within) % self.room * self.num_envs + lane
+
+    def note(self, places: Int[Array, " n"], notes: PyTree) -> "Replay":
+        """With these notes [n, ...] beside these rows."""
+        written = jax.tree.map(lambda held, new: held.at[places].set(new), self.notes, notes)
+        return eqx.tree_at(lambda replay: replay.notes, self, written)
+
+
+def create(example: TimeStep, capacity: int, num_envs: int = 1, *, extras: PyTree = (), notes: PyTree = ()) -> Replay:
+    """An empty replay for moments like ``example`` (one, no leading axis) of ``num_envs`` environments.
+
+    ``capacity``: transitions, a multiple of ``num_envs``. Where a row is larger than 2 KiB, as those of most images
+    are, there is room for one episode in 32 transitions; the oldest ones are forgotten sooner where episodes are
+    shorter than that. Of smaller rows there is room for as many episodes as transitions.
+    """
+    lane = capacity // num_envs
+    spare = max(lane // _SPARE_SHARE, min(lane, _SPARE_LEAST)) if _bytes(example) > _SMALL_ROW else lane
+    rooms = (lane + spare) * num_envs
+
+    def rows(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda x: jnp.zeros((rooms, *jnp.shape(x)), jnp.asarray(x).dtype), tree)
+
+    none = jnp.zeros(num_envs, jnp.int32)
+    ends = ring.create(jnp.array(0, jnp.int32), capacity)
+    return Replay(rows(example), rows(extras), rows(notes), none, jnp.copy(none), ends, num_envs)
+
+
+def record(replay: Replay, experience: Experience) -> Replay:
+    """Add what was lived through in one step of each environment.
+
+    The moment that was acted in is written where it is ``first``; else it is there already, reached by the step before.
+    """
+    now, reached, extras = experience
+    n, outside = replay.num_envs, replay.room * replay.num_envs
+    lanes = jnp.arange(n)
+
+    def place(rank: Array) -> Array:
+        return (replay.written + rank) % replay.room * n + lanes
+
+    to = place(now.first)
+    begins = jnp.where(now.first, place(jnp.zeros_like(now.first)), outside)
+    both = jnp.concatenate([begins, to])
+
+    def write(held: Array, before: Array, after: Array) -> Array:
+        return held.at[both].set(jnp.concatenate([before, after]), mode="drop")
+
+    def cleared(tree: PyTree) -> PyTree:
+        return jax.tree.map(jnp.zeros_like, tree)
+
+    rows = jax.tree.map(write, replay.rows, now, reached)
+    kept = jax.tree.map(write, replay.extras, cleared(extras), extras)
+    none = jax.tree.map(lambda held: jnp.zeros((n, *held.shape[1:]), held.dtype), replay.notes)
+    notes = jax.tree.map(write, replay.notes, none, none)
+    written, begun, ends = replay.written + now.first + 1, replay.begun, ring.add(replay.ends, to)
+    if not replay.keeps_all:  # rows that were never written are not first
+        overwritten = now.first & replay.rows.first[begins.clip(max=outside - 1)], replay.rows.first[to]
+        begun = begun + now.first - sum(x.astype(jnp.int32) for x in overwritten)
+        cut = (written > replay.room) & ~rows.first[written % replay.room * n + lanes]  # what led to the oldest row
+        alive = jnp.minimum(written, replay.room) - begun - cut
+        ends = eqx.tree_at(lambda ends: ends.size, ends, jnp.minimum(ends.size, n * jnp.min(alive)))
+    return Replay(rows, kept, notes, written, begun, ends, n)
+
+
+def fill(replay: Replay, given: Transition) -> Replay:
+    """An empty replay with transitions [n, ...] in it, in order of time; their extras are not taken over.
+
+    Each lane takes an equal part of them, one behind the other. Where one does not go on from where the one before it
+    led, an episode begins. Raises `UsageError` where there are too many or too short episodes for the room there is.
+    """
+    reward, n = np.asarray(given.reward), replay.num_envs
+    parts = np.array_split(np.arange(len(reward)), n)
+    begins = _begins(given)
+    begins[[part[0] for part in parts if len(part)]] = True
+    places, written = np.zeros(len(reward), np.int64), np.zeros(n, np.int32)
+    for lane, part in enumerate(parts):
+        ranks = np.cumsum(1 + begins[part])
+        places[part], written[lane] = (ranks - 1) * n + lane, ranks[-1] if len(part) else 0
+    if written.max() > replay.room or len(reward) > replay.capacity:
+        raise UsageError(
+            f"the replay has no room for {len(reward)} transitions in {begins.sum()} episodes; raise "
+            "--agent.replay-capacity, or give fewer"
+        )
+    turns = np.concatenate([np.arange(len(part)) * n + lane for lane, part in enumerate(parts)])
+    begun = jnp.array([begins[part].sum() for part in parts], jnp.int32)
+
+    def put(held: Array, start: Any, to: Any) -> Array:
+        return held.at[places[begins] - n].set(start).at[places].set(to)
+
+    none = jax.tree.map(lambda x: np.zeros(x.shape[1:], x.dtype), replay.rows)
+    start = none._replace(obs=jax.tree.map(lambda x: x[begins], given.obs), first=True)
+    outcome = given.next_obs, given.action, reward, False, given.terminated, given.truncated
+    rows = jax.tree.map(put, replay.rows, start, TimeStep(*outcome, none.legal, none.player))
+    ends = ring.add(replay.ends, jnp.asarray(places[np.argsort(turns)], jnp.int32))
+    return Replay(rows, replay.extras, replay.notes, jnp.asarray(written), begun, ends, n)
+
+
+def holding(rows: Transition, capacity: int) -> Replay:
+    """A replay of one environment with these transitions [n, ...] in it, in order of time, and their extras."""
+    no = jnp.array(False)
+    example = TimeStep(*jax.tree.map(lambda x: x[0], (rows.obs, rows.action, rows.reward)), no, no, no)
+    extras = jax.tree.map(lambda x: x[0], rows.extras)
+    replay = fill(create(example, capacity, extras=extras), rows)
+    places = replay.ends.data[: len(rows.reward)]
+    given = jax.tree.map(lambda held, new: held.at[places].set(new), replay.extras, rows.extras)
+    return eqx.tree_at(lambda replay: replay.extras, replay, given)
+
+
+def axes(replay: Replay) -> Replay:
+    """The axes of replays of several seeds, for ``vmap``: they are written in step, and so their rings are as well."""
+    shared = {".ends.cursor", ".ends.limit"} | ({".ends.size"} if replay.keeps_all else set())
+    return jax.tree_util.tree_map_with_path(lambda path, _: None if jax.tree_util.keystr(path) in shared else 0, replay)
+
+
+def spread(replay: Replay, k: int) -> Replay:
+    """The same replay for each of k seeds."""
+    return jax.tree.map(
+        lambda axis, x: x if axis is None else jnp.broadcast_to(x, (k, *x.shape)),
+        axes(replay),
+        replay,
+        is_leaf=lambda x: x is None,
+    )
+
+
+def of_seed(replay: Replay, k: int) -> Replay:
+    """The replay of seed k of several."""
+    return jax.tree.map(lambda axis, x: x if axis is None else x[k], axes(replay), replay, is_leaf=lambda x: x is None)
+
+
+def _begins(given: Transition) -> np.ndarray:
+    """Where a transition does not begin where the one before it led to."""
+    ended = np.asarray(given.terminated) | np.asarray(given.truncated)
+    apart = np.zeros(len(ended), bool)
+    for seen, led in zip(jax.tree.leaves(given.obs), jax.tree.leaves(given.next_obs), strict=True):
+        differ = np.asarray(seen)[1:] != np.asarray(led)[:-1]
+        apart[1:] |= differ.any(axis=tuple(range(1, differ.ndim)))
+    return np.append(True, ended[:-1] | apart[1:]) if len(ended) else apart
+
+
+def _bytes(example: PyTree) -> int:
+    return sum(math.prod(jnp.shape(x)) * jnp.asarray(x).dtype.itemsize for x in jax.tree.leaves(example))
