@@ -80,7 +80,7 @@ def test_flags_may_be_numpys(agent):
 
 
 def test_memory_is_looked_at_before_ask_and_tell_begins(tmp_path):
-    capacity = {**AGENT, "replay_capacity": 2 * 10**9}
+    capacity = {**AGENT, "replay_capacity": 10**9}
     with pytest.raises(UsageError, match="of memory"):
         forethought.start("sac", OBS, ACTION, run=tmp_path / "run", steps=2 * 10**9, agent=capacity)
     assert not (tmp_path / "run").exists()

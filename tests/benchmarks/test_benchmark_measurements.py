@@ -58,8 +58,8 @@ def test_decisions_are_timed_in_a_row():
 
 def test_the_replay_of_the_workloads_is_full():
     replay = full_replay(50)
-    assert replay.data.obs.shape == (1, 50, 17)
-    assert int(replay.size) == int(replay.limit) == 50
+    assert replay.rows.obs.shape == (1, 100, 17)
+    assert int(replay.size) == int(replay.capacity) == 50
 
 
 def test_time_outside_of_learning():

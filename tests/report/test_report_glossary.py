@@ -6,6 +6,7 @@ import pytest
 
 import small
 from forethought.agents.catalog import ALGORITHMS
+from forethought.replay.moments import of_seed
 from forethought.report import glossary
 from forethought.training.program import Program
 
@@ -15,12 +16,13 @@ def test_every_metric_and_phase_of_every_algorithm_has_a_meaning(name):
     agent = small.make_agent(name, small.envs.env_spec(small.WORLDS[name]))
     program = Program(agent, [0], 1, 100)
     state, replay = (jax.eval_shape(make) for make in (program.init_state, program.init_replay))
-    one = lambda tree: jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree)  # noqa: E731
+    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), state)
+    replay = jax.eval_shape(lambda replay: of_seed(replay, 0), replay)
     logged = []
     for phase in agent.phases():
-        _, info = jax.eval_shape(
+        _, _, info = jax.eval_shape(
             lambda state, replay, key, phase=phase: phase.run(state, replay, step=jnp.array(50), key=key),
-            one(state), one(replay), jax.random.key(0),
+            state, replay, jax.random.key(0),
         )  # fmt: skip
         assert glossary.phase(phase.name).meaning
         logged += list(info)

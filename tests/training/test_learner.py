@@ -48,7 +48,7 @@ class Recorder(Agent):
         return ()
 
     def write_down(self, state, replay, *, step, key):
-        return {"at": state["at"].at[state["n"]].set(step), "n": state["n"] + 1}, {"step": step}
+        return {"at": state["at"].at[state["n"]].set(step), "n": state["n"] + 1}, replay, {"step": step}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ class InPieces(Recorder):
         return {**super().init(key=key), "counted": jax.numpy.array(0)}
 
     def count(self, state, replay, *, step, key):
-        return {**state, "counted": state["counted"] + 1}, {"counted": state["counted"] + 1}
+        return {**state, "counted": state["counted"] + 1}, replay, {"counted": state["counted"] + 1}
 
     def begin(self, state, replay, *, step, key):
         return {"reached": jax.numpy.array(0), "drawn": jax.numpy.array(0.0)}
@@ -100,8 +100,8 @@ class InPieces(Recorder):
         return work, work["reached"] < 7
 
     def finish(self, state, work, replay, *, step, key):
-        written, info = self.write_down(state, replay, step=step, key=key)
-        return {**state, **written}, {**info, **work}
+        written, replay, info = self.write_down(state, replay, step=step, key=key)
+        return {**state, **written}, replay, {**info, **work}
 
 
 class Stop(Exception):
