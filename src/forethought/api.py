@@ -292,7 +292,7 @@ def evaluate(
     held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
     config = held.config
     episodes = episodes or catalog.find(config.algorithm).judged_episodes
-    at = int(learner.best_step.max()) if which == "best" else learner.env_steps
+    at = int(learner.best.steps.max()) if which == "best" else learner.env_steps
     stream = f"judge {seed}"
     act, carry = learner.exploiting(episodes)
     return play(act, carry, config, episodes=episodes, stream=stream, env_steps=at, made_for=played.spec)

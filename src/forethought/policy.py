@@ -182,7 +182,7 @@ def load_learner(
         learner = Learner(agent, config.seed_list, config.num_envs, config.rows, pretrain=config.pretrain)
     run.restore(learner.blank, lambda tree, host: learner.restore(tree, host.get("counters")), print_warning)
     if which == "best":
-        learner.state = learner.best_state()
+        learner.state = learner.best.state(learner.state)
     return held, learner
 
 

@@ -59,14 +59,18 @@ class Phase:
 
     Attributes:
         name: what the progress display and the timings call it.
-        every: environment steps between two runs.
+        every: environment steps between two times at which it is due.
         run: ``(state, replay, *, step, key) -> (state, replay, info)``: pure; it is compiled alone, scanned where it
             is due several times at one step, and vmapped over seeds. ``step`` (environment steps so far) is the same
             for all seeds, so a ``lax.cond`` on it stays a branch. Of the replay it may change the notes, and nothing
             else. `Pieces` where it may take longer than a second.
         updates: gradient steps (or table updates) that one run makes, for the accounts.
-        start: environment steps before the first run.
+        start: environment steps before it is due first.
         kind: "model" for phases that are logged at each run, "train" for those logged now and then.
+        times: runs at each time that it is due. Many are a stage of training, such as the 10,000 updates of an
+            autoencoder: between two parts of it the run shows how far it is, can be stopped, and is saved.
+        clock: what ``every`` and ``start`` count: environment "steps", or the "updates" that the phases with that
+            other clock have made.
     """
 
     name: str
@@ -75,6 +79,13 @@ class Phase:
     updates: int = 0
     start: int = 0
     kind: Literal["train", "model"] = "train"
+    times: int = 1
+    clock: Literal["steps", "updates"] = "steps"
+
+    @property
+    def counted(self) -> bool:
+        """Whether its runs are told apart by their number, because there may be several at one environment step."""
+        return self.times > 1 or self.clock == "updates"
 
 
 @dataclass(frozen=True)

@@ -241,7 +241,7 @@ class Journal:
 
     def summary(self, status: str, message: str = "", returns: list[float] | None = None) -> dict[str, Any]:
         """Write ``summary.json`` and return it; ``returns`` are the last evaluation's, per seed."""
-        learner, judged = self.learner, bool(np.isfinite(self.learner.best_return).all())
+        learner, judged = self.learner, bool(np.isfinite(self.learner.best.returns).all())
         summary = {
             "status": status,
             "message": message,
@@ -252,7 +252,7 @@ class Journal:
             "wall_s": round(self.wall_s, 3),
             "seconds": {name: round(s, 3) for name, s in learner.clock.seconds.items()},
             "return": returns,
-            "best": {"return": learner.best_return.tolist(), "step": learner.best_step.tolist()} if judged else None,
+            "best": {"return": learner.best.returns.tolist(), "step": learner.best.steps.tolist()} if judged else None,
             "baselines": {name: played._asdict() for name, played in self.baselines.items()},
         }
         self.run.write_summary(summary)

@@ -1,29 +1,27 @@
 """An agent that lives: state, replay and counters, driven by the training loop or by a loop that the user owns."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from forethought import stored
 from forethought.agents.base import Agent, Phase, Pieces
 from forethought.envs import JaxVector
 from forethought.envs.contract import Step
-from forethought.errors import CheckpointError, TrainingDiverged, UsageError
+from forethought.errors import CheckpointError, TrainingDiverged
 from forethought.replay.moments import Replay
+from forethought.training.best import Best
 from forethought.training.block import Alive, Block, Play, Told, all_finite, beside
 from forethought.training.clock import Clock
-from forethought.training.config import flatten, to_dict
 from forethought.training.exploiting import Exploiting
-from forethought.training.program import Decision, Flat, How, Program
-from forethought.training.schedule import due, usual_repeats
+from forethought.training.program import PIECE_S, Decision, Flat, How, Program
+from forethought.training.remedies import remedy
+from forethought.training.schedule import Schedule, usual_repeats
 from forethought.types import Experience, PyTree, TimeStep, Transition
-
-_FOR_EVER = 2**31 - 1  # steps
-_HUGE = 1e6  # of an observation or a reward: networks and squared errors are made for numbers around 1
 
 Listener = Callable[[str], None]
 
@@ -37,8 +35,7 @@ class Learner:
         updates: gradient steps (or table updates) per seed.
         learned: the environment step up to which phases have run; below 0 while there is something left to be learned
             from the transitions that it was given.
-        best_return: mean return of each seed's best evaluation so far, -inf before the first.
-        best_step: where it stood then (see `now`).
+        best: what each seed acted with in its best evaluation.
         infos: what each phase last reported, on the device.
         carry: what acting carried before the moment to act on.
         decision: what `act` says there, where that is known already.
@@ -68,7 +65,10 @@ class Learner:
         self.pretrain = -(-pretrain // num_envs) * num_envs
         self.phases = agent.phases()
         if pretrain:
-            self.phases = tuple(replace(phase, start=1 - self.pretrain) for phase in self.phases)
+            self.phases = tuple(
+                replace(phase, start=1 - self.pretrain) if phase.clock == "steps" else phase for phase in self.phases
+            )
+        self.schedule = Schedule(self.phases, num_envs, agent.random_steps, -self.pretrain)
         self.clock = Clock()
         self.env_steps = self.frames = self.updates = 0
         self.learned = -self.pretrain
@@ -86,9 +86,7 @@ class Learner:
         self._plays: dict[Any, Play] = {}
         self._unsound = False  # what the world gave last
         self.decision: Decision | None = None
-        k = len(self.program.seeds)
-        self.best_return, self.best_step = np.full(k, -np.inf), np.zeros(k, np.int64)
-        self._best = self._acting()
+        self.best = Best(agent, self.state, len(self.program.seeds))
 
     @property
     def state(self) -> PyTree:
@@ -124,7 +122,7 @@ class Learner:
 
     def runs(self, phase: Phase, step: int) -> int:
         """How often a phase will have run by a step."""
-        return due(phase, -self.pretrain, step)
+        return self.schedule.runs(phase, step)
 
     @property
     def now(self) -> int:
@@ -134,31 +132,6 @@ class Learner:
     def give(self, rows: Transition) -> None:
         """Put transitions [n, ...], as agents see them, into the empty replay of every seed."""
         self.replay = self.program.fill(self.replay, rows)
-
-    def judged(self, returns: np.ndarray) -> None:
-        """Keep, for each seed, what it acts with where its return [K] in an evaluation is the best so far."""
-        better = returns > self.best_return
-        self.best_return = np.where(better, returns, self.best_return)
-        self.best_step = np.where(better, self.now, self.best_step)
-        if better.any():
-            self._best = {name: _where(better, new, self._best[name]) for name, new in self._acting().items()}
-
-    def best_state(self) -> PyTree:
-        """The state with what each seed acted with in its best evaluation; all else is as it is now.
-
-        Raises `UsageError` where no evaluation has chosen one.
-        """
-        if not np.all(np.isfinite(self.best_return)):
-            raise UsageError("no evaluation has chosen a best policy in this run; take the newest")
-        return jax.tree_util.tree_map_with_path(
-            lambda path, leaf: jnp.asarray(self._best.get(jax.tree_util.keystr(path), leaf)), self.state
-        )
-
-    def _acting(self) -> dict[str, np.ndarray]:
-        """The leaves of the state that acting needs, by their path, in the host's memory."""
-        wanted = {id(leaf) for leaf in jax.tree.leaves(self.agent.acts_with(self.state))}
-        named = jax.tree_util.tree_leaves_with_path(self.state)
-        return {jax.tree_util.keystr(path): np.array(leaf) for path, leaf in named if id(leaf) in wanted}
 
     def warm_up(self) -> None:
         """Compile all that `act`, `observe`, `learn` and `check_finite` will run, and run none of it."""
@@ -218,10 +191,11 @@ class Learner:
         None, and nothing is done, where the next step asks for the host: a rare phase is due at it, learning was put
         off, or what the world gave was not finite, which is for `VectorEnv.step` to say.
         """
-        phases, how, turns = self._steady()
+        phases, turns = self.schedule.steady(self.env_steps)
         if self._unsound or not turns or most < 1 or self.learned != self.env_steps:
             self._unsound = False
             return None
+        how: How = "random" if self.schedule.random_after(self.env_steps) else "explore"
         name = phases[-1][0].name if phases else "env"
         kind = how, *((phase.name, repeats) for phase, repeats in phases)
         if kind not in self._blocks:
@@ -244,26 +218,6 @@ class Learner:
         self.updates += made * sum(phase.updates * repeats for phase, repeats in phases)
         return told
 
-    def _steady(self) -> tuple[tuple[tuple[Phase, int], ...], How, int]:
-        """The phases that are due at the next step with their repeats, how is acted after it, and for how many steps
-        that stays so; 0 where one of them is rare.
-        """
-        n, now = self.num_envs, self.env_steps + self.num_envs
-        most, phases = _FOR_EVER, []
-        for phase in self.phases:
-            repeats = due(phase, now - n, now)
-            if repeats and (isinstance(phase.run, Pieces) or n % phase.every or repeats != n // phase.every):
-                return (), "explore", 0
-            if repeats:
-                phases.append((phase, repeats))
-            else:
-                after = phase.start if now < phase.start else now + phase.every - (now - phase.start) % phase.every
-                most = min(most, -(-(after - now) // n))
-        random = now < self.agent.random_steps
-        if random:
-            most = min(most, -(-(self.agent.random_steps - now) // n))
-        return tuple(phases), "random" if random else "explore", most
-
     def learn(self) -> list[Phase]:
         """Run every phase that is due after the newest step, and those of earlier steps that were put off, in order.
 
@@ -279,31 +233,24 @@ class Learner:
         each step runs in one program with the step's recording and with the next decision.
         """
         now = self.learned + self.num_envs
-        if time_step is not None and (phases := self._of_each_step(now)):
+        phases = self.schedule.of_each_step(now)
+        newest = self._unrecorded is not None and now == self.env_steps >= self.agent.random_steps
+        if time_step is not None and phases and newest and not self._runs:
             return self._turn(phases, now, time_step)
         ran = []
         for phase in self.phases:
-            runs = due(phase, now - self.num_envs, now)
-            last = now - (now - phase.start) % phase.every
-            while left := runs - self._runs.get(phase.name, 0):
-                repeats = 1 if isinstance(phase.run, Pieces) else left
-                self._run(phase, last - (left - repeats) * phase.every, repeats)
+            runs = self.schedule.due(phase, now)
+            if phase.counted:
+                self._run_counted(phase, now, runs)
+            else:
+                last = now - (now - phase.start) % phase.every
+                while left := runs - self._runs.get(phase.name, 0):
+                    repeats = 1 if isinstance(phase.run, Pieces) else left
+                    self._run(phase, last - (left - repeats) * phase.every, repeats)
             if runs:
                 ran.append(phase)
         self.learned, self._runs = now, {}
         return ran
-
-    def _of_each_step(self, now: int) -> tuple[tuple[Phase, int], ...]:
-        """The phases that are due at step ``now`` with their repeats, if all of them are so at each step, nothing was
-        put off, and the policy acts next; else none.
-        """
-        counts = [(phase, due(phase, now - self.num_envs, now)) for phase in self.phases]
-        phases = tuple((phase, repeats) for phase, repeats in counts if repeats)
-        for phase, _ in phases:
-            if isinstance(phase.run, Pieces) or phase.every > self.num_envs or (now - phase.start) % phase.every:
-                return ()
-        newest = self._unrecorded is not None and now == self.env_steps >= self.agent.random_steps
-        return phases if newest and not self._runs else ()
 
     def _turn(self, phases: tuple[tuple[Phase, int], ...], now: int, time_step: TimeStep) -> list[Phase]:
         if not self.program.turns(phases):
@@ -337,6 +284,25 @@ class Learner:
         self.updates += phase.updates * repeats
         self._runs[phase.name] = self._runs.get(phase.name, 0) + repeats
 
+    def _run_counted(self, phase: Phase, at: int, runs: int) -> None:
+        """What is left of so many runs at this step, in parts; after each it is whole, and may be stopped or saved."""
+        part, name = 1, phase.name
+        while left := runs - self._runs.get(name, 0):
+            if not self.program.compiled(phase, 1):
+                self.on_compile(name)
+            self._settle()
+            done, part, began = self._runs.get(name, 0), min(part, left), time.perf_counter()
+            with self.clock.measure(name):
+                self._state, self.replay, self.infos[name] = self.program.run_counted(
+                    phase, self._state, self.replay, at, done, part
+                )
+                jax.block_until_ready(self._state.leaves)
+            self.updates += phase.updates * part
+            self._runs[name] = done + part
+            if left > part:
+                self.on_progress(f"{name} {done + part:,} of {runs:,}")
+            part = max(1, min(2 * part, int(part * PIECE_S / (time.perf_counter() - began))))
+
     def _settle(self) -> None:
         """Wait for the phase that is running, and charge the time to it."""
         if self._running is not None:
@@ -354,7 +320,7 @@ class Learner:
             for seed, value in zip(self.program.seeds, per_seed, strict=True):
                 if not np.all(np.isfinite(value)):
                     raise TrainingDiverged(
-                        f"{name} became {value} at step {self.env_steps} (seed {seed}); {self.remedy()}"
+                        f"{name} became {value} at step {self.env_steps} (seed {seed}); {remedy(self.agent.config, self.replay)}"
                     )
         return values
 
@@ -363,18 +329,9 @@ class Learner:
         for phase in self.infos:
             self.metrics(phase)
         if not bool(_all_finite(self.state)):
-            raise TrainingDiverged(f"a parameter became NaN or infinite at step {self.env_steps}; {self.remedy()}")
-
-    def remedy(self) -> str:
-        """What may mend numbers that became infinite: the environment's scale where it is huge, else smaller steps."""
-        rows = self.replay.rows
-        for name, seen in (("observations", rows.obs), ("rewards", rows.reward)):
-            largest = float(np.max(np.abs(np.asarray(seen, np.float64)), initial=0.0))
-            if largest > _HUGE:
-                return f"the environment's {name} reach {largest:.3g}: scale them to about 1 there, then train anew"
-        rates = {name: value for name, value in flatten(to_dict(self.agent.config)).items() if "learning_rate" in name}
-        lower = ", ".join(f"--agent.{name.replace('_', '-')} (now {value:g})" for name, value in rates.items())
-        return f"a run keeps its settings, so train anew with a lower learning rate: {lower}" if lower else "train anew"
+            raise TrainingDiverged(
+                f"a parameter became NaN or infinite at step {self.env_steps}; {remedy(self.agent.config, self.replay)}"
+            )
 
     def tree(self) -> PyTree:
         """The arrays that a checkpoint must hold."""
@@ -384,7 +341,7 @@ class Learner:
             "replay": self.replay,
             "carry": self.carry,
             "decision": decision._asdict(),
-            "best": self._best,
+            "best": self.best.held,
         }
 
     def blank(self) -> PyTree:
@@ -403,8 +360,7 @@ class Learner:
             "runs": dict(self._runs),
             "infos": {phase: {name: np.asarray(x) for name, x in info.items()} for phase, info in self.infos.items()},
             "decided": self.decision is not None,
-            "best_return": self.best_return,
-            "best_step": self.best_step,
+            **self.best.counters(),
             "seconds": dict(self.clock.seconds),
         }
 
@@ -424,8 +380,7 @@ class Learner:
         self.state, self.carry = tree["state"], tree["carry"]
         self.decision = Decision(**tree["decision"]) if counters["decided"] else None
         self.replay = tree["replay"]
-        self._best = {name: np.array(leaf) for name, leaf in tree["best"].items()}
-        self.best_return, self.best_step = np.array(counters["best_return"]), np.array(counters["best_step"])
+        self.best.restore(tree["best"], counters)
         self.env_steps, self.frames, self.updates = (counters[k] for k in ("env_steps", "frames", "updates"))
         self.learned, self._runs = counters["learned"], dict(counters["runs"])
         self.infos = counters["infos"]
@@ -436,10 +391,6 @@ def _are_infos(value: Any) -> bool:
     return stored.named(value) and all(
         stored.named(info) and all(isinstance(x, np.ndarray) for x in info.values()) for info in value.values()
     )
-
-
-def _where(seeds: np.ndarray, new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    return np.where(seeds.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 _all_finite = jax.jit(all_finite)

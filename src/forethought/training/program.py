@@ -24,7 +24,7 @@ from forethought.replay import moments
 from forethought.replay.moments import Replay
 from forethought.types import Box, EnvSpec, Experience, Info, Key, PyTree, TimeStep, Transition
 
-_PIECE_S = 0.5  # seconds that a piece of a long phase should take
+PIECE_S = 0.5  # seconds that a piece of a long phase should take
 
 How: TypeAlias = Literal["random", "explore", "exploit"]  # at random, while learning, when judged or used
 HOW: tuple[How, ...] = get_args(How)
@@ -231,7 +231,14 @@ class Program:
         if isinstance(phase.run, Pieces):
             assert repeats == 1
             return self._run_pieces(self._pieces_of(phase, phase.run), state, replay, step, tell)
+        assert not phase.counted
         return self._phase(phase, repeats)(self.keys, state, replay, step)
+
+    def run_counted(
+        self, phase: Phase, state: PyTree, replay: Replay, step: int, first: int, runs: int
+    ) -> tuple[PyTree, Replay, Info]:
+        """So many runs, from number ``first`` on, of a `Phase.counted` at one step; state and replay are consumed."""
+        return self._phase(phase, 1)(self.keys, state, replay, step, first, runs)
 
     def compiled(self, phase: Phase, repeats: int) -> bool:
         """Whether that phase has run or was prepared before, so that it will not be compiled."""
@@ -249,7 +256,8 @@ class Program:
             if isinstance(phase.run, Pieces):
                 self._prepare_pieces(self._pieces_of(phase, phase.run), state, replay)
             else:
-                self._phase(phase, repeats).lower(self.keys, state, replay, 0).compile()
+                numbers = (0, 1) if phase.counted else ()
+                self._phase(phase, repeats).lower(self.keys, state, replay, 0, *numbers).compile()
 
     def _prepare_pieces(self, parts: Any, state: PyTree, replay: Replay) -> None:
         work = jax.eval_shape(parts.begin, self.keys, state, replay, 0)
@@ -282,7 +290,11 @@ class Program:
         return self._phases[name]
 
     def _compile_phase(self, phase: Phase, repeats: int) -> Callable[..., Any]:
-        run, axes = self.repeated(phase, repeats), self.replay_axes
+        axes = self.replay_axes
+        if phase.counted:
+            counted = self.over_seeds(self._counted(phase), (0, 0, axes, None, None, None), (0, axes, 0))
+            return jax.jit(counted, donate_argnums=(1, 2))
+        run = self.repeated(phase, repeats)
         return jax.jit(self.over_seeds(run, (0, 0, axes, None), (0, axes, 0)), donate_argnums=(1, 2))
 
     def _compile_turn(self, phases: tuple[tuple[Phase, int], ...]) -> Callable[..., Any]:
@@ -316,6 +328,22 @@ class Program:
 
         return once if repeats == 1 else several
 
+    def _counted(self, phase: Phase) -> Callable[..., Any]:
+        """``(key, state, replay, step, first, runs) -> (state, replay, info)``, of as many runs as it is called for."""
+
+        def once(key: Key, number: Array, state: PyTree, replay: Replay, step: Array) -> tuple[PyTree, Replay, Info]:
+            key = jax.random.fold_in(purpose_key(key, phase.name, step), number)
+            return _as_given(state, phase.run(_tree(state), replay, step=step, key=key))
+
+        def several(key: Key, state: PyTree, replay: Replay, step: Array, first: Array, runs: Array) -> Any:
+            _, _, shapes = jax.eval_shape(once, key, first, state, replay, step)
+            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            return jax.lax.fori_loop(
+                0, runs, lambda i, at: once(key, first + i, *at[:2], step), (state, replay, nothing)
+            )
+
+        return several
+
     def _compile_pieces(self, name: str, pieces: Pieces) -> Pieces:
         """The parts over all seeds, with ``(key, state or work, ..., replay, step, ...)`` by place."""
 
@@ -347,7 +375,7 @@ class Program:
             work, more = parts.proceed(self.keys, work, replay, step, units)
             left, done = bool(np.asarray(more).any()), done + units  # asking waits for the piece
             took = time.perf_counter() - began
-            units = max(1, min(2 * units, int(units * _PIECE_S / took)))
+            units = max(1, min(2 * units, int(units * PIECE_S / took)))
             if left:
                 tell(f"{parts.doing}, {parts.unit} {done}")
         return parts.finish(self.keys, state, work, replay, step)

@@ -276,7 +276,7 @@ class Trainer:
         judged = self.evaluation
         assert judged is not None
         self._evaluating = False
-        learner.judged(judged.returns.mean(axis=1))
+        learner.best.judged(judged.returns.mean(axis=1), learner.now, learner.state)
         self.journal.log("eval", {"return": judged.returns.tolist(), "length": judged.lengths.tolist()})
 
     def _play_baselines(self) -> None:
