@@ -32,7 +32,7 @@ def run(quick: bool) -> Result:
 
     def call(i: int) -> Any:
         nonlocal state, replay
-        state, replay, info = program.run(phase, state, replay, i + 1, 1)
+        state, replay, info = program.phases.run(phase, state, replay, i + 1, 1)
         return state, info
 
     timing = timed(call, repeats)

@@ -108,7 +108,7 @@ def beside_updates(turns: int) -> dict[str, float]:
     bare = []
     for _ in range(1 + REPEATS):
         start = time.perf_counter()
-        learner.state, learner.replay, _ = learner.program.run(
+        learner.state, learner.replay, _ = learner.program.phases.run(
             phase, learner.state, learner.replay, learner.env_steps, turns
         )
         jax.block_until_ready(learner.state)

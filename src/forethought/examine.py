@@ -36,8 +36,8 @@ from forethought.policy import load_learner
 from forethought.report.trust import ERRORS_HEAD, answers, errors
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import STEP_LIMIT, make_world, playable
-from forethought.training.program import purpose_key
 from forethought.training.rundir import Description, RunDir
+from forethought.training.seeds import purpose_key
 from forethought.types import PyTree, TimeStep
 
 FILE = "diagnostics.json"

@@ -13,7 +13,7 @@ from forethought.errors import UsageError
 from forethought.replay.moments import holding
 from forethought.replay.ring import Ring
 from forethought.training.config import from_dict
-from forethought.training.schedule import due
+from forethought.training.schedule import Schedule
 from forethought.types import Box, EnvSpec, Transition
 
 SPEC = EnvSpec("toy", Box((1,)), Box((1,)))
@@ -136,7 +136,7 @@ def test_real_and_imagined_transitions_are_drawn_apart():
 @pytest.mark.parametrize("random_steps", [0, 30])
 def test_the_first_fit_comes_no_later_than_the_first_update(random_steps):
     fit, rollout, update = MBPO(MBPOConfig(random_steps=random_steps), SPEC).phases()
-    first = [min(t for t in range(1, 600) if due(phase, t - 1, t)) for phase in (fit, rollout, update)]
+    first = [min(t for t in range(1, 600) if Schedule([phase], 1).due(phase, t)) for phase in (fit, rollout, update)]
     assert first == [max(random_steps, 1)] * 3
 
 

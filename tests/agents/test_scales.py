@@ -12,7 +12,7 @@ from forethought.agents.free.scales import Scales, fit_scales, preserve_outputs
 from forethought.models.fit import FitConfig
 from forethought.models.normalizer import identity
 from forethought.replay.moments import holding
-from forethought.training.schedule import due
+from forethought.training.schedule import Schedule
 from forethought.types import Box, EnvSpec, Transition
 
 SPEC = EnvSpec("toy", Box((2,)), Box((1,)))
@@ -187,7 +187,7 @@ def test_scales_are_taken_before_the_updates_that_see_them():
     scale, update = SAC(SACConfig(random_steps=500, normalize=True), SPEC).phases()
     assert (scale.name, update.name) == ("rescale", "update")
     assert scale.start == update.start == 500
-    assert [due(scale, step - 1, step) for step in (499, 500, 501, 749, 750)] == [0, 1, 0, 0, 1]
+    assert [Schedule([scale], 1).due(scale, step) for step in (499, 500, 501, 749, 750)] == [0, 1, 0, 0, 1]
     assert SAC(SACConfig(random_steps=0, normalize=True), SPEC).phases()[0].start == 1  # of none there are no scales
 
 

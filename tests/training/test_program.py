@@ -5,7 +5,8 @@ import pytest
 
 import small
 from forethought.agents.base import random_action
-from forethought.training.program import Program, over_seeds, purpose_key
+from forethought.training.program import Program
+from forethought.training.seeds import over_seeds, purpose_key
 from forethought.types import Box, Discrete
 
 

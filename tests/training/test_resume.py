@@ -9,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from forethought.api import resume, start_run
 from forethought.errors import CheckpointError, Interrupted
+from forethought.policy import load_learner
+from forethought.training import checkpoint
 from forethought.training.progress import Silent
 from forethought.training.rundir import RunDir
 
@@ -47,8 +51,12 @@ def records(run: Path) -> list[dict]:
 
 
 def digest(run: Path, step: int) -> str:
+    """Of all that its checkpoint at that step holds, which is the newest."""
     path = run / "checkpoints" / f"step_{step:012d}" / "arrays.safetensors"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    learner = load_learner(run)[1]
+    assert learner.env_steps == step
+    rows = b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(learner.replay))
+    return hashlib.sha256(path.read_bytes() + rows).hexdigest()
 
 
 def wait_for_lines(run: Path, count: int, process: subprocess.Popen) -> None:
@@ -81,6 +89,35 @@ def test_killed_again_and_again_it_ends_with_the_same_bits(case, tmp_path):
 
     assert records(killed) == expected
     assert digest(killed, steps) == digest(whole, steps)
+
+
+def test_killed_within_a_stage_it_goes_on_within_the_stage(tmp_path):
+    """Saved between its parts: what was learned before the kill is not learned again."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    script = [sys.executable, str(Path(__file__).with_name("staging.py"))]
+    subprocess.run([*script, str(whole)], check=True, capture_output=True)
+    found = []
+    for _ in range(3):
+        process = subprocess.Popen([*script, str(killed)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for line in process.stdout:
+            if "stage1 " in line and " of 40" in line:
+                break
+        time.sleep(0.3)
+        process.kill()
+        process.wait()
+        newest = checkpoint.found(killed / "checkpoints")[-1]
+        counters = json.loads((newest / "meta.json").read_text())["host"]["dict"]["counters"]["dict"]
+        found.append(counters["runs"]["dict"])
+    assert any(0 < runs.get("stage1", {"value": 0})["value"] < 40 for runs in found)
+    ended = subprocess.run([*script, str(killed)], capture_output=True, text=True)
+    assert "ended" in ended.stdout, ended.stderr
+    assert records(killed) == records(whole)
+    assert state_of(killed) == state_of(whole)
+
+
+def state_of(run: Path) -> bytes:
+    newest = checkpoint.found(run / "checkpoints")[-1]
+    return (newest / "arrays.safetensors").read_bytes()
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):

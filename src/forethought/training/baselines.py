@@ -13,7 +13,7 @@ from forethought.names import name_of
 from forethought.stored import numbers
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
-from forethought.training.program import purpose_key
+from forethought.training.seeds import purpose_key
 from forethought.types import Discrete, TimeStep
 
 _CANDIDATES = 9  # constant actions that are tried

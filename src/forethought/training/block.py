@@ -107,7 +107,7 @@ class Block:
 
     def __init__(self, program: Program, advance: Advance, phases: tuple[tuple[Phase, int], ...], how: How):
         self.program, self.advance, self.how = program, advance, how
-        self.runs = {phase.name: program.repeated(phase, repeats) for phase, repeats in phases}
+        self.runs = {phase.name: program.phases.repeated(phase, repeats) for phase, repeats in phases}
         self.most = _most_turns(len(program.seeds) * program.num_envs)
         axes = (0, 0, program.replay_axes, 0, 0, 0, None), (0, program.replay_axes, 0, 0)
         self._learn = program.over_seeds(self._learn_one, *axes)

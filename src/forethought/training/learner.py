@@ -18,9 +18,11 @@ from forethought.training.best import Best
 from forethought.training.block import Alive, Block, Play, Told, all_finite, beside
 from forethought.training.clock import Clock
 from forethought.training.exploiting import Exploiting
-from forethought.training.program import PIECE_S, Decision, Flat, How, Program
+from forethought.training.phases import PIECE_S
+from forethought.training.program import Decision, How, Program
 from forethought.training.remedies import remedy
 from forethought.training.schedule import Schedule, usual_repeats
+from forethought.training.seeds import Flat
 from forethought.types import Experience, PyTree, TimeStep, Transition
 
 Listener = Callable[[str], None]
@@ -42,6 +44,8 @@ class Learner:
         on_compile: is told what will be compiled.
         on_progress: is told that a phase of kind "model" runs, and about twice a second how far a long one is. Where
             it raises, that phase has not run, and `learn` begins with it when it is called again.
+        on_part: is told how far a phase with many runs at a step is, about twice a second; all is whole then, and may
+            be saved. Where it raises, `learn` goes on with the rest.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Learner:
         rows: int,
         on_compile: Listener = lambda name: None,
         on_progress: Listener = lambda text: None,
+        on_part: Listener = lambda text: None,
         *,
         pretrain: int = 0,
     ):
@@ -60,7 +65,8 @@ class Learner:
         With ``pretrain`` above 0 the phases begin so many steps before the first one of the environment, whatever
         their own start: there is something to learn from.
         """
-        self.agent, self.num_envs, self.on_compile, self.on_progress = agent, num_envs, on_compile, on_progress
+        self.agent, self.num_envs = agent, num_envs
+        self.on_compile, self.on_progress, self.on_part = on_compile, on_progress, on_part
         self.program = Program(agent, seeds, num_envs, rows)
         self.pretrain = -(-pretrain // num_envs) * num_envs
         self.phases = agent.phases()
@@ -269,13 +275,13 @@ class Learner:
         return [phase for phase, _ in phases]
 
     def _run(self, phase: Phase, at: int, repeats: int) -> None:
-        if not self.program.compiled(phase, repeats):
+        if not self.program.phases.compiled(phase, repeats):
             self.on_compile(phase.name)
         elif phase.kind == "model":
             self.on_progress(phase.name)
         self._settle()
         with self.clock.measure(phase.name):
-            self._state, self.replay, info = self.program.run(
+            self._state, self.replay, info = self.program.phases.run(
                 phase, self._state, self.replay, at, repeats, self.on_progress
             )
         self.infos[phase.name], self._running = info, phase.name
@@ -288,19 +294,19 @@ class Learner:
         """What is left of so many runs at this step, in parts; after each it is whole, and may be stopped or saved."""
         part, name = 1, phase.name
         while left := runs - self._runs.get(name, 0):
-            if not self.program.compiled(phase, 1):
+            if not self.program.phases.compiled(phase, 1):
                 self.on_compile(name)
             self._settle()
             done, part, began = self._runs.get(name, 0), min(part, left), time.perf_counter()
             with self.clock.measure(name):
-                self._state, self.replay, self.infos[name] = self.program.run_counted(
+                self._state, self.replay, self.infos[name] = self.program.phases.run_counted(
                     phase, self._state, self.replay, at, done, part
                 )
                 jax.block_until_ready(self._state.leaves)
             self.updates += phase.updates * part
             self._runs[name] = done + part
             if left > part:
-                self.on_progress(f"{name} {done + part:,} of {runs:,}")
+                self.on_part(f"{name} {done + part:,} of {runs:,}")
             part = max(1, min(2 * part, int(part * PIECE_S / (time.perf_counter() - began))))
 
     def _settle(self) -> None:
@@ -320,7 +326,7 @@ class Learner:
             for seed, value in zip(self.program.seeds, per_seed, strict=True):
                 if not np.all(np.isfinite(value)):
                     raise TrainingDiverged(
-                        f"{name} became {value} at step {self.env_steps} (seed {seed}); {remedy(self.agent.config, self.replay)}"
+                        f"{name} became {value} at step {self.env_steps} (seed {seed}); {self._remedy()}"
                     )
         return values
 
@@ -329,9 +335,10 @@ class Learner:
         for phase in self.infos:
             self.metrics(phase)
         if not bool(_all_finite(self.state)):
-            raise TrainingDiverged(
-                f"a parameter became NaN or infinite at step {self.env_steps}; {remedy(self.agent.config, self.replay)}"
-            )
+            raise TrainingDiverged(f"a parameter became NaN or infinite at step {self.env_steps}; {self._remedy()}")
+
+    def _remedy(self) -> str:
+        return remedy(self.agent.config, self.replay)
 
     def tree(self) -> PyTree:
         """The arrays that a checkpoint must hold."""

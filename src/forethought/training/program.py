@@ -5,10 +5,7 @@ so there is no generator to carry along, a resumed run draws what an uninterrupt
 draws the same whether or not others train beside it.
 """
 
-import time
-import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -17,14 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from forethought.agents.base import Agent, Phase, Pieces, Setting, empty_items
+from forethought.agents.base import Agent, Phase, Setting, empty_items
 from forethought.compilation import keep_programs
 from forethought.errors import UsageError
 from forethought.replay import moments
 from forethought.replay.moments import Replay
+from forethought.training.phases import Phases
+from forethought.training.seeds import over_seeds, purpose_key, settled, tree_of
 from forethought.types import Box, EnvSpec, Experience, Info, Key, PyTree, TimeStep, Transition
-
-PIECE_S = 0.5  # seconds that a piece of a long phase should take
 
 How: TypeAlias = Literal["random", "explore", "exploit"]  # at random, while learning, when judged or used
 HOW: tuple[How, ...] = get_args(How)
@@ -39,83 +36,11 @@ class Decision(NamedTuple):
     extras: PyTree
 
 
-def purpose_key(key: Key, purpose: str, step: Array | int) -> Key:
-    """The key of one use (named) at one environment step."""
-    # crc32 and not hash(): the latter differs from one Python process to the next.
-    return jax.random.fold_in(jax.random.fold_in(key, zlib.crc32(purpose.encode()) & 0x7FFFFFFF), step)
-
-
-def over_seeds(fn: Callable[..., Any], k: int, in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
-    """``jax.vmap`` over the axis of seeds; for one seed the axis is dropped and put back instead.
-
-    A batch axis of length 1 is not free: on the CPU it makes matrix products and gathers about 1.5 times slower.
-    """
-    if k > 1:
-        return jax.vmap(fn, in_axes, out_axes)
-
-    def single(*args: Any) -> Any:
-        out = fn(*(_on_axes(_drop, a, x) for a, x in zip(in_axes, args, strict=True)))
-        if isinstance(out_axes, tuple) and not hasattr(out_axes, "_fields"):
-            return tuple(_on_axes(_put_back, a, x) for a, x in zip(out_axes, out, strict=True))
-        return _on_axes(_put_back, out_axes, out)
-
-    return single
-
-
-def _on_axes(change: Callable[[Array], Array], axes: Any, tree: PyTree) -> PyTree:
-    """Apply ``change`` where the prefix tree ``axes`` says 0, leave the rest alone."""
-
-    def visit(axis: int | None, sub: PyTree) -> PyTree:
-        return sub if axis is None else jax.tree.map(change, sub)
-
-    return jax.tree.map(visit, axes, tree, is_leaf=lambda x: x is None)
-
-
-def _drop(x: Array) -> Array:
-    return x[0]
-
-
-def _put_back(x: Array) -> Array:
-    return x[None]
-
-
-@partial(jax.tree_util.register_dataclass, data_fields=["leaves"], meta_fields=["structure"])
-@dataclass(frozen=True)
-class Flat:
-    """A pytree as the list of its leaves, which is how it should be kept between two calls of a compiled program.
-
-    Equinox modules take a tenth of a millisecond to be taken apart and as long to be put together, at each call.
-    """
-
-    leaves: list[Any]
-    structure: Any
-
-    @classmethod
-    def of(cls, tree: PyTree) -> "Flat":
-        """The leaves of a tree."""
-        return cls(*jax.tree.flatten(tree))
-
-    @property
-    def tree(self) -> PyTree:
-        """The tree again."""
-        return jax.tree.unflatten(self.structure, self.leaves)
-
-
-def _tree(state: PyTree | Flat) -> PyTree:
-    return state.tree if isinstance(state, Flat) else state
-
-
-def _as_given(given: PyTree | Flat, out: tuple[PyTree, Replay, Info]) -> tuple[PyTree | Flat, Replay, Info]:
-    """A new state in the form of the one given, with all else beside it."""
-    return (Flat.of(out[0]), *out[1:]) if isinstance(given, Flat) else out
-
-
 class Program:
     """Pure functions of an agent, compiled once each, over all seeds at once.
 
-    States are pytrees or `Flat`; what is given comes back in the same form.
-
     Attributes:
+        phases: those of the agent.
         replay_capacity: transitions kept per seed; a multiple of ``num_envs``.
     """
 
@@ -130,25 +55,24 @@ class Program:
             raise UsageError(f"a replay holds at most {moments.MOST:,} transitions; lower --agent.replay-capacity")
         axes = 0, 0, 0, 0, None
         self._act = {how: jax.jit(self.over_seeds(partial(self.decided, how), axes)) for how in HOW}
-        self._phases: dict[tuple[str, int], Any] = {}
         self._turns: dict[tuple[tuple[str, int], ...], Any] = {}
-        self._pieces: dict[str, Pieces] = {}
         self._empty: dict[int, Decision] = {}
         self.replay_axes = moments.axes(jax.eval_shape(self._empty_replay))
         record = self.over_seeds(moments.record, (self.replay_axes, 0), self.replay_axes)
         self._record = jax.jit(record, donate_argnums=0)
+        self.phases = Phases(self.keys, self.replay_axes)
 
     def init_state(self) -> PyTree:
         """Agent state of all seeds, [K, ...]."""
 
         def init(key: Key) -> PyTree:
-            return _settled(self.agent.init(key=purpose_key(key, "init", 0)))
+            return settled(self.agent.init(key=purpose_key(key, "init", 0)))
 
         return jax.jit(self.over_seeds(init, (0,)))(self.keys)
 
     def init_replay(self) -> Replay:
         """Empty replays of all seeds; rows have axes [K, rows, ...]."""
-        return jax.jit(lambda: _settled(moments.spread(self._empty_replay(), len(self.seeds))))()
+        return jax.jit(lambda: settled(moments.spread(self._empty_replay(), len(self.seeds))))()
 
     def _empty_replay(self) -> Replay:
         extras = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), self.empty_decision(1).extras)
@@ -198,7 +122,7 @@ class Program:
         time_step: TimeStep,
         step: int,
     ) -> tuple[PyTree, Replay, dict[str, Info], Decision]:
-        """`record`, then `run` of phases with their repeats, then `act` on what comes next, in one call.
+        """`record`, then phases with their repeats (`Phases.run`), then `act` on what comes next, in one call.
 
         Returns state, replay, what each phase reports, and the decision. It costs half of what the three cost beside
         the work itself. State and replay are consumed.
@@ -214,36 +138,6 @@ class Program:
         """Whether a `turn` with these phases was made before, so that it will not be compiled."""
         return _named(phases) in self._turns
 
-    def run(
-        self,
-        phase: Phase,
-        state: PyTree,
-        replay: Replay,
-        step: int,
-        repeats: int,
-        tell: Callable[[str], None] = lambda text: None,
-    ) -> tuple[PyTree, Replay, Info]:
-        """Run a phase ``repeats`` times, the last one at ``step``; the state and the replay given are consumed.
-
-        One in `Pieces` runs once, and says through ``tell`` how far it is; where that raises, both are as they were.
-        The info has one number per seed.
-        """
-        if isinstance(phase.run, Pieces):
-            assert repeats == 1
-            return self._run_pieces(self._pieces_of(phase, phase.run), state, replay, step, tell)
-        assert not phase.counted
-        return self._phase(phase, repeats)(self.keys, state, replay, step)
-
-    def run_counted(
-        self, phase: Phase, state: PyTree, replay: Replay, step: int, first: int, runs: int
-    ) -> tuple[PyTree, Replay, Info]:
-        """So many runs, from number ``first`` on, of a `Phase.counted` at one step; state and replay are consumed."""
-        return self._phase(phase, 1)(self.keys, state, replay, step, first, runs)
-
-    def compiled(self, phase: Phase, repeats: int) -> bool:
-        """Whether that phase has run or was prepared before, so that it will not be compiled."""
-        return phase.name in self._pieces or (phase.name, repeats) in self._phases
-
     def prepare(self, phases: Iterable[tuple[Phase, int]], state: PyTree, replay: Replay, carry: PyTree) -> None:
         """Compile what acting, recording and phases with their repeats will run; nothing is run, the arrays stay."""
         leading = len(self.seeds), self.num_envs
@@ -252,23 +146,7 @@ class Program:
             self._act[how].lower(self.keys, state, carry, time_step, 0).compile()
         extras = self.empty_decision(self.num_envs).extras
         self._record.lower(replay, Experience(time_step, time_step, extras)).compile()
-        for phase, repeats in phases:
-            if isinstance(phase.run, Pieces):
-                self._prepare_pieces(self._pieces_of(phase, phase.run), state, replay)
-            else:
-                numbers = (0, 1) if phase.counted else ()
-                self._phase(phase, repeats).lower(self.keys, state, replay, 0, *numbers).compile()
-
-    def _prepare_pieces(self, parts: Any, state: PyTree, replay: Replay) -> None:
-        work = jax.eval_shape(parts.begin, self.keys, state, replay, 0)
-        parts.begin.lower(self.keys, state, replay, 0).compile()
-        parts.proceed.lower(self.keys, work, replay, 0, 1).compile()
-        parts.finish.lower(self.keys, state, work, replay, 0).compile()
-
-    def _pieces_of(self, phase: Phase, pieces: Pieces) -> Pieces:
-        if phase.name not in self._pieces:
-            self._pieces[phase.name] = self._compile_pieces(phase.name, pieces)
-        return self._pieces[phase.name]
+        self.phases.prepare(phases, state, replay)
 
     def over_seeds(self, fn: Callable[..., Any], in_axes: tuple[Any, ...], out_axes: Any = 0) -> Callable[..., Any]:
         """See the function of that name; of the seeds of this program."""
@@ -278,27 +156,13 @@ class Program:
         self, how: How, key: Key, state: PyTree, carry: PyTree, time_step: TimeStep, step: Array
     ) -> tuple[PyTree, PyTree, PyTree]:
         """Of one seed: the fields of a `Decision`."""
-        tree, key = _tree(state), purpose_key(key, _PURPOSES[how], step)
+        tree, key = tree_of(state), purpose_key(key, _PURPOSES[how], step)
         if how == "random":
             return self.agent.act_at_random(tree, carry, time_step, key=key)
         return self.agent.act(tree, carry, time_step, key=key, explore=how == "explore")
 
-    def _phase(self, phase: Phase, repeats: int) -> Any:
-        name = phase.name, repeats
-        if name not in self._phases:
-            self._phases[name] = self._compile_phase(phase, repeats)
-        return self._phases[name]
-
-    def _compile_phase(self, phase: Phase, repeats: int) -> Callable[..., Any]:
-        axes = self.replay_axes
-        if phase.counted:
-            counted = self.over_seeds(self._counted(phase), (0, 0, axes, None, None, None), (0, axes, 0))
-            return jax.jit(counted, donate_argnums=(1, 2))
-        run = self.repeated(phase, repeats)
-        return jax.jit(self.over_seeds(run, (0, 0, axes, None), (0, axes, 0)), donate_argnums=(1, 2))
-
     def _compile_turn(self, phases: tuple[tuple[Phase, int], ...]) -> Callable[..., Any]:
-        runs = {phase.name: self.repeated(phase, repeats) for phase, repeats in phases}
+        runs = {phase.name: self.phases.repeated(phase, repeats) for phase, repeats in phases}
 
         def turn(key, state, replay, experience, carry, time_step, step):
             replay = moments.record(replay, experience)
@@ -309,76 +173,6 @@ class Program:
 
         axes = (0, 0, self.replay_axes, 0, 0, 0, None), (0, self.replay_axes, 0, 0)
         return jax.jit(self.over_seeds(turn, *axes), donate_argnums=(1, 2))
-
-    def repeated(self, phase: Phase, repeats: int) -> Callable[..., Any]:
-        """``(key, state, replay, step) -> (state, replay, info)`` of a phase that runs so often, last at ``step``."""
-
-        def once(key: Key, state: PyTree, replay: Replay, step: Array) -> tuple[PyTree, Replay, Info]:
-            out = phase.run(_tree(state), replay, step=step, key=purpose_key(key, phase.name, step))
-            return _as_given(state, out)
-
-        def several(key: Key, state: PyTree, replay: Replay, step: Array) -> tuple[PyTree, Replay, Info]:
-            def again(at: tuple[PyTree, Replay], step: Array) -> tuple[tuple[PyTree, Replay], Info]:
-                state, replay, info = once(key, *at, step)
-                return (state, replay), info
-
-            steps = step - phase.every * jnp.arange(repeats - 1, -1, -1)
-            (state, replay), infos = jax.lax.scan(again, (state, replay), steps)
-            return state, replay, jax.tree.map(lambda x: x[-1], infos)
-
-        return once if repeats == 1 else several
-
-    def _counted(self, phase: Phase) -> Callable[..., Any]:
-        """``(key, state, replay, step, first, runs) -> (state, replay, info)``, of as many runs as it is called for."""
-
-        def once(key: Key, number: Array, state: PyTree, replay: Replay, step: Array) -> tuple[PyTree, Replay, Info]:
-            key = jax.random.fold_in(purpose_key(key, phase.name, step), number)
-            return _as_given(state, phase.run(_tree(state), replay, step=step, key=key))
-
-        def several(key: Key, state: PyTree, replay: Replay, step: Array, first: Array, runs: Array) -> Any:
-            _, _, shapes = jax.eval_shape(once, key, first, state, replay, step)
-            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-            return jax.lax.fori_loop(
-                0, runs, lambda i, at: once(key, first + i, *at[:2], step), (state, replay, nothing)
-            )
-
-        return several
-
-    def _compile_pieces(self, name: str, pieces: Pieces) -> Pieces:
-        """The parts over all seeds, with ``(key, state or work, ..., replay, step, ...)`` by place."""
-
-        def begin(key: Key, state: PyTree, replay: Replay, step: Array) -> PyTree:
-            return _settled(pieces.begin(_tree(state), replay, step=step, key=purpose_key(key, name, step)))
-
-        def proceed(key: Key, work: PyTree, replay: Replay, step: Array, units: Array) -> tuple[PyTree, Array]:
-            return pieces.proceed(work, replay, step=step, key=purpose_key(key, name, step), units=units)
-
-        def finish(key: Key, state: PyTree, work: PyTree, replay: Replay, step: Array) -> tuple[PyTree, Replay, Info]:
-            out = pieces.finish(_tree(state), work, replay, step=step, key=purpose_key(key, name, step))
-            return _as_given(state, out)
-
-        axes = self.replay_axes
-        return replace(
-            pieces,
-            begin=jax.jit(self.over_seeds(begin, (0, 0, axes, None))),
-            proceed=jax.jit(self.over_seeds(proceed, (0, 0, axes, None, None), (0, 0)), donate_argnums=1),
-            finish=jax.jit(self.over_seeds(finish, (0, 0, 0, axes, None), (0, axes, 0)), donate_argnums=(1, 3)),
-        )
-
-    def _run_pieces(
-        self, parts: Pieces, state: PyTree, replay: Replay, step: int, tell: Callable[[str], None]
-    ) -> tuple[PyTree, Replay, Info]:
-        work = parts.begin(self.keys, state, replay, step)
-        units, done, left = 1, 0, True
-        while left:
-            began = time.perf_counter()
-            work, more = parts.proceed(self.keys, work, replay, step, units)
-            left, done = bool(np.asarray(more).any()), done + units  # asking waits for the piece
-            took = time.perf_counter() - began
-            units = max(1, min(2 * units, int(units * PIECE_S / took)))
-            if left:
-                tell(f"{parts.doing}, {parts.unit} {done}")
-        return parts.finish(self.keys, state, work, replay, step)
 
 
 def _named(phases: tuple[tuple[Phase, int], ...]) -> tuple[tuple[str, int], ...]:
@@ -393,8 +187,3 @@ def empty_moment(spec: EnvSpec) -> TimeStep:
         return moment
     assert not isinstance(spec.action, Box)
     return moment._replace(legal=jnp.zeros(spec.action.n, bool), player=jnp.array(0, jnp.int32))
-
-
-def _settled(tree: PyTree) -> PyTree:
-    """Without JAX's weak types: the first step would lose them, and every program would compile a second time."""
-    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, x.dtype) if x.weak_type else x, tree)

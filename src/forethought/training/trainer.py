@@ -62,7 +62,7 @@ class Trainer:
         self._controller = controller
         self._signals = signals
         signals.answer = self._answer
-        tell = self._compiling, self._working
+        tell = self._compiling, self._working, self._parted
         self.learner = Learner(agent, config.seed_list, config.num_envs, config.rows, *tell, pretrain=config.pretrain)
         self.journal = Journal(config, run, agent, self.learner, progress.note)
         if callback is not None:
@@ -242,6 +242,13 @@ class Trainer:
         if self._signals.by:
             raise _Stopping
 
+    def _parted(self, text: str) -> None:
+        """Between two parts of a stage, where all is whole: as `_working`, and saved now and then."""
+        self._working(text)
+        if self._long_unsaved():
+            self._save()
+            self._saved_at = None  # the step is not over
+
     def _guarded(self, call: Any) -> Any:
         """Run a call of the world; where it fails, keep what was learned so far and say where. A step that fails has
         not happened.
@@ -306,6 +313,9 @@ class Trainer:
     def _save_is_due(self) -> bool:
         if self.config.checkpoint_every is not None:
             return crossed(self.learner, self.config.checkpoint_every)
+        return self._long_unsaved()
+
+    def _long_unsaved(self) -> bool:
         wait = max(_CHECKPOINT_S, _CHECKPOINT_SHARE * self._save_cost)
         return time.monotonic() - self._last_save >= wait
 
