@@ -125,7 +125,7 @@ def test_cloning_teaches_the_planned_actions_and_no_others(name):
     said = jax.vmap(after.policy)(after.seen.normalize(jnp.array([[-1.5], [-1.0], [1.0], [1.5]])))[:, 0]
     np.testing.assert_allclose(said, [-0.5, -0.5, 0.5, 0.5], atol=0.1)
     assert float(info["policy_loss"]) < 0.02
-    random = eqx.tree_at(lambda r: r.extras.planned, replay, jnp.zeros_like(replay.extras.planned))
+    random = replay_of(agent, obs, action, decision, [False] * 40)
     untouched, _, _ = agent.distil(state, random, step=jnp.array(40), key=KEY)
     assert eqx.tree_equal(untouched.policy, state.policy)
 

@@ -228,11 +228,11 @@ def test_a_seed_is_written_alike_alone_and_beside_others(monkeypatch, large):
 
 def test_a_donated_replay_is_written_in_place():
     donating, replay, world = jax.jit(moments.record, donate_argnums=0), empty(1000, 1), World(1)
-    place = replay.rows.obs.unsafe_buffer_pointer()
+    place = replay.packed["float32"].unsafe_buffer_pointer()
     for _ in range(3):
         previous, replay = replay, donating(replay, world.step())
-        assert previous.rows.obs.is_deleted()
-    assert replay.rows.obs.unsafe_buffer_pointer() == place
+        assert previous.packed["float32"].is_deleted()
+    assert replay.packed["float32"].unsafe_buffer_pointer() == place
     same(replay.last(3), world.in_turns(3))
 
 

@@ -104,7 +104,7 @@ def test_a_save_writes_what_is_new(tmp_path):
     assert both[first[0]].st_mtime_ns == first[1].st_mtime_ns
     (new,) = set(both) - {first[0]}
     arrays = checkpoint.safetensors.numpy.load_file(tmp_path / FOLDER / new)
-    assert len(arrays["[0].obs"]) == int(life.replay.written.sum()) - rows
+    assert len(arrays["float32"]) == int(life.replay.written.sum()) - rows
     saved(tmp_path, 13, life.replay, kept)
     assert on_disk(tmp_path).keys() == both.keys()  # nothing happened since
 
@@ -211,7 +211,7 @@ def test_a_damaged_or_missing_segment_is_named(tmp_path):
             lambda: moments.spread(
                 moments.create(ONE._replace(obs=jnp.zeros(3)), 30, 3, extras={"plan": jnp.int32(0)}), 2
             ),
-            r"its \[0\].obs is float32\[2\], by config.json it would be float32\[3\]; put config.json back",
+            r"rows are float32\[4\] and int32\[1\] and uint8\[3\], by config.json they would be float32\[5\] and int32",
         ),
         (lambda: moments.spread(moments.create(ONE, 30, 3), 2), "was written by another agent or version"),
         (lambda: empty(30, notes=jnp.zeros(1)), "was written by another agent or version: its replay is another one"),

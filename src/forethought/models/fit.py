@@ -351,7 +351,7 @@ def _error(
 
 def _entropy_of_endings(replay: Replay) -> Float[Array, ""]:
     """Cross-entropy of a termination that is foretold by its frequency alone; infinite where none was seen."""
-    ended = replay.rows.terminated[replay.ends.data] & replay.used
+    ended = replay.all().terminated & replay.used
     p = jnp.sum(ended) / jnp.maximum(replay.size, 1)
     entropy = -jax.scipy.special.xlogy(p, p) - jax.scipy.special.xlog1py(1.0 - p, -p)
     return jnp.where(entropy > 0.0, entropy, jnp.inf)

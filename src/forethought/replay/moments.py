@@ -9,7 +9,6 @@ Everything is pure and made for use inside ``jit`` with the replay donated, as i
 """
 
 import math
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,6 +18,7 @@ from jaxtyping import Array, Bool, Int
 
 from forethought.errors import UsageError
 from forethought.replay import ring
+from forethought.replay.packing import Layout
 from forethought.replay.ring import Ring
 from forethought.types import Experience, Key, PyTree, TimeStep, Transition
 
@@ -31,8 +31,8 @@ class Replay(eqx.Module):
     """The last transitions that were lived through, of ``num_envs`` environments.
 
     Attributes:
-        rows: the moments, leaves [room * num_envs, ...]. A row is ``first`` where no transition led to it.
-        extras: what the agent gave beside the action that led to a row; zeros where none did.
+        packed: the rows [room * num_envs, width], by the type of their leaves (`Layout`): each a moment, and the extras
+            that the agent gave beside the action that led to it. A row is ``first`` where no transition led to it.
         notes: what phases keep beside the rows, such as priorities; zeros where nothing was noted since.
         written: rows written to each lane so far.
         begun: those of the rows held in each lane that are ``first``.
@@ -40,18 +40,23 @@ class Replay(eqx.Module):
         num_envs: number of lanes.
     """
 
-    rows: TimeStep
-    extras: PyTree
+    packed: dict[str, Array]
     notes: PyTree
     written: Int[Array, " e"]
     begun: Int[Array, " e"]
     ends: Ring
     num_envs: int = eqx.field(static=True)
+    layout: Layout = eqx.field(static=True)
 
     @property
     def room(self) -> int:
         """Rows of each lane."""
-        return self.rows.reward.shape[-1] // self.num_envs
+        return next(iter(self.packed.values())).shape[-2] // self.num_envs
+
+    @property
+    def rows(self) -> TimeStep:
+        """A copy of all moments, by their places."""
+        return self.layout.unpack(self.packed)[0]
 
     @property
     def capacity(self) -> int:
@@ -80,10 +85,12 @@ class Replay(eqx.Module):
 
     def transitions(self, places: Int[Array, "*p"]) -> Transition:
         """The transitions that led to these moments."""
-        before, to = self.after(places, -1), jax.tree.map(lambda x: x[places], self.rows._replace(first=()))
-        obs = jax.tree.map(lambda x: x[before], self.rows.obs)
-        extras = jax.tree.map(lambda x: x[places], self.extras)
-        return Transition(obs, to.prev_action, to.reward, to.obs, to.terminated, to.truncated, extras)
+        before, _ = self._at(self.after(places, -1))
+        to, extras = self._at(places)
+        return Transition(before.obs, to.prev_action, to.reward, to.obs, to.terminated, to.truncated, extras)
+
+    def _at(self, places: Int[Array, "*p"]) -> tuple[TimeStep, PyTree]:
+        return self.layout.unpack({kind: x[places] for kind, x in self.packed.items()})
 
     def in_slots(self, slots: Int[Array, "*s"]) -> Transition:
         """The transitions in these slots of their ring."""
@@ -120,8 +127,7 @@ class Replay(eqx.Module):
 
         None may run over the newest row of its lane. A window goes on in the next episode, which ``first`` marks.
         """
-        index = self.after(places + self.num_envs * jnp.arange(length)[:, None], 0)
-        return jax.tree.map(lambda x: x[index], self.rows)
+        return self._at(self.after(places + self.num_envs * jnp.arange(length)[:, None], 0))[0]
 
     def sample_windows(self, n: int, length: int, *, key: Key) -> Int[Array, " n"]:
         """Places from which n windows of ``length`` rows begin, drawn uniformly from all that there are.
@@ -134,6 +140,9 @@ class Replay(eqx.Module):
         lane = jnp.searchsorted(counts, drawn, side="right")
         within = drawn - jnp.where(lane > 0, counts[lane - 1], 0)
         return (self.written[lane] - held[lane] + within) % self.room * self.num_envs + lane
+
+    def _first(self, places: Int[Array, " n"]) -> Bool[Array, " n"]:
+        return self._at(places)[0].first
 
     def note(self, places: Int[Array, " n"], notes: PyTree) -> "Replay":
         """With these notes [n, ...] beside these rows."""
@@ -152,12 +161,11 @@ def create(example: TimeStep, capacity: int, num_envs: int = 1, *, extras: PyTre
     spare = max(lane // _SPARE_SHARE, min(lane, _SPARE_LEAST)) if _bytes(example) > _SMALL_ROW else lane
     rooms = (lane + spare) * num_envs
 
-    def rows(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda x: jnp.zeros((rooms, *jnp.shape(x)), jnp.asarray(x).dtype), tree)
-
+    layout = Layout.of((example, extras))
+    notes = jax.tree.map(lambda x: jnp.zeros((rooms, *jnp.shape(x)), jnp.asarray(x).dtype), notes)
     none = jnp.zeros(num_envs, jnp.int32)
     ends = ring.create(jnp.array(0, jnp.int32), capacity)
-    return Replay(rows(example), rows(extras), rows(notes), none, jnp.copy(none), ends, num_envs)
+    return Replay(layout.zeros(rooms), notes, none, jnp.copy(none), ends, num_envs, layout)
 
 
 def record(replay: Replay, experience: Experience) -> Replay:
@@ -172,32 +180,34 @@ def record(replay: Replay, experience: Experience) -> Replay:
     def place(rank: Array) -> Array:
         return (replay.written + rank) % replay.room * n + lanes
 
-    to = place(now.first)
-    begins = jnp.where(now.first, place(jnp.zeros_like(now.first)), outside)
-    both = jnp.concatenate([begins, to])
+    at, to = place(jnp.zeros_like(now.first)), place(now.first)
 
     def write(held: Array, before: Array, after: Array) -> Array:
+        if n == 1:  # two updates of a slice, which are much faster than a scatter; the first one may be written over
+            first = jax.lax.dynamic_update_slice_in_dim(held, before, jnp.where(now.first, at, to)[0], 0)
+            return jax.lax.dynamic_update_slice_in_dim(first, after, to[0], 0)
+        both = jnp.concatenate([jnp.where(now.first, at, outside), to])
         return held.at[both].set(jnp.concatenate([before, after]), mode="drop")
 
-    def cleared(tree: PyTree) -> PyTree:
-        return jax.tree.map(jnp.zeros_like, tree)
-
-    rows = jax.tree.map(write, replay.rows, now, reached)
-    kept = jax.tree.map(write, replay.extras, cleared(extras), extras)
-    none = jax.tree.map(lambda held: jnp.zeros((n, *held.shape[1:]), held.dtype), replay.notes)
-    notes = jax.tree.map(write, replay.notes, none, none)
+    none = jax.tree.map(jnp.zeros_like, extras)
+    before, after = replay.layout.pack((now, none)), replay.layout.pack((reached, extras))
+    packed = {kind: write(held, before[kind], after[kind]) for kind, held in replay.packed.items()}
+    nothing = jax.tree.map(lambda held: jnp.zeros((n, *held.shape[1:]), held.dtype), replay.notes)
+    notes = jax.tree.map(write, replay.notes, nothing, nothing)
     written, begun, ends = replay.written + now.first + 1, replay.begun, ring.add(replay.ends, to)
-    if not replay.keeps_all:  # rows that were never written are not first
-        overwritten = now.first & replay.rows.first[begins.clip(max=outside - 1)], replay.rows.first[to]
+    if not replay.keeps_all:
+        overwritten = now.first & replay._first(at), replay._first(to)  # rows that were never written are not first
         begun = begun + now.first - sum(x.astype(jnp.int32) for x in overwritten)
-        cut = (written > replay.room) & ~rows.first[written % replay.room * n + lanes]  # what led to the oldest row
+        after_all = eqx.tree_at(lambda replay: replay.packed, replay, packed)
+        oldest = after_all._first(written % replay.room * n + lanes)
+        cut = (written > replay.room) & ~oldest  # what led to the oldest row
         alive = jnp.minimum(written, replay.room) - begun - cut
         ends = eqx.tree_at(lambda ends: ends.size, ends, jnp.minimum(ends.size, n * jnp.min(alive)))
-    return Replay(rows, kept, notes, written, begun, ends, n)
+    return Replay(packed, notes, written, begun, ends, n, replay.layout)
 
 
 def fill(replay: Replay, given: Transition) -> Replay:
-    """An empty replay with transitions [n, ...] in it, in order of time; their extras are not taken over.
+    """An empty replay with transitions [n, ...] in it, in order of time; without extras they have zeros.
 
     Each lane takes an equal part of them, one behind the other. Where one does not go on from where the one before it
     led, an episode begins. Raises `UsageError` where there are too many or too short episodes for the room there is.
@@ -218,15 +228,19 @@ def fill(replay: Replay, given: Transition) -> Replay:
     turns = np.concatenate([np.arange(len(part)) * n + lane for lane, part in enumerate(parts)])
     begun = jnp.array([begins[part].sum() for part in parts], jnp.int32)
 
-    def put(held: Array, start: Any, to: Any) -> Array:
-        return held.at[places[begins] - n].set(start).at[places].set(to)
-
-    none = jax.tree.map(lambda x: np.zeros(x.shape[1:], x.dtype), replay.rows)
-    start = none._replace(obs=jax.tree.map(lambda x: x[begins], given.obs), first=True)
-    outcome = given.next_obs, given.action, reward, False, given.terminated, given.truncated
-    rows = jax.tree.map(put, replay.rows, start, TimeStep(*outcome, none.legal, none.player))
+    start, extras = replay.layout.unpack(replay.layout.zeros(int(begins.sum())))
+    start = start._replace(obs=jax.tree.map(lambda x: x[begins], given.obs), first=np.ones(len(start.first), bool))
+    none, nothing = replay.layout.unpack(replay.layout.zeros(len(reward)))
+    outcome = given.next_obs, given.action, reward, none.first, given.terminated, given.truncated
+    reached = TimeStep(*outcome, none.legal, none.player)
+    before = replay.layout.pack((start, extras))
+    after = replay.layout.pack((reached, nothing if given.extras == () else given.extras))
+    packed = {
+        kind: held.at[places[begins] - n].set(before[kind]).at[places].set(after[kind])
+        for kind, held in replay.packed.items()
+    }
     ends = ring.add(replay.ends, jnp.asarray(places[np.argsort(turns)], jnp.int32))
-    return Replay(rows, replay.extras, replay.notes, jnp.asarray(written), begun, ends, n)
+    return Replay(packed, replay.notes, jnp.asarray(written), begun, ends, n, replay.layout)
 
 
 def holding(rows: Transition, capacity: int) -> Replay:
@@ -234,10 +248,7 @@ def holding(rows: Transition, capacity: int) -> Replay:
     no = jnp.array(False)
     example = TimeStep(*jax.tree.map(lambda x: x[0], (rows.obs, rows.action, rows.reward)), no, no, no)
     extras = jax.tree.map(lambda x: x[0], rows.extras)
-    replay = fill(create(example, capacity, extras=extras), rows)
-    places = replay.ends.data[: len(rows.reward)]
-    given = jax.tree.map(lambda held, new: held.at[places].set(new), replay.extras, rows.extras)
-    return eqx.tree_at(lambda replay: replay.extras, replay, given)
+    return fill(create(example, capacity, extras=extras), rows)
 
 
 def axes(replay: Replay) -> Replay:

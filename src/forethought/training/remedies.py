@@ -12,7 +12,8 @@ _HUGE = 1e6  # of an observation or a reward: networks and squared errors are ma
 
 def remedy(config: Any, replay: Replay) -> str:
     """The environment's scale where that is huge, else smaller steps of an agent with these settings."""
-    for name, seen in (("observations", replay.rows.obs), ("rewards", replay.rows.reward)):
+    rows = replay.rows
+    for name, seen in (("observations", rows.obs), ("rewards", rows.reward)):
         largest = float(np.max(np.abs(np.asarray(seen, np.float64)), initial=0.0))
         if largest > _HUGE:
             return f"the environment's {name} reach {largest:.3g}: scale them to about 1 there, then train anew"

@@ -2,8 +2,8 @@
 
 Segments lie in ``rows`` beside the checkpoints that name them, and are never written again: what a save costs is what
 is new. A file holds, of each seed and environment, the rows that were written as numbers ``begin`` to ``end`` - 1 of
-their lane (int32 [seeds, environments]), seed by seed and lane by lane: the leaves of `Replay.rows` and
-`Replay.extras`. Its name is the SHA-256 of its content.
+their lane (int32 [seeds, environments]), seed by seed and lane by lane, as in `Replay.packed`. Its name
+is the SHA-256 of its content.
 """
 
 import os
@@ -71,7 +71,7 @@ class Segments:
         Raises `CheckpointError` where a segment is missing or damaged, and where it does not fit.
         """
         room, names, written = _checked(said, rest, like)
-        content, kept, outside = (like.rows, like.extras), [], like.room * like.num_envs
+        content, kept, outside = like.packed, [], like.room * like.num_envs
         for name in names:
             segment, values = _read(root / FOLDER / name, content)
             seed, lane, number = _numbers(segment.begin, segment.end)
@@ -95,8 +95,7 @@ def forget(root: Path, named: set[str]) -> None:
 
 def _bytes_of_turn(replay: Replay) -> int:
     """A row of each lane of each seed."""
-    leaves = jax.tree.leaves((replay.rows, replay.extras))
-    return sum(x.size // replay.room * x.dtype.itemsize for x in leaves)
+    return sum(x.size // replay.room * x.dtype.itemsize for x in replay.packed.values())
 
 
 def _numbers(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,7 +109,7 @@ def _numbers(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _write(folder: Path, replay: Replay, begin: np.ndarray, end: np.ndarray) -> Segment:
     seed, lane, number = _numbers(begin, end)
     place = number % replay.room * replay.num_envs + lane
-    arrays = {name: _taken(x, seed, place) for name, x in _named((replay.rows, replay.extras)).items()}
+    arrays = {name: _taken(x, seed, place) for name, x in replay.packed.items()}
     partial_ = folder / f"{os.getpid()}{_PARTIAL}"
     safetensors.numpy.save_file({**arrays, "begin": begin, "end": end}, partial_)
     flush(partial_)
@@ -127,17 +126,18 @@ def _read(path: Path, content: PyTree) -> tuple[Segment, PyTree]:
         arrays = safetensors.numpy.load_file(path)
     except OSError as error:
         raise CheckpointError(f"cannot read the rows in {path}: {error.strerror or error}") from error
-    named, segment = _named(content), Segment(path.name, arrays.pop("begin"), arrays.pop("end"))
-    if arrays.keys() != named.keys():
-        raise CheckpointError(f"{path} was written by another agent or version")
-    for name, x in arrays.items():
-        if x.dtype != named[name].dtype or x.shape[1:] != named[name].shape[2:]:
-            raise CheckpointError(
-                f"{path} is of another agent or version: its {name} is {x.dtype}{list(x.shape[1:])}, by config.json it "
-                f"would be {named[name].dtype}{list(named[name].shape[2:])}; put config.json back as it was when the "
-                "run began"
-            )
-    return segment, jax.tree.unflatten(jax.tree.structure(content), [arrays[name] for name in named])
+    segment = Segment(path.name, arrays.pop("begin"), arrays.pop("end"))
+    held, wanted = ({name: x.shape[-1] for name, x in of.items()} for of in (arrays, content))
+    if held != wanted or any(x.dtype.name != name for name, x in arrays.items()):
+        raise CheckpointError(
+            f"{path} is of another agent or version: its rows are {_width(held)}, by config.json they would be "
+            f"{_width(wanted)}; put config.json back as it was when the run began"
+        )
+    return segment, arrays
+
+
+def _width(rows: dict[str, int]) -> str:
+    return " and ".join(f"{name}[{width}]" for name, width in sorted(rows.items()))
 
 
 def _named(content: PyTree) -> dict[str, Array]:
