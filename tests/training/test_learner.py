@@ -359,9 +359,9 @@ class Staged(Recorder):
         return {**state, **written}, replay, info
 
 
-def staged(on_progress=lambda text: None, num_envs=1, seeds=(0, 1)):
+def staged(on_part=lambda text: None, num_envs=1, seeds=(0, 1)):
     world = small.envs.make("forethought/ProbeConstant-v0", seeds=seeds, envs_per_seed=num_envs)
-    return small.Learner(Staged(world.spec, 1, 0), seeds, num_envs, 12, on_progress=on_progress), world
+    return small.Learner(Staged(world.spec, 1, 0), seeds, num_envs, 12, on_part=on_part), world
 
 
 def test_a_stage_is_so_many_runs_with_draws_of_their_own():
@@ -386,25 +386,18 @@ def test_a_stage_is_stopped_saved_and_gone_on_with_in_its_middle(monkeypatch, st
     monkeypatch.setattr(learner_module, "PIECE_S", 1e9)  # parts of 1, 2, 4, whatever they take
     whole, world = staged()
     small.live(whole, world, 8)
-    said = []
-    stopped, world = staged(lambda text: said.append(text) or _raise(said, stop))
+    stopped, world = staged(stopping_at(stop, 2))
     with pytest.raises(Stop):
         small.live(stopped, world, 8)
     assert (stopped.env_steps, stopped.learned) == (8, 7)
     assert stopped.updates == 7 + int(stop[6])
     resumed, _ = staged()
     resumed.restore(jax.tree.map(jax.numpy.array, stopped.tree()), stopped.counters())
-    stopped.on_progress = lambda text: None
     for learner in (stopped, resumed):
         learner.learn()
         assert (learner.updates, learner.learned) == (14, 8)
         for name, leaf in learner.state.items():
             np.testing.assert_array_equal(leaf, whole.state[name])
-
-
-def _raise(said, stop):
-    if said.count(stop) == 2:
-        raise Stop
 
 
 def test_a_phase_by_updates_is_due_as_soon_as_they_were_made():
