@@ -66,6 +66,8 @@ class Phase:
         updates: gradient steps (or table updates) that one run makes, for the accounts.
         start: environment steps before the first run.
         kind: "model" for phases that are logged at each run, "train" for those logged now and then.
+        check: ``(replay) -> info``, pure and vmapped as ``run`` is: what the first transitions contradict, told before
+            the first run. None where nothing is known that they could.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Phase:
     updates: int = 0
     start: int = 0
     kind: Literal["train", "model"] = "train"
+    check: Callable[[PyTree], Info] | None = None
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,18 @@ class EnsembleLearner:
 
     def phase(self) -> Phase:
         """See `phases`."""
-        return Phase("fit_model", self.config.model_every, self.fit_model, start=self.start, kind="model")
+        known = self.termination is not None or self.reward is not None
+        check = self.check if known else None
+        return Phase("fit_model", self.config.model_every, self.fit_model, start=self.start, kind="model", check=check)
+
+    def check(self, replay: ring.Ring) -> Info:
+        """Shares of the real transitions that what is taken for known contradicts."""
+        info = {}
+        if self.termination is not None:
+            info["termination_disagreement"] = disagreement(self.termination, replay)
+        if self.reward is not None:
+            info["reward_disagreement"] = reward_disagreement(self.reward, replay)
+        return info
 
     def _begin(self, state: Any, replay: ring.Ring, *, step: Array, key: Key) -> Fitting:
         return fit.begin(state.model, replay, self.config.fit)
@@ -146,11 +157,7 @@ class EnsembleLearner:
 
     def _finish(self, state: Any, work: Fitting, replay: ring.Ring, *, step: Array, key: Key) -> tuple[Any, Info]:
         model, info = fit.finish(work, replay, self.config.fit)
-        if self.termination is not None:
-            info["termination_disagreement"] = disagreement(self.termination, replay)
-        if self.reward is not None:
-            info["reward_disagreement"] = reward_disagreement(self.reward, replay)
-        return state._replace(model=model), info
+        return state._replace(model=model), info | self.check(replay)
 
     def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """Known functions that the data contradict, and outputs that are not learned."""

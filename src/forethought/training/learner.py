@@ -14,6 +14,7 @@ from forethought.envs import JaxVector
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged, UsageError
 from forethought.replay import ring
+from forethought.training import contradictions
 from forethought.training.block import Alive, Block, Play, Told, all_finite, beside
 from forethought.training.clock import Clock
 from forethought.training.config import flatten, to_dict
@@ -45,6 +46,7 @@ class Learner:
         on_compile: is told what will be compiled.
         on_progress: is told that a phase of kind "model" runs, and about twice a second how far a long one is. Where
             it raises, that phase has not run, and `learn` begins with it when it is called again.
+        on_check: is told what the first transitions say of what is known; see `contradictions`.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Learner:
         their own start: there is something to learn from.
         """
         self.agent, self.num_envs, self.on_compile, self.on_progress = agent, num_envs, on_compile, on_progress
+        self.on_check: Callable[[dict[str, list[float]]], None] = lambda found: None
         self.program = Program(agent, seeds, num_envs, rows)
         self.pretrain = -(-pretrain // num_envs) * num_envs
         self.phases = agent.phases()
@@ -134,6 +137,8 @@ class Learner:
     def give(self, rows: Transition) -> None:
         """Put transitions [n, ...], as agents see them, into the empty replay of every seed."""
         self.replay = self.program.fill(self.replay, rows)
+        for phase in self.phases:
+            self._check(phase)
 
     def judged(self, returns: np.ndarray) -> None:
         """Keep, for each seed, what it acts with where its return [K] in an evaluation is the best so far."""
@@ -280,6 +285,9 @@ class Learner:
         each step runs in one program with the step's recording and with the next decision.
         """
         now = self.learned + self.num_envs
+        for phase in self.phases:
+            if contradictions.are_due(phase, self.learned, now):
+                self._check(phase)
         if time_step is not None and (phases := self._of_each_step(now)):
             return self._turn(phases, now, time_step)
         ran = []
@@ -293,6 +301,12 @@ class Learner:
                 ran.append(phase)
         self.learned, self._runs = now, {}
         return ran
+
+    def _check(self, phase: Phase) -> None:
+        with self.clock.measure("init"):
+            found = contradictions.found(self.program, phase, self.replay)
+        if found:
+            self.on_check(found)
 
     def _of_each_step(self, now: int) -> tuple[tuple[Phase, int], ...]:
         """The phases that are due at step ``now`` with their repeats, if all of them are so at each step, nothing was
