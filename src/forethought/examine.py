@@ -185,7 +185,9 @@ def _measured(
         others = _play(config, seed, "diagnose random", (n + 1) // 2, lambda world: _random(world, seed))
         steps = horizon or min(HORIZON, sorted(e.length for e in own)[-2])
         tell(f"imagining up to {steps} steps, and planning")
-        return measure(model, own, horizon=steps, policy=policy, others=others, world=world, settings=settings, key=key)
+        actor = _acting(agent, state, seed, _PLANS)
+        played: dict[str, Any] = {"policy": policy, "others": others, "world": world, "actor": actor}
+        return measure(model, own, horizon=steps, **played, settings=settings, key=key)
     finally:
         world.close()
 

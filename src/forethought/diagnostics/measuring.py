@@ -26,6 +26,7 @@ from forethought.diagnostics.episodes import (
     Stretches,
     at_starts,
     beliefs_along,
+    collect,
     cut,
     draw_starts,
     moves,
@@ -33,7 +34,7 @@ from forethought.diagnostics.episodes import (
     side_by_side,
     spread_of,
 )
-from forethought.diagnostics.exploitation import Exploitation, exploitation, ladder
+from forethought.diagnostics.exploitation import exploitation, ladder
 from forethought.diagnostics.long_run import LongRun, long_run
 from forethought.diagnostics.open_loop import foretold, open_loop_error
 from forethought.diagnostics.outcomes import outcomes, reward_scale
@@ -46,6 +47,7 @@ from forethought.errors import UsageError, require_within
 from forethought.imagine import Policy
 from forethought.models.base import Disagrees, GivesDensity, WorldModel
 from forethought.types import Key, PyTree
+from forethought.unroll import Actor
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def measure(
     policy: Policy | None = None,
     others: Sequence[Episode] = (),
     world: VectorEnv | None = None,
+    actor: tuple[Actor, Any] | None = None,
     settings: Settings | None = None,
     key: Key,
 ) -> Diagnosis:
@@ -126,6 +129,7 @@ def measure(
             the real actions are carried out in the model instead.
         others: further held-out episodes, such as ones with random actions, that errors are judged on, too.
         world: environments to try plans in, one start per slot; without it, exploitation is not measured.
+        actor: what acts there as ``policy`` does, and its first carry: it is judged from the same starts.
         settings: how much is imagined.
         key: of all random numbers.
 
@@ -148,7 +152,7 @@ def measure(
         steps=int(jnp.sum(case.held.length)),
         outcomes=judged,
         value_gap=_value_gap(case, acting, far, key=next(keys)),
-        exploitation=None if world is None else _exploitation(case, world, horizon, key=next(keys)),
+        **_in_the_world(case, world, actor, acting, horizon, key=next(keys)),
         long_run=_long_run(case, acting, key=next(keys)),
         **of_states,
     )
@@ -233,9 +237,27 @@ def _value_gap(case: _Case, policy: Policy | None, far: _Look, *, key: Key) -> V
     return ValueGap(imagined, paid[own], reward_scale(paid), steps, policy is not None)
 
 
-def _exploitation(case: _Case, world: VectorEnv, horizon: int, *, key: Key) -> Exploitation:
+def _in_the_world(
+    case: _Case,
+    world: VectorEnv | None,
+    actor: tuple[Actor, Any] | None,
+    policy: Policy | None,
+    horizon: int,
+    *,
+    key: Key,
+) -> dict[str, Any]:
+    """What plans promise and earn, and the policy from the same starts."""
+    if world is None:
+        return {"exploitation": None}
     planners = ladder(world.spec.action, horizon, case.settings.plan_particles)
-    return exploitation(case.model, world, planners, particles=case.settings.particles, key=key)
+    found = exploitation(case.model, world, planners, particles=case.settings.particles, key=key)
+    if actor is None:
+        return {"exploitation": found}
+    key_see, key_look, key_live = jax.random.split(jax.random.fold_in(key, len(planners)), 3)
+    played = collect(world, *actor, most_steps=horizon)
+    there = _case(case.model, played, len(played), case.settings, key=key_see)
+    far = there.look(there.beginnings(len(played)), horizon, case.settings.particles, key=key_look)
+    return {"exploitation": found, "beside_plans": _value_gap(there, policy, far, key=key_live)}
 
 
 def _long_run(case: _Case, policy: Policy | None, *, key: Key) -> LongRun:
