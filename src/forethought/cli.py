@@ -23,8 +23,8 @@ Agents that learn a model of their world and think ahead in it.
   eval RUN         judge what a run has learned
   diagnose RUN     how far the model of a run can be trusted
   report RUN...    write one HTML file about one or more runs
-  export RUN       write its policy for NumPy alone (-o policy.npz) or as StableHLO (-o policy.stablehlo)
-  export-data RUN  write the transitions that it has seen (-o data.npz)
+  export RUN       write its policy into it, for NumPy alone, or elsewhere (-o FILE.npz), or as StableHLO (.stablehlo)
+  export-data RUN  write the transitions that it has seen into it, or elsewhere (-o FILE.npz)
   list             the algorithms, and which suit an environment (--env ENV)
   demo             MBPO on Pendulum-v1, two to four minutes on two cores
 
@@ -210,7 +210,7 @@ def _export_data(args: list[str]) -> int:
     from forethought.data import transitions
 
     data = transitions(asked.run, seed=asked.seed)
-    print(f"{data.save(asked.output)}: {len(data):,} transitions")
+    print(f"{data.save(asked.output or asked.run / 'data.npz')}: {len(data):,} transitions")
     return 0
 
 
