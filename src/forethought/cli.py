@@ -112,7 +112,7 @@ def _train(args: list[str]) -> int:
     use_current_folder()
     _, config_class = catalog.find(algorithm).load()
     from forethought.api import start_run
-    from forethought.configure import configure, settings_for
+    from forethought.configure import configure, settings_for, whose_defaults
     from forethought.envs import source_of
     from forethought.training.config import flatten, from_dict, to_dict
     from forethought.training.progress import terminal
@@ -124,9 +124,7 @@ def _train(args: list[str]) -> int:
     preset, settings = settings_for(algorithm, asked_preset, env, budget, beginning)
     settings = {**settings, **beginning}
     default: Any = Train(agent=from_dict(config_class, settings))
-    about = Train.__doc__ or ""
-    if preset:
-        about += f" Defaults are those of the preset {preset} ({catalog.find(algorithm).presets[preset].source})."
+    about = f"{Train.__doc__}{whose_defaults(algorithm, preset, budget, fitted=asked_preset != 'none')}"
     train: Any = Train[config_class]  # type: ignore[valid-type]
     asked = parse(train, args[2:], f"forethought train {algorithm} {env}", default, about)
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) is not None}
