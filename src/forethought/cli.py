@@ -228,7 +228,7 @@ def _diagnose(args: list[str]) -> int:
     asked = parse(Diagnose, args, "forethought diagnose")
     if asked.episodes_from is None:  # logged episodes need no environment
         _find_code(asked.run, asked.trust, asked.env)
-    from forethought.examine import diagnose, show
+    from forethought.examine import diagnose, show, telling
     from forethought.report.html import write_report
 
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in ("run", "episodes_from")}
@@ -236,7 +236,9 @@ def _diagnose(args: list[str]) -> int:
         if asked.episodes is not None:
             raise UsageError("--episodes plays episodes, --episodes-from takes logged ones; give one of them")
         options["episodes"] = asked.episodes_from
-    show(diagnose(asked.run, **options, tell=lambda text: print(text, file=sys.stderr)))
+    with telling() as tell:
+        found = diagnose(asked.run, **options, tell=tell)
+    show(found)
     if asked.output is None:
         print(f"{'report':<30}{write_report([asked.run], asked.run / 'report.html')}")
     return 0

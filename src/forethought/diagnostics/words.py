@@ -12,6 +12,7 @@ from forethought.diagnostics import advice
 from forethought.diagnostics.advice import Kind
 from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.diagnosis import Diagnosis
+from forethought.wording import plural
 
 # A model of a world that moves should beat "nothing changes" by more than a fifth after one step.
 NO_BETTER = 0.8
@@ -122,14 +123,14 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
         ]
     if steps >= d.horizon:
         return []
-    trust = f"trust rollouts of up to {_plural(steps, 'step')}" if steps else "trust no rollout, however short"
+    trust = f"trust rollouts of up to {plural(steps, 'step')}" if steps else "trust no rollout, however short"
     if steps and unforetold(d):
         trust += " in all but what it does not foretell"
     first = (
-        f"after {_plural(steps + 1, 'step')} the median error is {_beside(_at(o.mean, steps))} standard deviations, "
+        f"after {plural(steps + 1, 'step')} the median error is {_beside(_at(o.mean, steps))} standard deviations, "
         f"the first above {TRUSTED_ERROR}"
     )
-    last = f"; after {_plural(d.horizon, 'step')} it is {_beside(_at(o.mean, d.horizon - 1))}"
+    last = f"; after {plural(d.horizon, 'step')} it is {_beside(_at(o.mean, d.horizon - 1))}"
     expected = f"where the model expects {_at(o.spread, d.horizon - 1):.2g}"
     return [
         Finding(
@@ -211,13 +212,13 @@ def _endings(d: Diagnosis) -> list[Finding]:
     if false > ENDINGS:
         said = (
             f"It believes in endings that do not come: {_percent(false)} of its dreams of "
-            f"{_plural(d.horizon, 'step')} end where the world goes on."
+            f"{plural(d.horizon, 'step')} end where the world goes on."
         )
         faults.append(Finding(advice.FALSE_ENDINGS, said))
     if float(o.endings) >= FEW_ENDINGS and float(o.missed_endings) > ENDINGS:
         said = (
             f"It does not see the world end: it expects to go on in {_percent(o.missed_endings)} of "
-            f"{_plural(int(o.endings), 'real ending')}."
+            f"{plural(int(o.endings), 'real ending')}."
         )
         faults.append(Finding(advice.MISSED_ENDINGS, said))
     return faults
@@ -235,7 +236,7 @@ def _confidence(d: Diagnosis) -> list[Finding]:
         i = int(np.nanargmin(wide - limit))
         said = (
             f"Over-confident: its 90 % intervals hold {_percent(wide[i])} of what has happened after "
-            f"{_plural(int(d.calibration.steps[i]), 'step')}{times.format(factor[i]) if factor[i] > 1.05 else ''}."
+            f"{plural(int(d.calibration.steps[i]), 'step')}{times.format(factor[i]) if factor[i] > 1.05 else ''}."
         )
         return [Finding(advice.OVER_CONFIDENT, said)]
     if narrow[0] > UNDER_CONFIDENT and _at(d.open_loop.spread, 0) > NEGLIGIBLE_SPREAD:
@@ -280,7 +281,7 @@ def _exploited(d: Diagnosis) -> list[Finding]:
 
 def _gap(d: Diagnosis) -> list[Finding]:
     gap, scale = d.value_gap.gap, float(d.value_gap.scale)
-    over = f"over {_plural(d.value_gap.steps, 'step')}"
+    over = f"over {plural(d.value_gap.steps, 'step')}"
     if len(d.value_gap.real) and not np.isfinite(gap):
         said = f"Its dreams diverge: {over}, the imagined return is no finite number."
         return [Finding(advice.DIVERGES, said)]
@@ -304,7 +305,7 @@ def _drift(d: Diagnosis) -> list[Finding]:
     where = "" if d.open_loop is None else f", most in {d.obs_name(worst)}"
     far, usual = _apart(distance[worst], chance[worst], 2)
     said = (
-        f"Its long dreams of {_plural(d.long_run.steps, 'step')} lead elsewhere than life does{where} "
+        f"Its long dreams of {plural(d.long_run.steps, 'step')} lead elsewhere than life does{where} "
         f"(distance {far}, by chance {usual})."
     )
     return [Finding(advice.LONG_DREAMS, said)]
@@ -334,7 +335,3 @@ def _apart(a: SupportsFloat, b: SupportsFloat, digits: int) -> tuple[str, str]:
 
 def _percent(share: SupportsFloat) -> str:
     return f"{100 * float(share):.0f} %"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -12,7 +12,8 @@ from forethought.diagnostics.words import unforetold
 from forethought.report import tables, trust_figures
 from forethought.report.page import Page, with_code
 from forethought.report.read import Run
-from forethought.report.words import number, plural
+from forethought.report.words import number
+from forethought.wording import plural
 
 _MOST_DIMENSIONS = 30  # of the table of long dreams
 _MOST_MISSED = 5  # dimensions that are named
