@@ -164,9 +164,12 @@ def broken_at_3(value):
         ({"observe": broken_at_3("hello")}, "observation space .*array of real numbers, got 'hello'"),
         (
             {"pay": lambda self: float("nan") if self.steps == 3 else 0.0},
-            "the reward nan at step 3 of episode 0 in slot 0",
+            "the reward nan at step 3 of episode 0 in environment 0 of seed 0",
         ),
-        ({"pay": lambda self: 1 / (3 - self.steps)}, r"raised ZeroDivisionError .* at step 3 of episode 0 in slot 0"),
+        (
+            {"pay": lambda self: 1 / (3 - self.steps)},
+            r"raised ZeroDivisionError .* at step 3 of episode 0 in environment 0 of seed 0",
+        ),
         ({"pay": lambda self: None}, r"contract \(the reward must be a number, got None\) at step 1"),
     ],
 )
@@ -195,7 +198,7 @@ def test_a_first_observation_of_a_later_episode_is_checked_too(pliable):
         resets.append(self.steps)
         return np.array([np.nan if resets.count(0) > 2 else self.steps, 0.0], np.float32)
 
-    with pytest.raises(EnvironmentFault, match="nan in dimension 0 at step 0 of episode 1 in slot 0"):
+    with pytest.raises(EnvironmentFault, match="nan in dimension 0 at step 0 of episode 1 in environment 0 of seed 0"):
         run(pliable(observe=observe, length=2))
 
 
