@@ -42,6 +42,20 @@ def test_unknown_ids_get_a_way_out(env_id, words):
     assert_one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("env_id", "file"),
+    [("house", "house.py"), ("house.py", "house.py"), ("villa", "villa/__init__.py"), ("villa.room", "villa/room.py")],
+)
+def test_a_module_of_the_current_folder_is_no_id_and_says_how_to_name_one(env_id, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("raise SystemExit('imported')")
+    name = env_id.removesuffix(".py")
+    ways = f"write {name}:Name-v0 with a name that it registers, or {name}:Name with one of a class"
+    with pytest.raises(UsageError, match=f"^there is no environment '{env_id}'; {file} is a module: {ways}$"):
+        make(env_id, seeds=[0])
+
+
 def test_an_id_in_a_module_of_ones_own_is_imported(tmp_path, monkeypatch):
     text = "import gymnasium\nfrom gymnasium.envs.classic_control import PendulumEnv\n"
     (tmp_path / "my_worlds.py").write_text(text + "gymnasium.register('Own-v0', entry_point=PendulumEnv)\n")
