@@ -5,6 +5,7 @@ import pytest
 
 from faultless import HORIZON, diagnosis, with_errors
 from forethought.diagnostics import advice, findings, verdict
+from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.open_loop import Foretold
 from forethought.diagnostics.states import WrongStates
 from forethought.diagnostics.words import trusted_steps, unforetold
@@ -90,6 +91,21 @@ def test_a_factor_that_speaks_for_the_other_side_is_left_out():
     assert said == "Over-confident: its 90 % intervals hold 40 % of what has happened after 1 step."
     (said,) = verdict(d._replace(calibration=calibration._replace(factor=np.full(3, 1.8))))
     assert said.endswith("after 1 step; its errors are 1.8 times what it expects.")
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_intervals_that_miss_twice_as_often_as_they_say_are_not_good(at):
+    """90 % that hold less than 80 %, after whichever number of steps."""
+
+    def said(held):
+        d = diagnosis()
+        coverage = np.array(d.calibration.coverage)
+        coverage[at, LEVELS.index(0.9)] = held
+        return verdict(d._replace(calibration=d.calibration._replace(coverage=coverage)))[0]
+
+    steps = ("1 step", "5 steps", "30 steps")[at]
+    assert said(0.78) == f"Over-confident: its 90 % intervals hold 78 % of what has happened after {steps}."
+    assert said(0.81).startswith("Good")
 
 
 def foretelling(left_open, expected, surprise=(1.0, 1.0), **fields):
