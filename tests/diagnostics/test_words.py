@@ -132,6 +132,9 @@ def test_what_is_known_to_be_random_is_no_fault():
 def test_of_much_that_is_missed_some_is_named():
     (said,) = verdict(foretelling(np.linspace(0.91, 1.0, 7), np.zeros(7)))
     assert "of observation 2 and most of 2 more (of" in said
+    assert said.endswith(
+        "does not expect that of " + ", ".join(f"observation {i}" for i in (6, 5, 4, 3, 2)) + " and 2 more."
+    )
 
 
 def test_steps_are_trusted_in_all_but_what_is_missed():

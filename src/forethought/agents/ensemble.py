@@ -21,10 +21,10 @@ from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement,
 from forethought.replay import ring
 from forethought.settings import Settings, require_widths
 from forethought.types import Box, EnvSpec, Info, Key
+from forethought.wording import listed
 
 # Shares of the variance that a model leaves open: the reward is what all else follows, observations may be random.
 NOT_LEARNED, HARDLY_LEARNED = 0.5, 0.9
-_MOST_NAMED = 5  # observations, in one warning
 
 
 class Known(NamedTuple):
@@ -190,11 +190,9 @@ class EnsembleLearner:
             )
         rest = [i for i, error in enumerate(errors[1:]) if error > HARDLY_LEARNED]
         if rest:
-            more = f" and {len(rest) - _MOST_NAMED} more" if len(rest) > _MOST_NAMED else ""
-            names = [obs_names[i] if obs_names else f"observation {i}" for i in rest[:_MOST_NAMED]]
-            figures = ", ".join(f"{name} {errors[1 + i]:.2f}" for name, i in zip(names, rest, strict=False))
+            figures = [f"{obs_names[i] if obs_names else f'observation {i}'} {errors[1 + i]:.2f}" for i in rest]
             found.append(
-                f"the model hardly foretells some observations: {figures}{more}, the error on {seen} as a share "
+                f"the model hardly foretells some observations: {listed(figures)}, the error on {seen} as a share "
                 "of the variance of the change in one step. That is right for what is random. What goes "
                 "round, as the hour or an angle, is learned as its sine and cosine, and what jumps where an "
                 "observation says when; where that is so already, more steps teach it"

@@ -12,7 +12,7 @@ from forethought.diagnostics import advice
 from forethought.diagnostics.advice import Kind
 from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.diagnosis import Diagnosis
-from forethought.wording import plural
+from forethought.wording import listed, plural
 
 # A model of a world that moves should beat "nothing changes" by more than a fifth after one step.
 NO_BETTER = 0.8
@@ -46,8 +46,6 @@ GAP, SURE = 0.5, 3.0
 LOST, LOST_GAP = 0.5, 0.2
 # Mean way from imagined states to real ones, in standard deviations, more than chance explains.
 DRIFT = 0.5
-
-_MOST_NAMED = 5  # dimensions, in one sentence
 
 
 class Finding(NamedTuple):
@@ -150,12 +148,11 @@ def _blind(d: Diagnosis) -> list[Finding]:
     surprising = [d.obs_name(i) for i in missed if expected[i] < UNEXPECTED]
     if not surprising:
         return []
-    shares = [f"{_percent(share)} of {d.obs_name(i)}" for i, share in list(missed.items())[:_MOST_NAMED]]
-    more = f" and most of {len(missed) - _MOST_NAMED} more" if len(missed) > _MOST_NAMED else ""
+    shares = [f"{_percent(share)} of {d.obs_name(i)}" for i, share in missed.items()]
     said = (
-        f"It is blind to some of what it sees: one step ahead it leaves open {', '.join(shares)}{more} (of the mean "
-        "squared change, where one jump counts as much as many small steps), and does not expect that of "
-        f"{', '.join(surprising[:_MOST_NAMED])}."
+        f"It is blind to some of what it sees: one step ahead it leaves open {listed(shares, more='most of {} more')} "
+        "(of the mean squared change, where one jump counts as much as many small steps), and does not expect that of "
+        f"{listed(surprising)}."
     )
     return [Finding(advice.BLIND, said)]
 

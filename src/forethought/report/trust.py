@@ -13,10 +13,9 @@ from forethought.report import tables, trust_figures
 from forethought.report.page import Page, with_code
 from forethought.report.read import Run
 from forethought.report.words import number
-from forethought.wording import plural
+from forethought.wording import listed, plural
 
 _MOST_DIMENSIONS = 30  # of the table of long dreams
-_MOST_MISSED = 5  # dimensions that are named
 
 
 def chapter(page: Page, run: Run, *, alone: bool) -> str:
@@ -74,9 +73,8 @@ def answers(d: Diagnosis) -> list[tuple[str, str]]:
     known = "" if np.isnan(together) else f"correlation {number(round(together, 3))}, "
     found = [("Reward", f"{known}error {number(round(off, 3))} standard deviations")]
     if missed := unforetold(d):
-        named = [f"{d.obs_name(i)} {100 * share:.0f} %" for i, share in list(missed.items())[:_MOST_MISSED]]
-        more = f" and {len(missed) - len(named)} more" if len(missed) > len(named) else ""
-        found.append(("Not foretold", f"{', '.join(named)}{more} of the mean squared change of one step"))
+        named = listed([f"{d.obs_name(i)} {100 * share:.0f} %" for i, share in missed.items()])
+        found.append(("Not foretold", f"{named} of the mean squared change of one step"))
     if d.nll is not None:
         found.append(
             ("Negative log density", f"{number(round(float(d.nll), 2))} nats per dimension (knowing nothing: 1.42)")
