@@ -15,6 +15,7 @@ from jaxtyping import Bool
 from forethought.envs.codec import SpaceCodec, item_shape
 from forethought.errors import TrainingDiverged, UsageError, brief
 from forethought.types import Box, EnvSpec, PyTree, TimeStep
+from forethought.wording import plural
 
 MOST_SLOTS = 2**20  # environments of one kind at a time
 
@@ -117,7 +118,7 @@ def slot_seeds(seeds: Sequence[int], envs_per_seed: int, most: int = MOST_SLOTS)
         raise UsageError(f"envs_per_seed is {envs_per_seed}; use 1 or more")
     if len(seeds) * envs_per_seed > most:
         raise UsageError(
-            f"{len(seeds) * envs_per_seed:,} environments at once, of {len(seeds):,} seeds, are more than the "
+            f"{len(seeds) * envs_per_seed:,} environments at once, of {plural(len(seeds), 'seed')}, are more than the "
             f"{most:,} that this kind of environment is made for; take fewer seeds, environments or episodes"
         )
     return [(int(seed), j) for seed in seeds for j in range(envs_per_seed)]
