@@ -1,6 +1,7 @@
 """What users know, said to every agent with a model: reward, termination, and their environment as an object."""
 
 import json
+import re
 
 import gymnasium
 import jax.numpy as jnp
@@ -20,9 +21,9 @@ HOUSE = "tests.house:make_house"
 SMALL = {**small.SETTINGS["mbpo"], "replay_capacity": 16}  # less than the steps: longer runs need no other programs
 
 
-def train(path, env, **given):
+def train(path, env, agent=SMALL, **given):
     options = {"eval_every": 100, "eval_episodes": 1, "log_every": 10}
-    return forethought.train("mbpo", env, steps=20, run=path, agent=SMALL, **options, **given)
+    return forethought.train("mbpo", env, steps=20, run=path, agent=agent, **options, **given)
 
 
 def config_of(run):
@@ -129,6 +130,55 @@ def test_what_contradicts_the_data_is_named():
     for text, what, share in zip(said, ("termination", "reward"), ("100.0", "25.0"), strict=True):
         assert f"the {what} function " in text
         assert f"<lambda> contradicts the real transitions: {share} % of them; mend it, or leave out --{what}" in text
+
+
+def wrong_reward(path, **settings):
+    """An ask/tell agent whose reward function has the wrong sign."""
+    world, agent = House(), {**small.SETTINGS["mbpo"], **settings}
+    spaces = world.observation_space, world.action_space
+    wrong = lambda o, a, n: -comfort(o, a, n)  # noqa: E731
+    return forethought.start("mbpo", *spaces, run=path, steps=300, agent=agent, reward=wrong)
+
+
+def live_on(agent, steps):
+    """In a house of which nothing is known, until so many steps are made."""
+    world = House()
+    obs, _ = world.reset(seed=0)
+    while agent.steps < steps:
+        obs, paid, terminated, _, _ = world.step(agent.act(obs))
+        agent.observe(obs, paid, terminated=terminated)
+        obs = world.reset()[0] if terminated else obs
+
+
+CONTRADICTS = "the reward function .* contradicts the real transitions: 100.0 % of them; mend it, or leave out --reward"
+
+
+def test_a_function_that_is_wrong_is_named_long_before_the_first_fit(tmp_path):
+    agent = wrong_reward(tmp_path / "run", random_steps=200)
+    live_on(agent, 99)
+    with pytest.warns(UserWarning, match=CONTRADICTS):
+        live_on(agent, 100)
+    (said,) = read_run(tmp_path / "run").of("warning")
+    assert said["env_steps"] == 100
+    assert agent.learner.fits == 0
+
+
+def test_where_the_first_fit_comes_early_it_is_named_before_that(tmp_path):
+    agent = wrong_reward(tmp_path / "run", random_steps=16)
+    agent.learner.program.run = lambda *_: pytest.fail("a fit")
+    with pytest.warns(UserWarning, match=CONTRADICTS), pytest.raises(pytest.fail.Exception, match="a fit"):
+        live_on(agent, 16)
+
+
+def test_logged_data_say_it_before_anything_is_learned(tmp_path):
+    obs, no = np.tile(np.float32([290.0, 275.0]), (3, 1)), np.zeros(3, bool)
+    rows = {"obs": obs, "action": np.zeros((3, 1)), "next_obs": obs, "terminated": no, "truncated": no}
+    given = {"data": rows | {"reward": np.full(3, -3.0)}, "reward": lambda o, a, n: -comfort(o, a, n), "seeds": 2}
+    stop = lambda record: record["kind"] == "warning"  # noqa: E731
+    run = train(tmp_path / "run", make_house, small.SETTINGS["mbpo"], **given, baselines=False, callback=stop)
+    (said,) = read_run(run.path).of("warning")
+    assert re.match(CONTRADICTS, said["text"])
+    assert run.summary["fits"] == 0
 
 
 @pytest.mark.slow

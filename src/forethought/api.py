@@ -174,7 +174,7 @@ def _functions(config: RunConfig) -> list[str]:
     """What is known by a function instead of learned."""
     given = {"reward": config.reward, "termination": config.termination}
     return [
-        f"{what}: by {name}, held against the real transitions at each fit of the model"
+        f"{what}: by {name}, held against the first real transitions, and at each fit of the model against all"
         for what, name in given.items()
         if name
     ]

@@ -23,8 +23,8 @@ Agents that learn a model of their world and think ahead in it.
   eval RUN         judge what a run has learned
   diagnose RUN     how far the model of a run can be trusted
   report RUN...    write one HTML file about one or more runs
-  export RUN       write its policy for NumPy alone (-o policy.npz) or as StableHLO (-o policy.stablehlo)
-  export-data RUN  write the transitions that it has seen (-o data.npz)
+  export RUN       write its policy into it, for NumPy alone, or elsewhere (-o FILE.npz), or as StableHLO (.stablehlo)
+  export-data RUN  write the transitions that it has seen into it, or elsewhere (-o FILE.npz)
   list             the algorithms, and which suit an environment (--env ENV)
   demo             MBPO on Pendulum-v1, two to four minutes on two cores
 
@@ -112,7 +112,7 @@ def _train(args: list[str]) -> int:
     use_current_folder()
     _, config_class = catalog.find(algorithm).load()
     from forethought.api import start_run
-    from forethought.configure import configure, settings_for
+    from forethought.configure import configure, settings_for, whose_defaults
     from forethought.envs import source_of
     from forethought.training.config import flatten, from_dict, to_dict
     from forethought.training.progress import terminal
@@ -124,9 +124,7 @@ def _train(args: list[str]) -> int:
     preset, settings = settings_for(algorithm, asked_preset, env, budget, beginning)
     settings = {**settings, **beginning}
     default: Any = Train(agent=from_dict(config_class, settings))
-    about = Train.__doc__ or ""
-    if preset:
-        about += f" Defaults are those of the preset {preset} ({catalog.find(algorithm).presets[preset].source})."
+    about = f"{Train.__doc__}{whose_defaults(algorithm, preset, budget, fitted=asked_preset != 'none')}"
     train: Any = Train[config_class]  # type: ignore[valid-type]
     asked = parse(train, args[2:], f"forethought train {algorithm} {env}", default, about)
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if getattr(asked, f.name) is not None}
@@ -210,7 +208,7 @@ def _export_data(args: list[str]) -> int:
     from forethought.data import transitions
 
     data = transitions(asked.run, seed=asked.seed)
-    print(f"{data.save(asked.output)}: {len(data):,} transitions")
+    print(f"{data.save(asked.output or asked.run / 'data.npz')}: {len(data):,} transitions")
     return 0
 
 
@@ -230,7 +228,7 @@ def _diagnose(args: list[str]) -> int:
     asked = parse(Diagnose, args, "forethought diagnose")
     if asked.episodes_from is None:  # logged episodes need no environment
         _find_code(asked.run, asked.trust, asked.env)
-    from forethought.examine import diagnose, show
+    from forethought.examine import diagnose, show, telling
     from forethought.report.html import write_report
 
     options = {f.name: getattr(asked, f.name) for f in fields(asked) if f.name not in ("run", "episodes_from")}
@@ -238,7 +236,9 @@ def _diagnose(args: list[str]) -> int:
         if asked.episodes is not None:
             raise UsageError("--episodes plays episodes, --episodes-from takes logged ones; give one of them")
         options["episodes"] = asked.episodes_from
-    show(diagnose(asked.run, **options, tell=lambda text: print(text, file=sys.stderr)))
+    with telling() as tell:
+        found = diagnose(asked.run, **options, tell=tell)
+    show(found)
     if asked.output is None:
         print(f"{'report':<30}{write_report([asked.run], asked.run / 'report.html')}")
     return 0

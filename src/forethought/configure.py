@@ -92,6 +92,15 @@ def settings_for(
     return chosen, settings
 
 
+def whose_defaults(algorithm: str, preset: str | None, steps: int, *, fitted: bool) -> str:
+    """A sentence on the defaults that a help shows; none where they are the algorithm's own, whatever is asked for."""
+    if preset:
+        return f" Defaults are those of the preset {preset} ({catalog.find(algorithm).presets[preset].source})."
+    if fitted and defaults.follow_the_budget(plain(algorithm)):
+        return f" Defaults that follow the budget are those for {steps:,} steps; --steps N --help shows others."
+    return ""
+
+
 def plain(algorithm: str) -> dict[str, Any]:
     """An algorithm's defaults by dotted name."""
     return flatten(to_dict(catalog.find(algorithm).load()[1]()))

@@ -88,16 +88,15 @@ def transitions(path: str | Path, *, seed: int | None = None) -> Transitions:
     """What the replay of a run's newest checkpoint holds: of all seeds, seed after seed, or of the one named.
 
     In order of time. With N environments per seed their steps take turns, so that row i + N follows row i within an
-    episode. Transitions that the run was given come first. A replay that was full has forgotten the oldest
+    episode. Transitions that the run was given come first, dealt to the environments in N parts. A replay that was full has forgotten the oldest
     (`replay_capacity`).
     Raises `CheckpointError` where the directory holds no run or checkpoint.
     """
     held, learner = load_learner(path)
     config, codec, replay = held.config, held.codec, learner.replay
     chosen = range(config.seeds) if seed is None else [config.index_of(seed)]
-
-    lived = [of_seed(replay, k) for k in chosen]
-    lived = [one.last(int(one.size))._replace(extras=()) for one in lived]
+    replays = [of_seed(replay, k) for k in chosen]
+    lived = [one.last(int(one.size))._replace(extras=()) for one in replays]
     t = jax.tree.map(lambda *x: np.concatenate(x), *lived)
     return Transitions(
         obs=codec.obs_to_env(t.obs),

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from forethought.wording import listed
+
 MOST_INT = 2**31 - 1  # JAX counts in int32
 MOST_SEED = 2**32 - 1  # JAX folds seeds to 32 bits: two that lie 2**32 apart would draw the same
 _MOST_FLOAT = 3.4028234663852886e38  # of float32
@@ -171,5 +173,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
-    more = f" and {len(known) - _MOST_KNOWN} more" if len(known) > _MOST_KNOWN else ""
-    return "known: " + ", ".join(known[:_MOST_KNOWN]) + more
+    return f"known: {listed(known, _MOST_KNOWN)}"

@@ -1,7 +1,9 @@
 """Examine the world model of a run: play held-out episodes, measure, and keep what was found."""
 
+import contextlib
 import numbers
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from forethought.agents.base import Agent, random_action
@@ -155,9 +158,8 @@ def _on_logged(
 ) -> Diagnosis:
     require_enough(episodes, horizon or 1)
     steps = horizon or min(HORIZON, sorted(e.length for e in episodes)[-2])
-    tell(f"imagining up to {steps} steps of {len(episodes)} logged episodes")
     key = purpose_key(jax.random.key(seed), "diagnose", 0)
-    found = measure(model, episodes, horizon=steps, settings=settings, key=key)
+    found = measure(model, episodes, horizon=steps, settings=settings, tell=tell, key=key)
     return found._replace(favoured=None, logged=True)  # the bound asks for states of the present policy
 
 
@@ -184,10 +186,24 @@ def _measured(
         own = _play(config, seed, "diagnose", n, lambda world: _acting(agent, state, seed, n))
         others = _play(config, seed, "diagnose random", (n + 1) // 2, lambda world: _random(world, seed))
         steps = horizon or min(HORIZON, sorted(e.length for e in own)[-2])
-        tell(f"imagining up to {steps} steps, and planning")
-        return measure(model, own, horizon=steps, policy=policy, others=others, world=world, settings=settings, key=key)
+        actor = _acting(agent, state, seed, _PLANS)
+        played: dict[str, Any] = {"policy": policy, "others": others, "world": world, "actor": actor}
+        return measure(model, own, horizon=steps, **played, settings=settings, tell=tell, key=key)
     finally:
         world.close()
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Show on standard error what is being done now: in place and for how long on a terminal, else line by line."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_interactive:
+        yield lambda text: print(text, file=sys.stderr, flush=True)
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as shown:
+        part = shown.add_task("starting")
+        yield lambda text: shown.reset(part, description=text)
 
 
 def show(found: Examination) -> None:

@@ -15,7 +15,7 @@ from forethought import numpy_policy
 from forethought.agents.base import Agent, empty_items
 from forethought.envs import SpaceCodec
 from forethought.errors import MissingExtra, UsageError
-from forethought.files import write_atomically
+from forethought.files import as_path, write_atomically
 from forethought.models.taught import Function
 from forethought.policy import load_learner
 from forethought.types import Discrete, PyTree, TimeStep
@@ -26,7 +26,7 @@ _AGAIN = "export again"
 
 def export(
     path: str | Path,
-    output: str | Path,
+    output: str | Path | None = None,
     *,
     seed: int | None = None,
     which: str = "newest",
@@ -46,7 +46,7 @@ def export(
 
     Args:
         path: the run directory.
-        output: the file.
+        output: the file. Default: ``policy.npz`` in the run directory.
         seed: the seed of the run whose policy is exported. Default: the first.
         which: the newest policy or the best so far.
         reward: the function that a planner was trained with, where no import leads to it; see `forethought.load`.
@@ -60,7 +60,7 @@ def export(
         UsageError: the agent has no policy of that form, or the name ends in neither.
         CheckpointError: there is no run or checkpoint, or the file cannot be written.
     """
-    target = Path(output)
+    target = as_path(path) / "policy.npz" if output is None else as_path(output)
     if target.suffix not in (".npz", ".stablehlo"):
         raise UsageError(f"a policy is written as .npz or .stablehlo, not {target.name!r}; choose another name")
     held, learner = load_learner(path, which=which, trust=trust, reward=reward, termination=termination)

@@ -143,9 +143,9 @@ class Export:
 
     run: Positional[Path]
     """The run directory."""
-    output: Path = Path("policy.npz")
+    output: Path | None = None
     """The file (also -o): .npz for NumPy alone (numpy_policy.py, which reads it, is put beside it), .stablehlo for
-    jax.export, planners too."""
+    jax.export, planners too. Default: policy.npz in the run directory."""
     which: Literal["newest", "best"] = "newest"
     """The newest policy, or the one whose evaluation during training was the best."""
     seed: int | None = None
@@ -160,8 +160,9 @@ class ExportData:
 
     run: Positional[Path]
     """The run directory."""
-    output: Path = Path("data.npz")
-    """The file (also -o), an .npz of plain arrays: obs, action, reward, next_obs, terminated, truncated, seed."""
+    output: Path | None = None
+    """The file (also -o), an .npz of plain arrays: obs, action, reward, next_obs, terminated, truncated, seed. Default:
+    data.npz in the run directory."""
     seed: int | None = None
     """Those of one seed of the run. Default: of all, seed after seed."""
 

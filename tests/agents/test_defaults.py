@@ -181,3 +181,21 @@ def test_the_help_shows_what_the_budget_leads_to(capsys):
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
     start = said.rindex("--agent.random-steps")
     assert "default: 500" in said[start : start + 150]
+
+
+@pytest.mark.parametrize(
+    ("words", "steps"),
+    [
+        (("mbpo", HOUSE), "10,000"),
+        (("mbpo", HOUSE, "--steps", "3000"), "3,000"),
+        (("mbpo", HOUSE, "--preset", "none"), None),
+        (("mbpo", "Pendulum-v1"), None),  # a preset's are the same whatever the budget
+        (("ppo", HOUSE), None),  # none of its defaults follows it
+    ],
+)
+def test_the_help_says_which_budget_its_defaults_are_for(words, steps, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", *words, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    line = f"Defaults that follow the budget are those for {steps} steps; --steps N --help shows others."
+    assert line in said if steps else "follow the budget" not in said

@@ -89,6 +89,17 @@ def test_a_policy_and_its_data_are_exported(trained, tmp_path, capsys):
     assert np.abs(np.load(tmp_path / "d.npz")["action"]).max() > 1.0  # N m, not the agent's units
 
 
+def test_what_is_exported_lies_in_the_run_unless_it_is_said_where(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("policy.npz", "data.npz"):
+        (tmp_path / name).write_text("mine")
+    assert run("export", trained) == run("export-data", trained) == 0
+    said = [trained / "policy.npz", trained / "numpy_policy.py", f"{trained / 'data.npz'}: 60 transitions"]
+    assert capsys.readouterr().out.splitlines() == [str(line) for line in said]
+    assert Policy(trained / "policy.npz")(np.zeros(3)).shape == (1,)
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"mine"}
+
+
 @pytest.mark.slow
 def test_training_goes_on_from_data(trained, tmp_path, capsys):
     out = tmp_path / "run"

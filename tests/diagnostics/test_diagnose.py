@@ -59,6 +59,7 @@ def test_a_model_that_has_hardly_learned_is_found_out(mbpo, tmp_path):
     assert not found.verdict[0].startswith("Good")
     assert d.value_gap.closed_loop
     assert d.exploitation.real.shape == (5, 8)
+    assert d.beside_plans.real.shape == (8,)
     assert found.path == tmp_path / "diagnostics.json"
     assert verdict(read_diagnosis(found.path)) == found.verdict
     assert not (mbpo / "diagnostics.json").exists()
@@ -108,6 +109,7 @@ def test_a_planner_is_judged_by_the_actions_it_took(tmp_path):
     assert found.diagnosis.horizon == 1
     assert not found.diagnosis.value_gap.closed_loop
     assert not found.diagnosis.long_run.closed_loop
+    assert not found.diagnosis.beside_plans.closed_loop
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dreamers import KEY, SMALL, BesideStill, ClockBesideNoise, Walk, beside_still, walks
+from dreamers import KEY, SMALL, BesideStill, ClockBesideNoise, Walk, beside_still, play, walks
 from scipy import stats
 
 from forethought import envs
@@ -16,7 +16,9 @@ from forethought.diagnostics.long_run import wasserstein
 from forethought.diagnostics.open_loop import foretold
 from forethought.diagnostics.outcomes import reward_scale
 from forethought.diagnostics.states import visit_distance, wrong_states
+from forethought.envs.control import Pendulum
 from forethought.errors import UsageError
+from forethought.models.oracle import Oracle
 from forethought.report.trust_figures import traces
 
 
@@ -137,6 +139,14 @@ def test_a_policy_acts_on_what_it_imagines():
     assert float(d.long_run.distance[0]) > 0.5
 
 
+def test_what_is_measured_now_is_told():
+    told = []
+    examine(Walk(), walks(), tell=told.append)
+    assert told == [f"imagining {n} from {m} starts" for n, m in (("1 step", 48), ("4 steps", 36), ("12 steps", 2))] + [
+        "imagining 12 steps from 4 starts"
+    ]
+
+
 @pytest.mark.slow
 def test_traces_show_the_episode_and_the_dream():
     episodes = walks(steps=7)
@@ -213,3 +223,25 @@ def test_what_cannot_be_judged_is_refused():
 def test_the_same_key_gives_the_same_diagnosis():
     one, same = (examine(Walk(noise=1.0), walks()) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, one, same)
+
+
+@pytest.mark.parametrize("env", ["forethought/Pendulum-v0", "Pendulum-v1"])
+def test_the_policy_is_judged_from_where_the_plans_begin(env):
+    """The same keys, or the same seeds of resets: what it does, done as a plan, earns the same."""
+    world = envs.make(env, seeds=[2], envs_per_seed=3, stream="plans")
+    push = lambda time_step, carry, t: (np.full((3, 1), 0.5, np.float32), carry)  # noqa: E731
+    always, told = lambda obs, key: jnp.full((obs.shape[0], 1), 0.5), []
+    d = examine(Oracle(Pendulum()), play(2, seed=4), world=world, actor=(push, ()), policy=always, tell=told.append)
+    assert d.exploitation.real.shape == (5, 3)
+    np.testing.assert_array_equal(d.beside_plans.real, carry_out(world, np.full((4, 3, 1), 0.5, np.float32)))
+    np.testing.assert_allclose(d.beside_plans.imagined, d.beside_plans.real, rtol=1e-3)
+    assert d.beside_plans.closed_loop
+    # What is done is told before it is: each planner, and the policy, are parts of their own.
+    assert told[-9:] == [
+        "planning: a random plan",
+        *(f"planning: the best of {n} plans" for n in (60, 120, 300, 600)),
+        "playing the policy from where the plans begin",
+        "imagining 4 steps from 3 starts",
+        "imagining what the policy does in 4 steps",
+        "imagining what the policy does in 50 steps",
+    ]

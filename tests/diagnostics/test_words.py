@@ -5,6 +5,7 @@ import pytest
 
 from faultless import HORIZON, diagnosis, with_errors
 from forethought.diagnostics import advice, findings, verdict
+from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.open_loop import Foretold
 from forethought.diagnostics.states import WrongStates
 from forethought.diagnostics.words import trusted_steps, unforetold
@@ -92,6 +93,21 @@ def test_a_factor_that_speaks_for_the_other_side_is_left_out():
     assert said.endswith("after 1 step; its errors are 1.8 times what it expects.")
 
 
+@pytest.mark.parametrize("at", range(3))
+def test_intervals_that_miss_twice_as_often_as_they_say_are_not_good(at):
+    """90 % that hold less than 80 %, after whichever number of steps."""
+
+    def said(held):
+        d = diagnosis()
+        coverage = np.array(d.calibration.coverage)
+        coverage[at, LEVELS.index(0.9)] = held
+        return verdict(d._replace(calibration=d.calibration._replace(coverage=coverage)))[0]
+
+    steps = ("1 step", "5 steps", "30 steps")[at]
+    assert said(0.78) == f"Over-confident: its 90 % intervals hold 78 % of what has happened after {steps}."
+    assert said(0.81).startswith("Good")
+
+
 def foretelling(left_open, expected, surprise=(1.0, 1.0), **fields):
     """The diagnosis without a fault, but for what is foretold one step ahead."""
     return diagnosis()._replace(foretold=Foretold(*map(np.array, (left_open, expected, surprise))), **fields)
@@ -116,6 +132,9 @@ def test_what_is_known_to_be_random_is_no_fault():
 def test_of_much_that_is_missed_some_is_named():
     (said,) = verdict(foretelling(np.linspace(0.91, 1.0, 7), np.zeros(7)))
     assert "of observation 2 and most of 2 more (of" in said
+    assert said.endswith(
+        "does not expect that of " + ", ".join(f"observation {i}" for i in (6, 5, 4, 3, 2)) + " and 2 more."
+    )
 
 
 def test_steps_are_trusted_in_all_but_what_is_missed():

@@ -196,7 +196,9 @@ def test_an_environment_with_hidden_chance_is_warned_of_and_starts_anew(pliable)
     roll(env, 4)
     now, notes = env.set_state(env.get_state())
     assert len(notes) == 2
-    assert notes[1].startswith(f"slot 1 of {env_id} could not be restored: another observation was reached")
+    assert notes[1].startswith(
+        f"{env_id}, environment 0 of seed 1, could not be restored: another observation was reached"
+    )
     assert now.obs[:, 0].tolist() == [0.0, 0.0]
     assert now.first.all()
     assert not now.reward.any()
@@ -232,17 +234,17 @@ def test_actions_changed_in_place_by_the_environment_are_replayed_unchanged(plia
 def test_a_state_of_other_slots_is_refused():
     env = make("CartPole-v1", seeds=[0])
     env.reset()
-    with pytest.raises(CheckpointError, match="these slots need"):
+    with pytest.raises(CheckpointError, match="these environments need"):
         make("CartPole-v1", seeds=[0, 1]).set_state(env.get_state())
     with pytest.raises(CheckpointError, match="saved with other seeds"):
         make("CartPole-v1", seeds=[1]).set_state(env.get_state())
 
 
 def test_nan_actions_are_the_policys_fault():
-    env = make("Pendulum-v1", seeds=[0, 1])
+    env = make("Pendulum-v1", seeds=[0, 7], envs_per_seed=2)
     env.reset()
-    with pytest.raises(TrainingDiverged, match="nan in slot 1 of Pendulum-v1"):
-        env.step(np.array([[0.0], [np.nan]]))
+    with pytest.raises(TrainingDiverged, match="nan for Pendulum-v1, environment 1 of seed 7; train anew"):
+        env.step(np.array([[0.0], [0.0], [0.0], [np.nan]]))
 
 
 @pytest.mark.parametrize(

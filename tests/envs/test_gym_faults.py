@@ -42,6 +42,20 @@ def test_unknown_ids_get_a_way_out(env_id, words):
     assert_one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("env_id", "file"),
+    [("house", "house.py"), ("house.py", "house.py"), ("villa", "villa/__init__.py"), ("villa.room", "villa/room.py")],
+)
+def test_a_module_of_the_current_folder_is_no_id_and_says_how_to_name_one(env_id, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("raise SystemExit('imported')")
+    name = env_id.removesuffix(".py")
+    ways = f"write {name}:Name-v0 with a name that it registers, or {name}:Name with one of a class"
+    with pytest.raises(UsageError, match=f"^there is no environment '{env_id}'; {file} is a module: {ways}$"):
+        make(env_id, seeds=[0])
+
+
 def test_an_id_in_a_module_of_ones_own_is_imported(tmp_path, monkeypatch):
     text = "import gymnasium\nfrom gymnasium.envs.classic_control import PendulumEnv\n"
     (tmp_path / "my_worlds.py").write_text(text + "gymnasium.register('Own-v0', entry_point=PendulumEnv)\n")
@@ -164,9 +178,12 @@ def broken_at_3(value):
         ({"observe": broken_at_3("hello")}, "observation space .*array of real numbers, got 'hello'"),
         (
             {"pay": lambda self: float("nan") if self.steps == 3 else 0.0},
-            "the reward nan at step 3 of episode 0 in slot 0",
+            "the reward nan at step 3 of episode 0 in environment 0 of seed 0",
         ),
-        ({"pay": lambda self: 1 / (3 - self.steps)}, r"raised ZeroDivisionError .* at step 3 of episode 0 in slot 0"),
+        (
+            {"pay": lambda self: 1 / (3 - self.steps)},
+            r"raised ZeroDivisionError .* at step 3 of episode 0 in environment 0 of seed 0",
+        ),
         ({"pay": lambda self: None}, r"contract \(the reward must be a number, got None\) at step 1"),
     ],
 )
@@ -195,7 +212,7 @@ def test_a_first_observation_of_a_later_episode_is_checked_too(pliable):
         resets.append(self.steps)
         return np.array([np.nan if resets.count(0) > 2 else self.steps, 0.0], np.float32)
 
-    with pytest.raises(EnvironmentFault, match="nan in dimension 0 at step 0 of episode 1 in slot 0"):
+    with pytest.raises(EnvironmentFault, match="nan in dimension 0 at step 0 of episode 1 in environment 0 of seed 0"):
         run(pliable(observe=observe, length=2))
 
 

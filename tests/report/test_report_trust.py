@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from faultless import HORIZON, diagnosis, with_errors
 from forethought.diagnostics import findings
 from forethought.report import trust, trust_figures
@@ -28,6 +30,18 @@ def test_each_sentence_of_the_verdict_has_its_advice_and_its_place_in_the_docs(t
 def test_the_table_tells_the_errors_as_exactly_as_the_verdict():
     d = with_errors(mean=[*[0.1] * (HORIZON - 1), 0.3041])
     assert trust.errors(d)[-1][:2] == ("30 steps", "0.304")
+
+
+def test_returns_say_where_they_begin_and_the_policy_stands_beside_the_plans():
+    d = diagnosis()
+    beside = d.value_gap._replace(imagined=np.array([-9.0, -8.0]), real=np.array([-7.0, -7.0]))
+    assert trust.answers(d._replace(beside_plans=beside))[-4:] == [
+        ("Policy, 30 steps", "return −10 imagined, −10 real, from all along the episodes"),
+        ("A random plan", "return −20.5 imagined, −20.5 real, from the same 2 beginnings of episodes"),
+        ("The best plan found", "return −10.5 imagined, −10.5 real, from the same 2 beginnings of episodes"),
+        ("Policy there", "return −8.5 imagined, −7 real, from the same 2 beginnings of episodes"),
+    ]
+    assert [what for what, _ in trust.answers(d)[-2:]] == ["A random plan", "The best plan found"]  # of older versions
 
 
 def test_what_never_moves_is_not_drawn():

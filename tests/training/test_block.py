@@ -179,7 +179,9 @@ class Breaking:
 def test_a_step_that_is_not_finite_has_not_happened(tmp_path, monkeypatch, from_step):
     monkeypatch.setattr(trainer, "FROM_STEP", from_step)
     options = {"agent": small.SETTINGS["sac"], "eval_every": 100, "eval_episodes": 1, "baselines": False}
-    with pytest.raises(EnvironmentFault, match=r"nan in dimension 0 .* followed step 3 of the episode in slot 0"):
+    with pytest.raises(
+        EnvironmentFault, match=r"nan in dimension 0 .* followed step 3 of the episode in environment 0 of seed 0"
+    ):
         forethought.train("sac", Breaking(), steps=60, run=tmp_path / "run", **options)
     run = forethought.transitions(tmp_path / "run")
     assert run.obs[:, 0].tolist() == list(range(19))

@@ -150,7 +150,7 @@ def test_what_its_reader_refuses_gives_way(two):
     [
         ({"width": 3}, r"the agent's ['layer'] is float32[2], by config.json it would be float32[3]"),
         ({"width": 1}, r"the agent's ['layer'] is float32[2], by config.json it would be float32[1]"),
-        ({"seeds": 3}, "it holds 1 seeds, config.json says 3"),
+        ({"seeds": 3}, "it holds 1 seed, config.json says 3"),
         ({"capacity": 2}, "the replay's data['obs'] is float32[3, 2], by config.json it would be float32[2, 2]"),
         ({"keys": False}, "it also holds the agent's ['key']"),
     ],

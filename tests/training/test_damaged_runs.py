@@ -123,7 +123,7 @@ def test_no_flipped_bit_of_the_config_ends_in_a_traceback(run):
 def test_more_seeds_than_were_trained_are_not_made_up(run):
     edit(run, seeds=3)
     for call in (forethought.resume, forethought.evaluate, forethought.load):
-        assert "it holds 1 seeds, config.json says 3; put config.json back" in refused(call, run)
+        assert "it holds 1 seed, config.json says 3; put config.json back" in refused(call, run)
 
 
 @pytest.mark.slow

@@ -79,6 +79,24 @@ def test_a_run_that_ends_before_its_first_step_leaves_no_picture(live):
     assert [line for line in live.console.file.lines() if line] == ["mbpo on Pendulum-v1", "device: CPU"]
 
 
+def test_a_run_without_steps_counts_what_is_left_of_its_pretraining(live):
+    out = Screen()
+    plain = Plain(out)
+    for env_steps, updates in ((-40, 0), (0, 400)):
+        for shown in (live, plain):
+            shown.advance(Snapshot(steps=0, env_steps=env_steps, updates=updates))
+    live.end()
+    first, line = out.lines()[:-1]  # the end does not wait for the next one that is due
+    assert first.startswith("pretraining left 40 ")
+    drawn = [line for line in live.console.file.lines() if line]
+    assert drawn[:2] == ["mbpo on Pendulum-v1", "device: CPU"]
+    for said in (line, " ".join(drawn[2:])):
+        assert said.startswith("pretraining left 0 ")
+        assert "updates 400" in said
+        assert "step 0" not in said
+    assert dict(describe(Snapshot(steps=10)))["step"] == "0/10"
+
+
 def test_the_display_is_drawn_while_the_run_is_busy(live):
     live.working("fitting the model, epoch 34")
     assert live.console.file.awaited.wait(60)

@@ -71,6 +71,8 @@ class Phase:
             autoencoder: between two parts of it the run shows how far it is, can be stopped, and is saved.
         clock: what ``every`` and ``start`` count: environment "steps", or the "updates" that the phases with that
             other clock have made.
+        check: ``(replay) -> info``, pure and vmapped as ``run`` is: what the first transitions contradict, told before
+            the first run. None where nothing is known that they could.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Phase:
     kind: Literal["train", "model"] = "train"
     times: int = 1
     clock: Literal["steps", "updates"] = "steps"
+    check: Callable[[PyTree], Info] | None = None
 
     @property
     def counted(self) -> bool:

@@ -60,6 +60,11 @@ def fitted(plain: Mapping[str, Any], steps: int, given: Mapping[str, Any]) -> di
     return {name: value for name, value in (own | chosen).items() if name not in given and value != plain[name]}
 
 
+def follow_the_budget(plain: Mapping[str, Any]) -> bool:
+    """Whether any of an algorithm's ``plain`` defaults is fitted to the number of steps."""
+    return any(name in plain for name in _SHARES)
+
+
 def words(plain: Mapping[str, Any], steps: int, held: Mapping[str, Any]) -> list[str]:
     """What to tell of a run whose agent has these settings, where some of them were fitted to its budget."""
     given: dict[str, Any] = {}

@@ -21,10 +21,10 @@ from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement,
 from forethought.replay.moments import Replay
 from forethought.settings import Settings, require_widths
 from forethought.types import Box, EnvSpec, Info, Key
+from forethought.wording import listed
 
 # Shares of the variance that a model leaves open: the reward is what all else follows, observations may be random.
 NOT_LEARNED, HARDLY_LEARNED = 0.5, 0.9
-_MOST_NAMED = 5  # observations, in one warning
 
 
 class Known(NamedTuple):
@@ -134,7 +134,18 @@ class EnsembleLearner:
 
     def phase(self) -> Phase:
         """See `phases`."""
-        return Phase("fit_model", self.config.model_every, self.fit_model, start=self.start, kind="model")
+        known = self.termination is not None or self.reward is not None
+        check = self.check if known else None
+        return Phase("fit_model", self.config.model_every, self.fit_model, start=self.start, kind="model", check=check)
+
+    def check(self, replay: Replay) -> Info:
+        """Shares of the real transitions that what is taken for known contradicts."""
+        info = {}
+        if self.termination is not None:
+            info["termination_disagreement"] = disagreement(self.termination, replay)
+        if self.reward is not None:
+            info["reward_disagreement"] = reward_disagreement(self.reward, replay)
+        return info
 
     def _begin(self, state: Any, replay: Replay, *, step: Array, key: Key) -> Fitting:
         return fit.begin(state.model, replay, self.config.fit)
@@ -146,11 +157,7 @@ class EnsembleLearner:
 
     def _finish(self, state: Any, work: Fitting, replay: Replay, *, step: Array, key: Key) -> tuple[Any, Replay, Info]:
         model, info = fit.finish(work, replay, self.config.fit)
-        if self.termination is not None:
-            info["termination_disagreement"] = disagreement(self.termination, replay)
-        if self.reward is not None:
-            info["reward_disagreement"] = reward_disagreement(self.reward, replay)
-        return state._replace(model=model), replay, info
+        return state._replace(model=model), replay, info | self.check(replay)
 
     def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """Known functions that the data contradict, and outputs that are not learned."""
@@ -183,11 +190,9 @@ class EnsembleLearner:
             )
         rest = [i for i, error in enumerate(errors[1:]) if error > HARDLY_LEARNED]
         if rest:
-            more = f" and {len(rest) - _MOST_NAMED} more" if len(rest) > _MOST_NAMED else ""
-            names = [obs_names[i] if obs_names else f"observation {i}" for i in rest[:_MOST_NAMED]]
-            figures = ", ".join(f"{name} {errors[1 + i]:.2f}" for name, i in zip(names, rest, strict=False))
+            figures = [f"{obs_names[i] if obs_names else f'observation {i}'} {errors[1 + i]:.2f}" for i in rest]
             found.append(
-                f"the model hardly foretells some observations: {figures}{more}, the error on {seen} as a share "
+                f"the model hardly foretells some observations: {listed(figures)}, the error on {seen} as a share "
                 "of the variance of the change in one step. That is right for what is random. What goes "
                 "round, as the hour or an angle, is learned as its sine and cosine, and what jumps where an "
                 "observation says when; where that is so already, more steps teach it"

@@ -44,6 +44,7 @@ class Diagnosis(NamedTuple):
         logged: whether the episodes were given, by whatever policy; else they were played for this.
         foretold: what of each dimension is foretold one step ahead, for observations that are vectors.
         obs_names: what to call the dimensions, where they have names.
+        beside_plans: as ``value_gap``, from the very starts of ``exploitation``: what plans are to be compared with.
     """
 
     horizon: int
@@ -63,6 +64,7 @@ class Diagnosis(NamedTuple):
     logged: bool = False
     foretold: Foretold | None = None
     obs_names: list[str] = []  # noqa: RUF012
+    beside_plans: ValueGap | None = None
 
     def obs_name(self, dimension: int) -> str:
         """What a dimension of the observation is called."""

@@ -1,6 +1,6 @@
 """All measures of one world model on held-out episodes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from forethought.diagnostics.episodes import (
     Stretches,
     at_starts,
     beliefs_along,
+    collect,
     cut,
     draw_starts,
     moves,
@@ -33,7 +34,7 @@ from forethought.diagnostics.episodes import (
     side_by_side,
     spread_of,
 )
-from forethought.diagnostics.exploitation import Exploitation, exploitation, ladder
+from forethought.diagnostics.exploitation import exploitation, ladder
 from forethought.diagnostics.long_run import LongRun, long_run
 from forethought.diagnostics.open_loop import foretold, open_loop_error
 from forethought.diagnostics.outcomes import outcomes, reward_scale
@@ -46,6 +47,8 @@ from forethought.errors import UsageError, require_within
 from forethought.imagine import Policy
 from forethought.models.base import Disagrees, GivesDensity, WorldModel
 from forethought.types import Key, PyTree
+from forethought.unroll import Actor
+from forethought.wording import plural
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,16 @@ class _Case(NamedTuple):
     beliefs: PyTree
     std: Float[Array, " d"]
     settings: Settings
+    tell: Callable[[str], None]
+
+    @property
+    def numbered(self) -> bool:
+        """Whether states have numbers and no coordinates."""
+        return bool(jnp.issubdtype(self.held.obs.dtype, jnp.integer))
 
     def look(self, starts: Int[Array, "s 2"], steps: int, particles: int, *, key: Key) -> _Look:
         """The stretches of so many steps that begin there, and their reenactment."""
+        self.tell(f"imagining {plural(steps, 'step')} from {plural(len(starts), 'start')}")
         real, belief = cut(self.held, starts, steps), at_starts(self.beliefs, starts)
         return _Look(starts, real, reenact(self.model, belief, real, particles=particles, key=key))
 
@@ -113,7 +123,9 @@ def measure(
     policy: Policy | None = None,
     others: Sequence[Episode] = (),
     world: VectorEnv | None = None,
+    actor: tuple[Actor, Any] | None = None,
     settings: Settings | None = None,
+    tell: Callable[[str], None] = lambda text: None,
     key: Key,
 ) -> Diagnosis:
     """Find out how far a world model can be trusted.
@@ -126,7 +138,9 @@ def measure(
             the real actions are carried out in the model instead.
         others: further held-out episodes, such as ones with random actions, that errors are judged on, too.
         world: environments to try plans in, one start per slot; without it, exploitation is not measured.
+        actor: what acts there as ``policy`` does, and its first carry: it is judged from the same starts.
         settings: how much is imagined.
+        tell: called with a line of text before each part that takes time.
         key: of all random numbers.
 
     Raises:
@@ -135,26 +149,33 @@ def measure(
     """
     require_enough(episodes, horizon)
     s, keys = settings or Settings(), iter(jax.random.split(key, 9))
-    case = _case(model, [*episodes, *others], len(episodes), s, key=next(keys))
+    case = _case(model, [*episodes, *others], len(episodes), s, tell, key=next(keys))
     near = case.look(draw_starts(case.held, 1, s.steps, key=next(keys)), 1, s.particles, key=next(keys))
     far = case.look(draw_starts(case.held, horizon, s.starts, key=next(keys)), horizon, s.particles, key=next(keys))
     acting = None if policy is None else _hashable(policy)
     judged = outcomes(near.dream, near.real)
-    numbered = jnp.issubdtype(case.held.obs.dtype, jnp.integer)
-    of_states = _numbered(far) if numbered else _vectors(case, near, far, judged.reward_std, key=next(keys))
+    of_states = _numbered(far) if case.numbered else _vectors(case, near, far, judged.reward_std, key=next(keys))
     return Diagnosis(
         horizon=horizon,
         episodes=len(episodes) + len(others),
         steps=int(jnp.sum(case.held.length)),
         outcomes=judged,
         value_gap=_value_gap(case, acting, far, key=next(keys)),
-        exploitation=None if world is None else _exploitation(case, world, horizon, key=next(keys)),
+        **_in_the_world(case, world, actor, acting, horizon, key=next(keys)),
         long_run=_long_run(case, acting, key=next(keys)),
         **of_states,
     )
 
 
-def _case(model: WorldModel, episodes: Sequence[Episode], own: int, settings: Settings, *, key: Key) -> _Case:
+def _case(
+    model: WorldModel,
+    episodes: Sequence[Episode],
+    own: int,
+    settings: Settings,
+    tell: Callable[[str], None],
+    *,
+    key: Key,
+) -> _Case:
     held = side_by_side(episodes)
     numbered = held.obs.ndim == 2 and jnp.issubdtype(held.obs.dtype, jnp.integer)
     if not numbered and held.obs.ndim != 3:
@@ -164,7 +185,7 @@ def _case(model: WorldModel, episodes: Sequence[Episode], own: int, settings: Se
     features = jax.tree.leaves(jax.eval_shape(lambda: model.features(model.initial(held.length.shape[0]))))
     if [x.shape for x in features] != [held.obs.shape[1:]]:
         raise UsageError("the features of this model are no observations, so its dreams cannot be laid beside reality")
-    return _Case(model, held, own, beliefs_along(model, held, key=key), spread_of(held), settings)
+    return _Case(model, held, own, beliefs_along(model, held, key=key), spread_of(held), settings, tell)
 
 
 def _hashable(policy: Policy) -> Policy:
@@ -228,14 +249,34 @@ def _value_gap(case: _Case, policy: Policy | None, far: _Look, *, key: Key) -> V
     if policy is None:
         imagined = imagined_return(within(far.dream, far.real))[own]
     else:
+        case.tell(f"imagining what the policy does in {plural(steps, 'step')}")
         belief, particles = at_starts(case.beliefs, far.starts[own]), case.settings.particles
         imagined = imagined_return(live(case.model, belief, policy, steps=steps, particles=particles, key=key))
     return ValueGap(imagined, paid[own], reward_scale(paid), steps, policy is not None)
 
 
-def _exploitation(case: _Case, world: VectorEnv, horizon: int, *, key: Key) -> Exploitation:
+def _in_the_world(
+    case: _Case,
+    world: VectorEnv | None,
+    actor: tuple[Actor, Any] | None,
+    policy: Policy | None,
+    horizon: int,
+    *,
+    key: Key,
+) -> dict[str, Any]:
+    """What plans promise and earn, and the policy from the same starts."""
+    if world is None:
+        return {"exploitation": None}
     planners = ladder(world.spec.action, horizon, case.settings.plan_particles)
-    return exploitation(case.model, world, planners, particles=case.settings.particles, key=key)
+    found = exploitation(case.model, world, planners, particles=case.settings.particles, tell=case.tell, key=key)
+    if actor is None:
+        return {"exploitation": found}
+    case.tell("playing the policy from where the plans begin")
+    key_see, key_look, key_live = jax.random.split(jax.random.fold_in(key, len(planners)), 3)
+    played = collect(world, *actor, most_steps=horizon)
+    there = _case(case.model, played, len(played), case.settings, case.tell, key=key_see)
+    far = there.look(there.beginnings(len(played)), horizon, case.settings.particles, key=key_look)
+    return {"exploitation": found, "beside_plans": _value_gap(there, policy, far, key=key_live)}
 
 
 def _long_run(case: _Case, policy: Policy | None, *, key: Key) -> LongRun:
@@ -246,6 +287,7 @@ def _long_run(case: _Case, policy: Policy | None, *, key: Key) -> LongRun:
         _, real, dream = case.look(starts, steps, s.lives, key=key)
         dream = within(dream, real)
     else:
+        case.tell(f"imagining what the policy does in {plural(steps, 'step')}")
         real, belief = cut(case.held, starts, steps), at_starts(case.beliefs, starts)
         dream = live(case.model, belief, policy, steps=steps, particles=s.lives, key=key)
     return long_run(dream, real, case.std, closed_loop=policy is not None)

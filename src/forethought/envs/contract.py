@@ -15,6 +15,7 @@ from jaxtyping import Bool
 from forethought.envs.codec import SpaceCodec, item_shape
 from forethought.errors import TrainingDiverged, UsageError, brief
 from forethought.types import Box, EnvSpec, PyTree, TimeStep
+from forethought.wording import plural
 
 MOST_SLOTS = 2**20  # environments of one kind at a time
 
@@ -117,7 +118,7 @@ def slot_seeds(seeds: Sequence[int], envs_per_seed: int, most: int = MOST_SLOTS)
         raise UsageError(f"envs_per_seed is {envs_per_seed}; use 1 or more")
     if len(seeds) * envs_per_seed > most:
         raise UsageError(
-            f"{len(seeds) * envs_per_seed:,} environments at once, of {len(seeds):,} seeds, are more than the "
+            f"{len(seeds) * envs_per_seed:,} environments at once, of {plural(len(seeds), 'seed')}, are more than the "
             f"{most:,} that this kind of environment is made for; take fewer seeds, environments or episodes"
         )
     return [(int(seed), j) for seed in seeds for j in range(envs_per_seed)]
@@ -134,8 +135,13 @@ def episode_seed(seed: int, stream: str, j: int, episode: int) -> int:
     return int(derived_entropy(seed, stream, j, episode).generate_state(1)[0]) & 0x7FFFFFFF
 
 
-def checked_action(spec: EnvSpec, num_slots: int, action: Any) -> np.ndarray:
-    """The agent's actions as float32 or int32 [num_slots, ...].
+def place(seed: int, j: int) -> str:
+    """A slot in the words of users, who know seeds and the environments of each."""
+    return f"environment {j} of seed {seed}"
+
+
+def checked_action(spec: EnvSpec, origins: Sequence[tuple[int, int]], action: Any) -> np.ndarray:
+    """The agent's actions as float32 or int32 [n, ...], one for each of the slots, whose (seed, j) are ``origins``.
 
     Raises `TrainingDiverged` for NaN or infinite actions, `ValueError` for a wrong shape or a number out of range.
     """
@@ -144,16 +150,16 @@ def checked_action(spec: EnvSpec, num_slots: int, action: Any) -> np.ndarray:
         bad = first_nonfinite(array)
         if bad is not None:
             raise TrainingDiverged(
-                f"the policy chose the action {array[bad]} in slot {bad[0]} of {spec.id}; train anew with a lower "
-                "learning rate, or with observations and rewards of a smaller scale"
+                f"the policy chose the action {array[bad]} for {spec.id}, {place(*origins[bad[0]])}; train anew with "
+                "a lower learning rate, or with observations and rewards of a smaller scale"
             )
     else:
         array = np.asarray(action).astype(np.int32)
         if array.size and not (array.min() >= 0 and array.max() < spec.action.n):
             raise ValueError(f"discrete actions of {spec.id} lie in 0..{spec.action.n - 1}, got {array}")
-    shape = (num_slots, *item_shape(spec.action))
+    shape = (len(origins), *item_shape(spec.action))
     if array.shape != shape:
-        raise ValueError(f"{spec.id} in {num_slots} slots takes actions of shape {shape}, got {array.shape}")
+        raise ValueError(f"{len(origins)} environments {spec.id} take actions of shape {shape}, got {array.shape}")
     return array
 
 

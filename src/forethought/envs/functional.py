@@ -24,6 +24,7 @@ from forethought.envs.contract import (
     checked_action,
     derived_entropy,
     first_nonfinite,
+    place,
     slot_seeds,
 )
 from forethought.errors import CheckpointError, EnvironmentFault
@@ -188,14 +189,14 @@ class JaxVector:
         render: bool = False,
         name: str | None = None,
     ):
-        origins = slot_seeds(seeds, envs_per_seed)
-        self.num_slots = len(origins)
+        self._origins = slot_seeds(seeds, envs_per_seed)
+        self.num_slots = len(self._origins)
         own = env.spec
         limit = agent_steps(own.max_episode_steps, action_repeat)
         self.spec = replace(own, id=name or own.id, max_episode_steps=limit, action_repeat=action_repeat)
         self.codec = SpaceCodec.identity(own).named_by(env)
         self._env, self._repeat, self._render = env, action_repeat, render
-        self._keys = np.stack([derived_entropy(seed, stream, j).generate_state(2) for seed, j in origins])
+        self._keys = np.stack([derived_entropy(seed, stream, j).generate_state(2) for seed, j in self._origins])
         self._device = _processor()
         self._slots: _Slot | None = None
 
@@ -206,16 +207,17 @@ class JaxVector:
     def step(self, action: np.ndarray) -> Step:
         """Act once in every slot; see `VectorEnv.step`."""
         slots = self._started()
-        checked = checked_action(self.spec, self.num_slots, action)
+        checked = checked_action(self.spec, self._origins, action)
         after, out = _advance_all(self._env, self._repeat, slots, checked)
         step: Step = jax.tree.map(np.asarray, out)
         for name, values in (("reward", step.reached.reward), ("observation", step.reached.obs)):
             bad = first_nonfinite(values)
             if bad is not None:
-                place = f" in dimension {bad[1]}" if len(bad) > 1 else ""
+                dimension = f" in dimension {bad[1]}" if len(bad) > 1 else ""
                 raise EnvironmentFault(
-                    f"{self.spec.id} returned the {name} {values[bad]}{place} in the action that followed step "
-                    f"{int(slots.steps[bad[0]])} of the episode in slot {bad[0]}; its step function is at fault"
+                    f"{self.spec.id} returned the {name} {values[bad]}{dimension} in the action that followed step "
+                    f"{int(slots.steps[bad[0]])} of the episode in {place(*self._origins[bad[0]])}; its step function "
+                    "is at fault"
                 )
         self._slots = after
         return step
@@ -256,7 +258,7 @@ class JaxVector:
         found = {name: (np.shape(leaf), np.asarray(leaf).dtype) for name, leaf in state.items()}
         if found != expected:
             raise CheckpointError(
-                f"the state is not one of {self.spec.id} in {self.num_slots} slots; "
+                f"the state is not one of {self.spec.id} in {self.num_slots} environments; "
                 "make the environment with the seeds and env_kwargs that the state was saved with"
             )
         return self._place(jax.tree.unflatten(structure, [state[name] for name in expected])), []

@@ -26,6 +26,7 @@ from forethought.envs.contract import (
     checked_action,
     episode_seed,
     first_nonfinite,
+    place,
     slot_seeds,
     where,
 )
@@ -54,8 +55,8 @@ class _Arrival(NamedTuple):
 class _Slot:
     """One environment, its place in the seeding, and what replays its episode."""
 
-    def __init__(self, env: gymnasium.Env, codec: SpaceCodec, spec: EnvSpec, origin: tuple[int, str, int], index: int):
-        self.env, self.codec, self.spec, self.origin, self.index = env, codec, spec, origin, index
+    def __init__(self, env: gymnasium.Env, codec: SpaceCodec, spec: EnvSpec, stream: str, origin: tuple[int, int]):
+        self.env, self.codec, self.spec, self.stream, self.origin = env, codec, spec, stream, origin
         self.episode = 0
         self.actions: list[np.ndarray | np.generic] = []
 
@@ -104,12 +105,13 @@ class _Slot:
         return None if np.array_equal(obs, expected, equal_nan=True) else "another observation was reached"
 
     def reset_seed(self) -> int:
-        return episode_seed(*self.origin, self.episode)
+        seed, j = self.origin
+        return episode_seed(seed, self.stream, j, self.episode)
 
     def fault(self, what: str) -> EnvironmentFault:
         """The error for this moment of this slot, with the way to see it again."""
         return EnvironmentFault(
-            f"{self.spec.id} {what} at step {len(self.actions)} of episode {self.episode} in slot {self.index}; "
+            f"{self.spec.id} {what} at step {len(self.actions)} of episode {self.episode} in {place(*self.origin)}; "
             f"to see it again: reset(seed={self.reset_seed()}) and the same actions"
         )
 
@@ -175,8 +177,8 @@ class GymVector:
         render: bool = False,
         maker: Maker | None = None,
     ):
-        origins = [(seed, stream, j) for seed, j in slot_seeds(seeds, envs_per_seed, MOST_GYM_SLOTS)]
-        self.num_slots = len(origins)
+        self._origins = slot_seeds(seeds, envs_per_seed, MOST_GYM_SLOTS)
+        self.num_slots = len(self._origins)
         self._envs = [
             make_gym_env(env_id, env_kwargs, render=render and i == 0, maker=maker) for i in range(self.num_slots)
         ]
@@ -188,8 +190,8 @@ class GymVector:
         limit = agent_steps(time_limit(first), action_repeat)
         self.spec = replace(self.codec.spec(env_id), max_episode_steps=limit, action_repeat=action_repeat)
         self._slots = [
-            _Slot(env, self.codec, self.spec, origin, i)
-            for i, (env, origin) in enumerate(zip(self._envs, origins, strict=True))
+            _Slot(env, self.codec, self.spec, stream, origin)
+            for env, origin in zip(self._envs, self._origins, strict=True)
         ]
         self._bounds = observation_bounds(first.observation_space)
         self._render = render
@@ -220,7 +222,7 @@ class GymVector:
             raise
 
     def _step(self, action: np.ndarray) -> Step:
-        checked = checked_action(self.spec, self.num_slots, action)
+        checked = checked_action(self.spec, self._origins, action)
         native = self.codec.action_to_env(checked)
         arrivals = [slot.step(native[i]) for i, slot in enumerate(self._slots)]
         obs = np.stack([arrival.obs for arrival in arrivals])
@@ -270,8 +272,8 @@ class GymVector:
         shape = (self.num_slots, *item_shape(self.codec.obs))
         if expected.shape != shape:
             raise CheckpointError(
-                f"the state of {self.spec.id} has observations of shape {expected.shape}, these slots need {shape}; "
-                "make the environment with the seeds and env_kwargs that the state was saved with"
+                f"the state of {self.spec.id} has observations of shape {expected.shape}, these environments need "
+                f"{shape}; make the environment with the seeds and env_kwargs that the state was saved with"
             )
         begun = beginning(self.spec, expected.copy())
         held = {name: array(getattr(begun, name).shape, getattr(begun, name).dtype) for name in _OF_NOW[1:]}
@@ -291,8 +293,8 @@ class GymVector:
             if difference is not None:
                 begun.obs[i], astray[i] = slot.begin(episode + 1), True
                 notes.append(
-                    f"slot {i} of {self.spec.id} could not be restored: {difference} when its {len(actions)} actions "
-                    "were replayed, so the environment is not a function of its seed; a new episode starts there"
+                    f"{self.spec.id}, {place(*slot.origin)}, could not be restored: {difference} when its "
+                    f"{len(actions)} actions were replayed; it is no function of its seed, and begins a new episode"
                 )
         self._now = where(astray, begun, begun._replace(**{name: state[name] for name in _OF_NOW}))
         return self._now, notes

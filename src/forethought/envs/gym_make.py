@@ -166,6 +166,12 @@ def import_plugins(env_id: str) -> None:
 
 def _known(env_id: str) -> str:
     """Words on which ids come near; the whole registry would not fit on a line."""
+    own_module = env_id.removesuffix(".py")
+    place = own_module.replace(".", "/")
+    for file in (f"{place}.py", f"{place}/__init__.py"):
+        if os.path.isfile(file):  # what it registers only an import would say, and nobody has asked for one
+            ways = f"{own_module}:Name-v0 with a name that it registers, or {own_module}:Name with one of a class"
+            return f"{file} is a module: write {ways}"
     module, colon, name = env_id.rpartition(":")
     here = vars(sys.modules[module]).items() if module in sys.modules else ()
     classes = [known for known, value in here if isinstance(value, type) and issubclass(value, gymnasium.Env)]

@@ -246,9 +246,9 @@ def fill(replay: Replay, given: Transition) -> Replay:
 def holding(rows: Transition, capacity: int) -> Replay:
     """A replay of one environment with these transitions [n, ...] in it, in order of time, and their extras."""
     no = jnp.array(False)
-    example = TimeStep(*jax.tree.map(lambda x: x[0], (rows.obs, rows.action, rows.reward)), no, no, no)
-    extras = jax.tree.map(lambda x: x[0], rows.extras)
-    return fill(create(example, capacity, extras=extras), rows)
+    one = jax.tree.map(lambda x: x[0], rows)
+    example = TimeStep(one.obs, one.action, one.reward, no, no, no)
+    return fill(create(example, capacity, extras=one.extras), rows)
 
 
 def axes(replay: Replay) -> Replay:

@@ -11,8 +11,9 @@ import numpy as np
 from forethought.report import series
 from forethought.report.read import Run
 from forethought.report.style import FONT, pen, thinned
-from forethought.report.words import duration, number, plural
+from forethought.report.words import duration, number
 from forethought.statistics import curve
+from forethought.wording import plural
 
 WIDTH, HEIGHT, _LEFT, _BELOW = 420, 150, 62, 18  # pixels; the room for labels
 

@@ -15,7 +15,8 @@ from forethought.report.lines import Along, add_band, add_dots, add_mean_and_see
 from forethought.report.read import Run
 from forethought.report.series import Series
 from forethought.report.style import OTHER, PAGE, PHASES, figure, pen, rounded
-from forethought.report.words import duration, plural, time_unit
+from forethought.report.words import duration, time_unit
+from forethought.wording import plural
 
 STEPS_TITLE = "environment steps (per seed)"
 

@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from forethought.report.series import Series
 from forethought.report.style import MUTED, Pen, rounded, thinned
-from forethought.report.words import plural
 from forethought.statistics import Curve, curve, mean
+from forethought.wording import plural
 
 Along: TypeAlias = Callable[[Series], np.ndarray]  # the coordinate of a series to draw along x, in the axis's unit
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from forethought.report.read import Run
 from forethought.statistics import bootstrap_interval, iqm, mean
+from forethought.wording import listed
 
 # Keys of a train record that describe the run and not the learning.
 _BOOKKEEPING = ("kind", "env_steps", "frames", "updates", "wall_s", "steps_per_s", "seconds")
@@ -192,7 +193,7 @@ def warnings(run: Run) -> list[str]:
     ]
     told = [*standing_warnings(run).values(), *taken_back]
     if run.unreadable:
-        lines = ", ".join(str(line) for line in run.unreadable[:10]) + (" and more" if len(run.unreadable) > 10 else "")
+        lines = listed([str(line) for line in run.unreadable], 10)
         told.append(f"metrics.jsonl could not be read in line {lines}; the report leaves that out")
     return told
 

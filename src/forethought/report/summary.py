@@ -10,7 +10,8 @@ from forethought.report import series, tables
 from forethought.report.page import with_code
 from forethought.report.read import Run
 from forethought.report.style import pen
-from forethought.report.words import duration, interval, number, plural
+from forethought.report.words import duration, interval, number
+from forethought.wording import plural
 
 _LARGEST_VIDEO = 24 * 2**20  # bytes; a larger one would make the page slow to open, and is only named
 _MOST_WARNINGS = 5  # that are shown unfolded

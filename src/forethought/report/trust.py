@@ -12,10 +12,10 @@ from forethought.diagnostics.words import unforetold
 from forethought.report import tables, trust_figures
 from forethought.report.page import Page, with_code
 from forethought.report.read import Run
-from forethought.report.words import number, plural
+from forethought.report.words import number
+from forethought.wording import listed, plural
 
 _MOST_DIMENSIONS = 30  # of the table of long dreams
-_MOST_MISSED = 5  # dimensions that are named
 
 
 def chapter(page: Page, run: Run, *, alone: bool) -> str:
@@ -73,27 +73,36 @@ def answers(d: Diagnosis) -> list[tuple[str, str]]:
     known = "" if np.isnan(together) else f"correlation {number(round(together, 3))}, "
     found = [("Reward", f"{known}error {number(round(off, 3))} standard deviations")]
     if missed := unforetold(d):
-        named = [f"{d.obs_name(i)} {100 * share:.0f} %" for i, share in list(missed.items())[:_MOST_MISSED]]
-        more = f" and {len(missed) - len(named)} more" if len(missed) > len(named) else ""
-        found.append(("Not foretold", f"{', '.join(named)}{more} of the mean squared change of one step"))
+        named = listed([f"{d.obs_name(i)} {100 * share:.0f} %" for i, share in missed.items()])
+        found.append(("Not foretold", f"{named} of the mean squared change of one step"))
     if d.nll is not None:
         found.append(
             ("Negative log density", f"{number(round(float(d.nll), 2))} nats per dimension (knowing nothing: 1.42)")
         )
     if d.disagreement_rank is not None:
         found.append(("Disagreement and error", f"rank correlation {number(round(float(d.disagreement_rank), 2))}"))
-    whose = "Policy" if d.value_gap.closed_loop else "Real actions"
-    earned = _both(d.value_gap.imagined, d.value_gap.real)
-    found.append((f"{whose}, {plural(d.value_gap.steps, 'step')}", f"return {earned}"))
-    if d.exploitation is not None:
-        weak, strong = (_both(d.exploitation.imagined[i], d.exploitation.real[i]) for i in (0, -1))
-        found += [("A random plan", f"return {weak}"), ("The best plan found", f"return {strong}")]
+    found += _returns(d)
     if d.favoured is not None:
         lengths = ", ".join(f"{int(k)}" for k in np.asarray(d.favoured.length))
         shifts = ", ".join(f"{shift:g}" for shift in np.asarray(d.favoured.policy_shift))
         said = f"at most {lengths} steps, for a policy that differs by {shifts} from those that collected the data"
         found.append(("Rollouts, by MBPO's bound", said))
     return found
+
+
+def _returns(d: Diagnosis) -> list[tuple[str, str]]:
+    """What is promised and what is earned; only what begins alike can be compared."""
+    whose = "Policy" if d.value_gap.closed_loop else "Real actions"
+    earned = _both(d.value_gap.imagined, d.value_gap.real)
+    found = [(f"{whose}, {plural(d.value_gap.steps, 'step')}", f"return {earned}, from all along the episodes")]
+    if d.exploitation is None:
+        return found
+    weak, strong = (_both(d.exploitation.imagined[i], d.exploitation.real[i]) for i in (0, -1))
+    plans = [("A random plan", weak), ("The best plan found", strong)]
+    if d.beside_plans is not None:
+        plans.append((f"{whose} there", _both(d.beside_plans.imagined, d.beside_plans.real)))
+    beginnings = f"from the same {plural(np.shape(d.exploitation.real)[1], 'beginning')} of episodes"
+    return found + [(what, f"return {both}, {beginnings}") for what, both in plans]
 
 
 def _both(imagined: ArrayLike, real: ArrayLike) -> str:

@@ -11,7 +11,7 @@ from forethought.diagnostics import Diagnosis
 from forethought.diagnostics.calibration import NOMINAL
 from forethought.diagnostics.words import TRUSTED_ERROR
 from forethought.report.style import INK, MUTED, Pen, figure, pen, rounded, thinned
-from forethought.report.words import plural
+from forethought.wording import plural
 
 STEPS_TITLE = "imagined steps"
 _MODEL, _STILL, _EXPECTED = pen(0), pen(1), pen(2)

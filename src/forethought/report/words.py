@@ -77,8 +77,3 @@ def setting(value: Any) -> str:
     if isinstance(value, dict) and not value:
         return "none"
     return json.dumps(value, ensure_ascii=False)
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun, such as ``1 seed`` or ``3 seeds``."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -28,6 +28,7 @@ from forethought.replay.moments import Replay
 from forethought.replay.ring import Ring
 from forethought.training.segments import Segments, forget
 from forethought.types import PyTree
+from forethought.wording import plural
 
 FORMAT = 7
 _PREFIX = "step_"
@@ -269,7 +270,8 @@ def _misfit(name: str, stored: np.ndarray, wanted: Any) -> str:
     """What a stored array is, and what it should be, in words."""
     way_out = "put config.json back as it was when the run began"
     if stored.ndim == wanted.ndim and stored.ndim and stored.shape[0] != wanted.shape[0]:
-        return f"is of another run: it holds {stored.shape[0]} seeds, config.json says {wanted.shape[0]}; {way_out}"
+        held = plural(stored.shape[0], "seed")
+        return f"is of another run: it holds {held}, config.json says {wanted.shape[0]}; {way_out}"
     held, said = (f"{a.dtype}{list(a.shape[1:])}" for a in (stored, wanted))  # the seeds are not a user's axis
     return f"is of another agent or version: {_words(name)} is {held}, by config.json it would be {said}; {way_out}"
 

@@ -87,6 +87,7 @@ class Journal:
         self._warned: set[str] = set()
         self._concerns: tuple[str, ...] = ()  # that the last fit gave cause for, each up to its first colon
         self._names = run.read().codec.obs_names
+        learner.on_check = lambda found: self._concerned(self.agent.concerns(found, self._names))
         self._rate = 0.0
         self.begin(0.0)
 

@@ -14,6 +14,7 @@ from forethought.envs import JaxVector
 from forethought.envs.contract import Step
 from forethought.errors import CheckpointError, TrainingDiverged
 from forethought.replay.moments import Replay
+from forethought.training import contradictions
 from forethought.training.best import Best
 from forethought.training.block import Alive, Block, Play, Told, all_finite, beside
 from forethought.training.clock import Clock
@@ -46,6 +47,7 @@ class Learner:
             it raises, that phase has not run, and `learn` begins with it when it is called again.
         on_part: is told how far a phase with many runs at a step is, about twice a second; all is whole then, and may
             be saved. Where it raises, `learn` goes on with the rest.
+        on_check: is told what the first transitions say of what is known; see `contradictions`.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Learner:
         """
         self.agent, self.num_envs = agent, num_envs
         self.on_compile, self.on_progress, self.on_part = on_compile, on_progress, on_part
+        self.on_check: Callable[[dict[str, list[float]]], None] = lambda found: None
         self.program = Program(agent, seeds, num_envs, rows)
         self.pretrain = -(-pretrain // num_envs) * num_envs
         self.phases = agent.phases()
@@ -138,6 +141,8 @@ class Learner:
     def give(self, rows: Transition) -> None:
         """Put transitions [n, ...], as agents see them, into the empty replay of every seed."""
         self.replay = self.program.fill(self.replay, rows)
+        for phase in self.phases:
+            self._check(phase)
 
     def warm_up(self) -> None:
         """Compile all that `act`, `observe`, `learn` and `check_finite` will run, and run none of it."""
@@ -239,6 +244,9 @@ class Learner:
         each step runs in one program with the step's recording and with the next decision.
         """
         now = self.learned + self.num_envs
+        for phase in self.phases:
+            if contradictions.are_due(phase, self.learned, now):
+                self._check(phase)
         phases = self.schedule.of_each_step(now)
         newest = self._unrecorded is not None and now == self.env_steps >= self.agent.random_steps
         if time_step is not None and phases and newest and not self._runs:
@@ -257,6 +265,12 @@ class Learner:
                 ran.append(phase)
         self.learned, self._runs = now, {}
         return ran
+
+    def _check(self, phase: Phase) -> None:
+        with self.clock.measure("init"):
+            found = contradictions.found(self.program, phase, self.replay)
+        if found:
+            self.on_check(found)
 
     def _turn(self, phases: tuple[tuple[Phase, int], ...], now: int, time_step: TimeStep) -> list[Phase]:
         if not self.program.turns(phases):
@@ -353,7 +367,7 @@ class Learner:
 
     def blank(self) -> PyTree:
         """A `tree` of which the replay may be consumed. The learner's own is gone then: `restore` comes next."""
-        self._replay = self._unrecorded = None
+        del self._replay
         self.replay = self.program.init_replay()
         return self.tree()
 

@@ -122,9 +122,11 @@ class Phases:
         def several(key: Key, state: PyTree, replay: Replay, step: Array, first: Array, runs: Array) -> Any:
             _, _, shapes = jax.eval_shape(once, key, first, state, replay, step)
             nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-            return jax.lax.fori_loop(
-                0, runs, lambda i, at: once(key, first + i, *at[:2], step), (state, replay, nothing)
-            )
+
+            def again(i: Array, at: tuple[PyTree, Replay, Info]) -> tuple[PyTree, Replay, Info]:
+                return once(key, first + i, at[0], at[1], step)
+
+            return jax.lax.fori_loop(0, runs, again, (state, replay, nothing))
 
         return several
 

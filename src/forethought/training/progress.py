@@ -89,7 +89,8 @@ class Plain:
 
     def __init__(self, out: TextIOBase | None = None):
         self.out: Any = out or sys.stdout
-        self.now, self.activity = Snapshot(), ""
+        self.now: Snapshot | None = None
+        self.activity = ""
         self.last, self.shown = -_LINE_S, -1
         self._printing, self._over = threading.Lock(), threading.Event()
 
@@ -113,7 +114,7 @@ class Plain:
     def advance(self, now: Snapshot) -> None:
         """Print a line when the last one is old, and at the end."""
         self.now, self.activity = now, ""
-        self._print_if_due(finished=now.steps > 0 and now.env_steps >= now.steps and self.shown < now.env_steps)
+        self._print_if_due(finished=now.env_steps >= now.steps and self.shown < now.env_steps)
 
     def note(self, text: str) -> None:
         """Print a line; a run goes on where nobody takes it."""
@@ -131,8 +132,10 @@ class Plain:
     def _print_if_due(self, finished: bool = False) -> None:
         if time.monotonic() - self.last < _LINE_S and not finished:
             return
-        self.last, self.shown = time.monotonic(), self.now.env_steps
-        said = [f"{name} {value}" for name, value in describe(self.now)] if self.now.steps else []
+        self.last, said = time.monotonic(), []
+        if self.now is not None:
+            self.shown = self.now.env_steps
+            said = [f"{name} {value}" for name, value in describe(self.now)]
         self.note("  ".join(said + [self.activity] * bool(self.activity)))
 
 
@@ -143,7 +146,8 @@ class Live:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self.now, self.activity = Snapshot(), "starting"
+        self.now: Snapshot | None = None
+        self.activity = "starting"
         self.since: float | None = time.monotonic()  # where the activity says nothing of how far it is
         self.console = Console(file=out)  # type: ignore[arg-type]
         self.live = RichLive(get_renderable=self._picture, console=self.console, refresh_per_second=_FRAMES_PER_S)
@@ -174,7 +178,8 @@ class Live:
     def end(self) -> None:
         """Stop drawing, leaving the last numbers on the screen."""
         self.activity = ""
-        self.live.transient = not self.now.env_steps  # there is nothing to leave
+        now = self.now
+        self.live.transient = now is None or not (now.env_steps or now.updates or now.fits)  # there is nothing to leave
         self.live.stop()
 
     def _picture(self) -> Any:
@@ -186,7 +191,7 @@ class Live:
         now, since = self.now, self.since
         waited = "" if since is None else f" {duration(time.monotonic() - since)}"
         activity = [Text(f"{self.activity} ...{waited}", style="yellow")] if self.activity else []
-        if not now.steps:
+        if now is None:
             return Group(*activity)
         table = Table.grid(padding=(0, 2))
         cells = [Text.assemble((name, "dim"), " ", value) for name, value in describe(now)]
@@ -194,7 +199,7 @@ class Live:
             table.add_row(*cells[start : start + 4])
         bar = Table.grid()  # a bar alone does not end its line
         bar.add_row(ProgressBar(total=now.steps, completed=max(now.env_steps, 0), width=60))
-        return Group(bar, table, *activity)
+        return Group(*[bar] * bool(now.steps), table, *activity)
 
 
 def terminal() -> Progress:
@@ -208,7 +213,7 @@ def describe(now: Snapshot) -> list[tuple[str, str]]:
     left = None if now.left_s is None else max(0.0, now.left_s - since)
     cells = [
         ("step", f"{now.env_steps:,}/{now.steps:,}")
-        if now.env_steps >= 0
+        if now.steps and now.env_steps >= 0
         else ("pretraining left", f"{-now.env_steps:,}"),
         ("episodes", f"{now.episodes:,}"),
         ("return", number(now.train_return)),
