@@ -88,8 +88,8 @@ def transitions(path: str | Path, *, seed: int | None = None) -> Transitions:
     """What the replay of a run's newest checkpoint holds: of all seeds, seed after seed, or of the one named.
 
     In order of time. With N environments per seed their steps take turns, so that row i + N follows row i within an
-    episode. Transitions that the run was given come first, dealt to the environments in N parts. A replay that was full has forgotten the oldest
-    (`replay_capacity`).
+    episode. Transitions that the run was given come first, dealt to the environments in N parts. A replay that was full
+    has forgotten the oldest (`replay_capacity`).
     Raises `CheckpointError` where the directory holds no run or checkpoint.
     """
     held, learner = load_learner(path)
