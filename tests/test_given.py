@@ -165,7 +165,7 @@ def test_a_function_that_is_wrong_is_named_long_before_the_first_fit(tmp_path):
 
 def test_where_the_first_fit_comes_early_it_is_named_before_that(tmp_path):
     agent = wrong_reward(tmp_path / "run", random_steps=16)
-    agent.learner.program.run = lambda *_: pytest.fail("a fit")
+    agent.learner.program.phases.run = lambda *_: pytest.fail("a fit")
     with pytest.warns(UserWarning, match=CONTRADICTS), pytest.raises(pytest.fail.Exception, match="a fit"):
         live_on(agent, 16)
 
