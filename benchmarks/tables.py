@@ -63,9 +63,9 @@ _INTRODUCTION = """This page is written by `python -m benchmarks.tables` from th
 hold more than fits here: every repeat, every seed, the learning curves, versions and settings. Each row gives the
 command that makes it.
 
-Speed is judged as a share of what the machine can do: the peak is the speed of one product of two 1024 x 1024 float32
+Speed is told as a share of what the machine can do: the peak is the speed of one product of two 1024 x 1024 float32
 matrices, measured between the repeats of the workload itself. The share compares the fastest repeat with the highest
-peak. Learning is judged by the final policies, each on at least 50 episodes of its own, unless a row says otherwise;
+peak. Learning is evaluated by the final policies, each on at least 50 episodes of its own, unless a row says otherwise;
 scores are over seeds.
 """
 
@@ -233,7 +233,7 @@ def _speed(details: Mapping[str, Any]) -> str:
 
 
 def scores(found: Found) -> str:
-    """Final returns over seeds, where a benchmark is judged by them."""
+    """Final returns over seeds, where a benchmark is evaluated by them."""
     rows = []
     for name in LEARNING:
         for label, run in found.get(("learning", name), {}).get("details", {}).items():
@@ -252,7 +252,7 @@ def scores(found: Found) -> str:
 
 
 def trials(found: Found) -> str:
-    """The training episodes of agents that act alike when judged, seed by seed."""
+    """The training episodes of agents that act alike when evaluated, seed by seed."""
     rows = []
     for name in LEARNING:
         for label, run in found.get(("learning", name), {}).get("details", {}).items():
@@ -285,7 +285,8 @@ def samples(found: Found) -> str:
     heads += ["times fewer than SAC", "random steps", "budget per seed"]
     return (
         "Environment steps to a return, by the first evaluation that reaches it; for PETS and POPLIN, which act alike "
-        "when judged and learn in every trial, by the end of the first of two trials in a row whose mean does. Random "
+        "when evaluated and learn in every trial, by the end of the first of two trials in a row whose mean does. "
+        "Random "
         "steps count; SAC has those of MBPO, its target entropy, and evaluations as close together (where it has not, "
         "they are not alike, and no factor is told); the planners have those of their presets. A seed that never gets "
         "there counts as infinitely late.\n\n"

@@ -43,7 +43,9 @@ def program_of(agent, codec, state):
     return jax_export.deserialize(bytearray(_program(agent, codec, state, 0)))
 
 
-@pytest.mark.parametrize(("algorithm", "settings"), [("sac", {}), ("mbpo", {}), ("poplin-a", {"judge": "policy"})])
+@pytest.mark.parametrize(
+    ("algorithm", "settings"), [("sac", {}), ("mbpo", {}), ("poplin-a", {"evaluate_by": "policy"})]
+)
 def test_numpy_acts_as_jax_in_the_environments_units(algorithm, settings, tmp_path):
     agent, codec, state, _ = of(algorithm, DICT, ACTION, **settings)
     seen = Normalizer(jnp.array([0.3, -0.2, 0.1]), jnp.array([2.0, 0.5, 1.0]))  # what the policy is shown

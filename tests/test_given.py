@@ -125,8 +125,8 @@ def test_a_policy_acts_without_the_functions_that_only_its_model_needs(unnamed):
 def test_what_contradicts_the_data_is_named():
     wrong = {"reward": lambda o, a, n: -a[:, 0], "termination": lambda o, a, n: n[:, 0] > 0}
     agent = build_agent(configure("mbpo", HOUSE, steps=60, **wrong, agent=SMALL), small.envs.env_spec(HOUSE))
-    assert agent.concerns({"reward_disagreement": [0.0], "termination_disagreement": [0.0005]}) == []
-    said = agent.concerns({"reward_disagreement": [0.0, 0.25], "termination_disagreement": [1.0, 1.0]})
+    assert agent.warnings({"reward_disagreement": [0.0], "termination_disagreement": [0.0005]}) == []
+    said = agent.warnings({"reward_disagreement": [0.0, 0.25], "termination_disagreement": [1.0, 1.0]})
     for text, what, share in zip(said, ("termination", "reward"), ("100.0", "25.0"), strict=True):
         assert f"the {what} function " in text
         assert f"<lambda> contradicts the real transitions: {share} % of them; mend it, or leave out --{what}" in text

@@ -22,7 +22,7 @@ _STEPS = 1, 3, 10  # those that `measure` looks at for a horizon of 10
 
 
 def calibration_pendulum(asked: Request) -> Result:
-    """Fits of Pendulum-v1 as MBPO makes them, with the spread left alone and set right, judged on whole episodes.
+    """Fits of Pendulum-v1 as MBPO makes them, with the spread left alone and set right, evaluated on whole episodes.
 
     Actions wander: each is 0.8 of the one before, and normal noise of deviation 0.5 on top.
     """

@@ -124,7 +124,7 @@ def curve(run: Run) -> Summary:
     return {"env_steps": points.env_steps, "wall_s": points.wall_s, "returns": points.values}
 
 
-def judged(run: Run, episodes: int = 50) -> Summary:
+def final_evaluation(run: Run, episodes: int = 50) -> Summary:
     """The final policy of every seed, on episodes that it never met: scores per seed, and over seeds."""
     returns = forethought.evaluate(run.path, episodes=episodes, seed=1).returns
     scores = returns.mean(axis=1)
@@ -140,9 +140,9 @@ def judged(run: Run, episodes: int = 50) -> Summary:
 
 
 def trained_and_judged(training: Training, asked: Request) -> Summary:
-    """What `described` says of a training, and `judged` of its final policies."""
+    """What `described` says of a training, and `final_evaluation` of its final policies."""
     run = trained(training, asked.runs)
-    return {**described(run, training), "final": judged(run)}
+    return {**described(run, training), "final": final_evaluation(run)}
 
 
 def episode_lengths(run: Run, seeds: int) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from forethought.statistics import bootstrap_interval, mean
 
 _TRIALS = 6
 _SOLVED = 195.0
-# No evaluations: these agents act alike while learning and when judged, and every action is dear.
+# No evaluations: these agents act alike while learning and when evaluated, and every action is dear.
 ONCE = {"eval_every": 1_000_000, "eval_episodes": 1, "log_every": 50}
 # Fewer candidates than the presets', in bfloat16, so that two cores can do it; random shooting looks at as many plans
 # at once as CEM in its five iterations.
@@ -75,7 +75,7 @@ def _last_trials(name: str, asked: Request) -> Summary:
 
 def cem_oracle(asked: Request) -> Result:
     """Planning with the true dynamics, 20 episodes per seed: what is left to lose is the planner's."""
-    # Horizons were chosen on the starts of the seeds from 0 on: what came out is judged on others.
+    # Horizons were chosen on the starts of the seeds from 0 on: what came out is evaluated on others.
     pendulum, cart, seeds = Pendulum(), CartPoleContinuous(), range(asked.seeds, 2 * asked.seeds)
     best = np.concatenate([swing_up.best_returns(pendulum, _begun(pendulum, seed).state) for seed in seeds])
     checks, details = [], {"the best": {"returns": best, "mean": float(best.mean())}}

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from benchmarks.results import Check, Result
-from benchmarks.tasks.common import Request, Summary, Training, described, judged, trained
+from benchmarks.tasks.common import Request, Summary, Training, described, final_evaluation, trained
 from benchmarks.worlds import WORLDS, World
 from forethought.agents.defaults import OWN
 from forethought.agents.dyna.mbpo import MBPOConfig
@@ -50,7 +50,7 @@ def own_worlds(asked: Request) -> Result:
             details[training.label] = {
                 **described(run, training),
                 "world": name,
-                "final": judged(run, _EPISODES),
+                "final": final_evaluation(run, _EPISODES),
                 "by_hand": by_hand,
                 "random": random,
                 "baselines": run.summary["baselines"] if run.summary else {},

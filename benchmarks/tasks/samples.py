@@ -55,7 +55,7 @@ def _check(algorithm: str, sac: float | None, steps: float | None) -> Check:
 
 
 def evaluated(algorithm: str, env: str, every: int) -> dict[str, Any]:
-    """The options of an algorithm that is judged by its evaluations."""
+    """The options of an algorithm that is evaluated by its evaluations."""
     options: dict[str, Any] = {"eval_every": every, "log_every": every}
     # Without a preset SAC would get the defaults for unknown environments, where MBPO has the papers'.
     return {**options, "preset": "none", "agent": shared_settings(env)} if algorithm == "sac" else options
@@ -101,7 +101,7 @@ def _or_none(step: Any) -> float | None:
 def first_steps(run: Run, seeds: int, goal: float, *, planner: bool) -> np.ndarray:
     """The environment step by which each seed first reached the goal; infinite where it never did.
 
-    By its evaluations. Agents that act alike when judged are judged by their training, in the course of which their
+    By its evaluations. Agents that act alike when evaluated are told by their training, in the course of which their
     models go on learning: at the end of the first of two trials in a row whose mean reaches the goal.
     """
     if not planner:

@@ -13,7 +13,7 @@ from benchmarks.tasks.common import (
     cumulative_reward,
     described,
     episode_lengths,
-    judged,
+    final_evaluation,
     standard_error,
     trained,
 )
@@ -102,7 +102,7 @@ def frozen_lake(asked: Request) -> Result:
         steps = asked.steps if slippery else max(1, asked.steps // 5)
         training = Training(label, "prioritized-sweeping", "FrozenLake-v1", steps, asked.seeds, options)
         run = trained(training, asked.runs)
-        final = judged(run, episodes=200)
+        final = final_evaluation(run, episodes=200)
         checks.append(Check(f"{label}: episodes that reach the goal", 100 * final["mean"], target, "%"))
         details[label] = {**described(run, training), "final": final}
     title = f"FrozenLake-v1: prioritized sweeping, {asked.seeds} seeds"

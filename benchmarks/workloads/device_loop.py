@@ -74,7 +74,7 @@ class _Loop:
         """In one program; where a step asks for the host, that one by the host."""
         done = 0
         while done < turns:
-            told = self.learner.live(self.world, turns - done)
+            told = self.learner.run_block(self.world, turns - done)
             if told is None:
                 self.by_host(1)
             done += 1 if told is None else len(told.ended)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from forethought.errors import ForethoughtError, StopTraining
     from forethought.examine import diagnose
     from forethought.exporting import export
-    from forethought.live import Live, resume_live, start
+    from forethought.live import AskTell, resume_live, start
     from forethought.policy import Policy, film, load
     from forethought.runs import Run, open_run
 
 _HOMES = {
     "ForethoughtError": "forethought.errors",
-    "Live": "forethought.live",
+    "AskTell": "forethought.live",
     "Policy": "forethought.policy",
     "Run": "forethought.runs",
     "StopTraining": "forethought.errors",
@@ -39,8 +39,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "AskTell",
     "ForethoughtError",
-    "Live",
     "Policy",
     "Run",
     "StopTraining",

@@ -35,13 +35,13 @@ from forethought.training.baselines import Controller
 from forethought.training.config import RunConfig, flatten, to_dict
 from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world, playable
 from forethought.training.evaluate import evaluate as play
-from forethought.training.mirror import require_mirrors
 from forethought.training.program import Program
 from forethought.training.progress import Progress, Silent
 from forethought.training.rundir import RunDir, cpu_name
 from forethought.training.schedule import check_room, check_warm_up
 from forethought.training.signals import Signals
 from forethought.training.trainer import Callback, Trainer
+from forethought.training.writers import require_writers
 
 _MOST_LETTERS = 80  # of an environment's id in the name of a directory
 
@@ -200,7 +200,7 @@ def _plan(config: RunConfig) -> tuple[Agent, memory.MemoryPlan]:
     check_warm_up(agent, config.steps, config.pretrain)
     if config.data:
         check_room(agent, config.rows)
-    require_mirrors(config.mirror)
+    require_writers(config.writers)
     plan = memory.plan(Program(agent, [config.seed], config.num_envs, config.rows), config.seeds)
     plan.refuse_if_too_large()
     return agent, plan
@@ -232,7 +232,7 @@ def resume(
         if steps < config.steps:
             raise UsageError(f"the run is made for {config.steps} steps; --steps can only extend it")
         config = dataclasses.replace(config, steps=steps)
-    require_mirrors(config.mirror)
+    require_writers(config.writers)
     with run.claimed(), Signals() as signals:
         if not checkpoint.found(run.checkpoints):
             run.require_untrained()
@@ -277,7 +277,7 @@ def evaluate(
     ``which="best"`` plays the policies that were the best so far, each seed's by its own evaluations during training;
     ``env_steps`` is then the last step at which one of them was chosen. ``episodes`` per seed are 100 unless told
     otherwise, 2 for planners, whose actions are dear. They are played in the run's environment, or in ``env`` with the
-    same spaces. Of an ask/tell run without ``env`` nothing can be played: it is judged by the last episodes of its
+    same spaces. Of an ask/tell run without ``env`` nothing can be played: it is evaluated by the last episodes of its
     training (`Evaluation.explored`). ``env``, and ``reward`` and ``termination`` for planners, are to be given again
     where no import leads to them. ``trust``: import the modules that the run names, though it was not made here.
     """
@@ -291,7 +291,7 @@ def evaluate(
     played = playable(run, trust=trust, env=env, **functions)
     held, learner = load_learner(path, which=which, trust=trust, env=env, **functions)
     config = held.config
-    episodes = episodes or catalog.find(config.algorithm).judged_episodes
+    episodes = episodes or catalog.find(config.algorithm).final_episodes
     at = int(learner.best.steps.max()) if which == "best" else learner.env_steps
     stream = f"judge {seed}"
     act, carry = learner.exploiting(episodes)
@@ -299,9 +299,9 @@ def evaluate(
 
 
 def _last_episodes(run: RunDir, episodes: int | None) -> Evaluation:
-    """What the last episodes of an ask/tell run have brought while it learned; `Live` has one seed."""
+    """What the last episodes of an ask/tell run have brought while it learned; `AskTell` has one seed."""
     config = run.read().config
-    ended = read_run(run.path).of("episode")[-(episodes or catalog.find(config.algorithm).judged_episodes) :]
+    ended = read_run(run.path).of("episode")[-(episodes or catalog.find(config.algorithm).final_episodes) :]
     if not ended:
         run.require_world(way_out="and no episode has ended so far; name one with env=... (--env ID), ")
     returns, lengths = ([[record[name] for record in ended]] for name in ("return", "length"))

@@ -20,7 +20,7 @@ Agents that learn a model of their world and think ahead in it.
 
   train ALGO ENV   train an algorithm on an environment       forethought train mbpo Pendulum-v1
   resume RUN       go on with a run that was stopped or killed
-  eval RUN         judge what a run has learned
+  eval RUN         evaluate what a run has learned
   diagnose RUN     how far the model of a run can be trusted
   report RUN...    write one HTML file about one or more runs
   export RUN       write its policy into it, for NumPy alone, or elsewhere (-o FILE.npz), or as StableHLO (.stablehlo)
@@ -169,24 +169,28 @@ def _eval(args: list[str]) -> int:
     where = {"seed": asked.seed, "which": asked.which, "env": asked.env, "trust": asked.trust}
     if asked.video:  # before the episodes are played: it may not be possible
         print(f"video: {film(asked.run, asked.video, **where)}", file=sys.stderr)
-    judged = evaluate(asked.run, episodes=asked.episodes, **where)
-    per_seed = judged.returns.mean(axis=1)
+    found = evaluate(asked.run, episodes=asked.episodes, **where)
+    per_seed = found.returns.mean(axis=1)
     if asked.json:
-        said = {"return": judged.returns.tolist(), "length": judged.lengths.tolist(), "explored": judged.explored}
+        said = {
+            "return": found.returns.tolist(),
+            "length": found.lengths.tolist(),
+            "explored": found.explored,
+        }
         print(json.dumps(said))
     else:
         line = "best by " if asked.which == "best" else ""
-        line += f"step {judged.env_steps:,}: return {per_seed.mean():.4g} over {judged.returns.shape[1]} episodes"
-        if judged.explored:
+        line += f"step {found.env_steps:,}: return {per_seed.mean():.4g} over {found.returns.shape[1]} episodes"
+        if found.explored:
             line += " (the last of the training, with exploration; --env ID plays others without)"
-        low, high = bootstrap_interval(per_seed if len(per_seed) > 1 else judged.returns[0])
+        low, high = bootstrap_interval(per_seed if len(per_seed) > 1 else found.returns[0])
         over = f"of each of {len(per_seed)} seeds, 95 % interval over seeds"
         if len(per_seed) == 1:
             over = "of one seed, 95 % interval over episodes"
-        if judged.returns.size > 1:
+        if found.returns.size > 1:
             line += f" {over} [{low:.4g}, {high:.4g}]"
-        print(f"{line}; episode length {judged.lengths.mean():.4g}")
-        for text in beside_baselines(asked.run, judged.returns):
+        print(f"{line}; episode length {found.lengths.mean():.4g}")
+        for text in beside_baselines(asked.run, found.returns):
             print(text)
     return 0
 

@@ -90,7 +90,7 @@ def diagnose(
             in the environment's own units: `forethought.diagnostics.Episode`, or what ``data`` of `forethought.train`
             takes, a row for each step in order of time.
         seed: chooses the episodes.
-        of_seed: the seed of the run whose model is judged. Default: the first.
+        of_seed: the seed of the run whose model is evaluated. Default: the first.
         output: the directory that ``diagnostics.json`` is written to. Default: the run directory.
         trust: import the modules that the run names, though it was not made here.
         settings: how much is imagined.

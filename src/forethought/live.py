@@ -33,7 +33,7 @@ _ONE_WORLD = "an agent lives in one world"
 _NO = np.zeros(1, bool)
 
 
-class Live:
+class AskTell:
     """An agent in a loop that the user owns: a robot, a simulator that is no Gymnasium environment, a service.
 
     ``act`` and ``observe`` alternate; observations and actions are plain numpy in the environment's own units.
@@ -179,12 +179,12 @@ def start(
     pretrain: int = 0,
     obs_names: Sequence[str] = (),
     action_names: Sequence[str] = (),
-) -> Live:
+) -> AskTell:
     """Begin an ask/tell agent for Gymnasium spaces; ``steps`` bounds what the replay has to hold.
 
     Defaults that count steps are fitted to ``steps``; ``reward`` and ``termination`` are what is known of the world, as
     in `forethought.train`, and so are ``data``, ``pretrain`` and the names. What is to be learned from the data is
-    learned by the first call of `Live.learn` or `Live.observe`.
+    learned by the first call of `AskTell.learn` or `AskTell.observe`.
     """
     codec = SpaceCodec.from_spaces(observation_space, action_space).named(obs_names, action_names)
     spec = codec.spec(name)
@@ -199,7 +199,7 @@ def start(
         check_room(built, config.rows)
     memory.plan(Program(built, config.seed_list, 1, config.rows)).refuse_if_too_large()
     defaults = to_dict(catalog.find(algorithm).load()[1]())
-    live = Live(config, codec, RunDir.create(as_path(run), config, defaults, spec, codec, live=True))
+    live = AskTell(config, codec, RunDir.create(as_path(run), config, defaults, spec, codec, live=True))
     if logged is not None:
         live.learner.give(logged.rows)
         live.save()  # from here on the run needs its source no more
@@ -208,8 +208,8 @@ def start(
 
 def resume_live(
     path: str | Path, *, reward: Function = None, termination: Function = None, trust: bool = False
-) -> Live:
-    """Go on with an ask/tell agent from its newest checkpoint, exactly where `Live.save` left it.
+) -> AskTell:
+    """Go on with an ask/tell agent from its newest checkpoint, exactly where `AskTell.save` left it.
 
     ``reward`` and ``termination`` are to be given again where no import leads to them. ``trust``: import the modules of
     those functions, though the run was not made here.
@@ -217,7 +217,7 @@ def resume_live(
     run = RunDir.open(as_path(path))
     held = run.read(reward=reward, termination=termination)
     run.require_trust(held, ("reward", "termination"), trust)
-    live = Live(held.config, held.codec, run)
+    live = AskTell(held.config, held.codec, run)
     require_functions(live.agent)
     run.restore(live.learner.blank, live.restore, print_warning)
     return live

@@ -55,7 +55,7 @@ class Train(Generic[C]):
     """What to call the numbers of an observation in figures. Default: what the environment declares."""
     action_names: tuple[str, ...] = ()
     """What to call the numbers of an action, or the discrete actions. Default: what the environment declares."""
-    mirror: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
     """Send the metrics elsewhere too: tensorboard, wandb (extras of the same names)."""
     reward: str | None = None
     """module:function of the reward, where you know it: (obs, action, next_obs), in your units, all batches."""
@@ -79,9 +79,9 @@ class Resume:
 
 @dataclass(frozen=True)
 class Eval:
-    """Judge what a run has learned: whole episodes without exploration.
+    """Evaluate what a run has learned: whole episodes without exploration.
 
-    An ask/tell run without --env is judged by the last episodes of its training, with exploration.
+    An ask/tell run without --env is evaluated by the last episodes of its training, with exploration.
     """
 
     run: Positional[Path]
@@ -120,7 +120,7 @@ class Diagnose:
     seed: int = 0
     """Chooses the episodes."""
     of_seed: int | None = None
-    """The seed of the run whose model is judged. Default: the first."""
+    """The seed of the run whose model is evaluated. Default: the first."""
     output: Path | None = None
     """The directory for diagnostics.json (also -o). Default: the run directory, whose report then gets a chapter."""
     trust: bool = False

@@ -103,7 +103,7 @@ def report_run(path: str | Path, *, trust: bool = False) -> tuple[float, float, 
     Returns the mean return of its first and last evaluation, and the file.
     """
     folder = as_path(path)
-    judged = [np.mean(record["return"]) for record in read_run(folder).of("eval")]
+    evaluated = [np.mean(record["return"]) for record in read_run(folder).of("eval")]
     with contextlib.suppress(UsageError, EnvironmentFault):  # without pictures the report stands without a video
         film(folder, folder / "videos" / "final.mp4", trust=trust)
-    return float(judged[0]), float(judged[-1]), write_report([folder], folder / "report.html")
+    return float(evaluated[0]), float(evaluated[-1]), write_report([folder], folder / "report.html")

@@ -11,7 +11,7 @@ LEARNED = [0.1, 0.1, 0.1, 0.1]
 
 def concerns(outputs, names=(), kind="holdout", **settings):
     """Of a fit that leaves open so much of the reward and of three observations, for each seed."""
-    return small.make_agent("mbpo", SPEC, **settings).concerns({f"{kind}_mse_outputs": outputs}, names)
+    return small.make_agent("mbpo", SPEC, **settings).warnings({f"{kind}_mse_outputs": outputs}, names)
 
 
 def test_what_is_learned_is_no_concern():
@@ -44,6 +44,6 @@ def test_observations_that_are_not_learned_are_called_by_their_names():
 
 def test_of_many_observations_some_are_named():
     wide = small.make_agent("mbpo", EnvSpec("wide", Box((9,)), Box((1,))))
-    (said,) = wide.concerns({"holdout_mse_outputs": [[0.0] + [1.0] * 9]})
+    (said,) = wide.warnings({"holdout_mse_outputs": [[0.0] + [1.0] * 9]})
     assert "observation 4 1.00 and 4 more, the error" in said
     assert "observation 5" not in said

@@ -96,8 +96,8 @@ def test_acting_explores_only_while_learning():
     made = agent(epsilon=0.5)
     state = made.init(key=jax.random.key(0))._replace(q=jnp.array([[0.0, 1.0]] * 3))
     decide = jax.jit(made.decide, static_argnames="explore")
-    judged, explored = (
+    evaluated, explored = (
         decide(state, jnp.zeros(2000, int), key=jax.random.key(0), explore=explore)[0] for explore in (False, True)
     )
-    assert np.all(np.asarray(judged) == 1)
+    assert np.all(np.asarray(evaluated) == 1)
     assert np.mean(np.asarray(explored) == 0) == pytest.approx(0.25, abs=0.04)

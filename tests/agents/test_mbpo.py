@@ -205,10 +205,10 @@ def test_the_fit_is_reported_and_a_wrong_termination_is_a_concern():
     _, _, info = jax.jit(agent.learner.fit_model)(state, replay, step=jnp.array(0), key=jax.random.key(0))
     assert float(info["termination_disagreement"]) == pytest.approx(0.1)
     assert float(info["epochs"]) == 2
-    (warning,) = agent.concerns({"termination_disagreement": [0.0, 0.1]})
+    (warning,) = agent.warnings({"termination_disagreement": [0.0, 0.1]})
     assert "Hopper-v5 contradicts the real transitions: 10.0 %" in warning
-    assert agent.concerns({"termination_disagreement": [0.001]}) == []
-    assert agent.concerns({}) == []
+    assert agent.warnings({"termination_disagreement": [0.001]}) == []
+    assert agent.warnings({}) == []
 
 
 def test_phases():

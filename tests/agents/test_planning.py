@@ -94,9 +94,9 @@ def test_the_agent_believes_its_elites_and_plans_alike_when_judged(to, first_act
     agent = small.make_agent("cem", SPEC, members=3, elites=2, **{**SMALL, "search.iterations": 8})
     agent.learner.reward = nearness
     state = leaning(agent, to, -to)
-    exploring, judged = (act(agent, state, [0.5, -0.8], explore=explore) for explore in (True, False))
+    exploring, evaluated = (act(agent, state, [0.5, -0.8], explore=explore) for explore in (True, False))
     np.testing.assert_allclose(exploring, first_actions, atol=0.05)
-    np.testing.assert_array_equal(exploring, judged)
+    np.testing.assert_array_equal(exploring, evaluated)
 
 
 def test_the_precision_reaches_the_model_that_plans():
@@ -139,8 +139,8 @@ def test_one_great_reward_does_not_hide_what_is_wrong_with_the_others():
 
 def test_a_contradicted_reward_is_a_concern():
     agent = small.make_agent("cem", KNOWN, reward="known")
-    assert agent.concerns({"reward_disagreement": [0.0, 0.0005]}) == []
-    (concern,) = agent.concerns({"reward_disagreement": [0.0, 0.25]})
+    assert agent.warnings({"reward_disagreement": [0.0, 0.0005]}) == []
+    (concern,) = agent.warnings({"reward_disagreement": [0.0, 0.25]})
     assert concern.startswith("the reward function known for forethought/DoubleIntegrator-v0 contradicts the real ")
     assert "transitions: 25.0 % of them" in concern
     assert "\n" not in concern

@@ -188,13 +188,13 @@ def test_every_lesson_is_counted():
 
 @pytest.mark.parametrize("name", ["poplin-a", "poplin-p"])
 def test_the_policy_alone_is_judged_where_that_is_asked_for(name):
-    agent = make(name, judge="policy")
+    agent = make(name, evaluate_by="policy")
     state, obs = agent.init(key=KEY), jnp.array([[0.3], [-2.0]])
     now = small.seen(SPEC, obs)
-    judged, _, _ = agent.act(state, agent.init_actor(2), now, key=KEY, explore=False)
-    np.testing.assert_array_equal(judged, jax.vmap(state.policy)(obs))
+    evaluated, _, _ = agent.act(state, agent.init_actor(2), now, key=KEY, explore=False)
+    np.testing.assert_array_equal(evaluated, jax.vmap(state.policy)(obs))
     exploring, _, extras = agent.act(state, agent.init_actor(2), now, key=KEY, explore=True)
-    assert not np.allclose(exploring, judged)
+    assert not np.allclose(exploring, evaluated)
     assert extras.planned.tolist() == [True, True]
 
 

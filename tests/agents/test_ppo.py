@@ -124,8 +124,8 @@ def test_actions_are_cut_off_at_the_bounds_and_the_draw_is_kept():
     assert float(jnp.abs(extras["drawn"]).max()) > 1.0
     np.testing.assert_array_equal(action, jnp.clip(extras["drawn"], -1.0, 1.0))
     np.testing.assert_allclose(extras["log_prob"], -0.5 * (extras["drawn"][:, 0] ** 2 + np.log(2 * np.pi)), atol=0.05)
-    judged, _, _ = agent.decide(state, jnp.zeros((3, 2)), key=KEY, explore=False)
-    np.testing.assert_allclose(judged, 0.0, atol=0.05)  # the last layer begins near 0
+    evaluated, _, _ = agent.decide(state, jnp.zeros((3, 2)), key=KEY, explore=False)
+    np.testing.assert_allclose(evaluated, 0.0, atol=0.05)  # the last layer begins near 0
 
 
 def test_the_step_size_falls_to_nothing_with_the_last_update():

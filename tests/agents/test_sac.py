@@ -218,9 +218,9 @@ def test_the_spread_of_the_policy_is_bounded(asked, log_std, slope):
 def test_acting_explores_around_what_it_does_when_judged():
     agent = SAC(SACConfig(hidden=(4,)), SPEC)
     state, obs = agent.init(key=jax.random.key(0)), jnp.ones((400, 2))
-    judged, explored = (agent.decide(state, obs, key=KEY, explore=explore)[0] for explore in (False, True))
+    evaluated, explored = (agent.decide(state, obs, key=KEY, explore=explore)[0] for explore in (False, True))
     mean, log_std = state.actor(jnp.ones(2))
-    np.testing.assert_allclose(judged, np.full((400, 1), np.tanh(mean)), rtol=1e-5)
+    np.testing.assert_allclose(evaluated, np.full((400, 1), np.tanh(mean)), rtol=1e-5)
     u = np.arctanh(np.asarray(explored, np.float64))
     assert u.std() == pytest.approx(float(np.exp(log_std[0])), rel=0.15)
     assert u.mean() == pytest.approx(float(mean[0]), abs=4 * float(np.exp(log_std[0])) / 20)

@@ -45,11 +45,11 @@ def test_training_leaves_a_whole_run_behind(trained, capsys):
 
 def test_eval_prints_json(trained, capsys):
     assert run("eval", trained, "--episodes", 3, "--json") == 0
-    judged = json.loads(capsys.readouterr().out)
-    assert len(judged["return"]) == 1
-    assert len(judged["return"][0]) == 3
-    assert all(-2000 < r < 0 for r in judged["return"][0])
-    assert judged["length"] == [[200, 200, 200]]
+    evaluated = json.loads(capsys.readouterr().out)
+    assert len(evaluated["return"]) == 1
+    assert len(evaluated["return"][0]) == 3
+    assert all(-2000 < r < 0 for r in evaluated["return"][0])
+    assert evaluated["length"] == [[200, 200, 200]]
 
 
 def test_eval_is_the_same_twice_and_differs_with_the_seed(trained, capsys):
@@ -69,8 +69,8 @@ def test_eval_says_which_step_it_judges(trained, capsys):
 
 
 def test_planners_are_judged_on_few_episodes():
-    assert {catalog.find(name).judged_episodes for name in ("sac", "mbpo", "dyna-q")} == {100}
-    assert {catalog.find(name).judged_episodes for name in ("cem", "pets", "poplin-p")} == {2}
+    assert {catalog.find(name).final_episodes for name in ("sac", "mbpo", "dyna-q")} == {100}
+    assert {catalog.find(name).final_episodes for name in ("cem", "pets", "poplin-p")} == {2}
 
 
 def test_the_best_policy_is_judged_like_the_newest(trained, capsys):

@@ -37,7 +37,7 @@ def test_an_agent_has_the_methods_of_agents(name):
     assert agent.replay_capacity >= 1
     assert agent.random_steps >= 0
     assert len({phase.name for phase in agent.phases()}) == len(agent.phases())
-    assert agent.concerns({}) == []
+    assert agent.warnings({}) == []
 
 
 @EVERY

@@ -1,4 +1,4 @@
-"""Held-out episodes of the pendulum, and a model that was fitted well to others."""
+"""EpisodeBatch-out episodes of the pendulum, and a model that was fitted well to others."""
 
 import jax
 import jax.numpy as jnp

@@ -97,7 +97,12 @@ def test_the_chapter_of_a_report(mbpo, dyna, tmp_path, capsys):
     found = forethought.diagnose(copy, horizon=6, episodes=2, settings=SMALL)
     said = write_report([copy], tmp_path / "b.html").read_text()
     assert found.verdict[0].split('"')[0].split("'")[0][:40] in said
-    for words in ("Dreams beside reality", "predicted share below", "plans judged before deciding", "imagined steps"):
+    for words in (
+        "Dreams beside reality",
+        "predicted share below",
+        "plans evaluated before deciding",
+        "imagined steps",
+    ):
         assert words in said
     both = write_report([copy, mbpo], tmp_path / "c.html").read_text()
     assert "be trusted? (run)" in both

@@ -1,4 +1,4 @@
-"""Runs that were driven by their user: judged and diagnosed in a world that is named, or by what was logged."""
+"""Runs that were driven by their user: evaluated and diagnosed in a world that is named, or by what was logged."""
 
 import shutil
 

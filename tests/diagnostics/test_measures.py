@@ -10,7 +10,7 @@ from scipy import stats
 from forethought import envs
 from forethought.diagnostics import Episode, measure, verdict
 from forethought.diagnostics.dreams import Dream, spread
-from forethought.diagnostics.episodes import Stretches, side_by_side, spread_of
+from forethought.diagnostics.episodes import Windows, side_by_side, spread_of
 from forethought.diagnostics.exploitation import Exploitation, carry_out
 from forethought.diagnostics.long_run import wasserstein
 from forethought.diagnostics.open_loop import foretold
@@ -55,7 +55,7 @@ def test_what_one_step_leaves_open_by_hand():
     errors = jnp.array([[[-1.0, 1.0, 0.0], [2.0, 1.0, 0.0]], [[-1.0, -1.0, 0.0], [4.0, -1.0, 0.0]]])
     obs = jnp.array([[[0.0, 0.0, 5.0], [0.0, 0.0, 6.0]], [[2.0, 2.0, 5.0], [-6.0, 2.0, 6.0]]])
     nothing = jnp.zeros((1, 2))
-    real = Stretches(obs, nothing, nothing, valid=nothing == 0.0, ended=nothing > 0.0)
+    real = Windows(obs, nothing, nothing, valid=nothing == 0.0, ended=nothing > 0.0)
     found = foretold(errors, real, jnp.full(3, 2.0))
     np.testing.assert_allclose(found.left_open, [(1.0 + 9.0) / (1.0 + 9.0), 0.0, np.nan])
     np.testing.assert_allclose(found.expected, [(0.0 + 1.0) / (1.0 + 9.0), np.nan, np.nan])  # of 2 and 4: 1
@@ -177,7 +177,7 @@ def test_visits():
 
 
 def test_wrong_states_by_hand():
-    real = Stretches(
+    real = Windows(
         obs=jnp.array([[0, 0], [0, 1], [1, 9]]),
         action=jnp.zeros((2, 2), jnp.int32),
         reward=jnp.zeros((2, 2)),
@@ -187,8 +187,8 @@ def test_wrong_states_by_hand():
     imagined = jnp.array([[[0, 0], [0, 1]], [[1, 0], [1, 0]]])  # [h, p, s]
     no = jnp.zeros((2, 2, 2), bool)
     found = wrong_states(Dream(imagined, no * 0.0, no, ~no), real)
-    np.testing.assert_allclose(found.wrong, [0.25, 0.0])  # one of four; the second stretch has ended
-    np.testing.assert_allclose(found.expected, [0.5, 0.0])  # the particles of the second stretch differ
+    np.testing.assert_allclose(found.wrong, [0.25, 0.0])  # one of four; the second window has ended
+    np.testing.assert_allclose(found.expected, [0.5, 0.0])  # the particles of the second window differ
     np.testing.assert_allclose(found.still, [0.5, 1.0])
 
 

@@ -87,7 +87,7 @@ def test_in_blocks_the_same_games_are_played():
         learner = small.Learner(small.make_agent("dqn", world.spec, random_steps=10_000), [0], 4, 1000)
         world.reset()
         while learner.env_steps < steps:
-            if not blocks or learner.live(world, 5) is None:
+            if not blocks or learner.run_block(world, 5) is None:
                 small.advance(learner, world, world.now())
         return learner, world
 

@@ -28,11 +28,11 @@ def watched(objective=lambda x: -jnp.sum(x**2, axis=(2, 3))):
     """An objective, and the list of the samples that it was asked about, in order."""
     seen = []
 
-    def judge(x, key):
+    def evaluate(x, key):
         jax.debug.callback(lambda x: seen.append(np.asarray(x)), x, ordered=True)
         return objective(x)
 
-    return judge, seen
+    return evaluate, seen
 
 
 def searched(search, objective, mean, key=KEY, guide=FREE):
@@ -192,7 +192,7 @@ def test_mppi_cuts_to_the_bounds_what_has_been_smoothed():
     objective, seen = watched()
     found, _ = searched(MPPI(8, 1, std=1e-8, beta=0.25), objective, np.array([6.0, -1.0])[None, :, None])
     np.testing.assert_allclose(found.decisions[0, :, 0], [1.0, 0.875], atol=1e-6)
-    np.testing.assert_allclose(seen[0][0, :, :, 0], [[1.0, 0.875]] * 8, atol=1e-6)  # what is judged is cut as well
+    np.testing.assert_allclose(seen[0][0, :, :, 0], [[1.0, 0.875]] * 8, atol=1e-6)  # what is evaluated is cut as well
 
 
 def test_mppi_is_rough_at_a_beta_of_one_and_its_noise_is_normal():

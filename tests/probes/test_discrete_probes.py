@@ -49,7 +49,7 @@ def test_values_and_actions(table, name):
     if best is not None:
         shown = probe.observations()[None]
         act, carry = learner.exploiting(shown.size)
-        judged, _ = act(small.seen(world.spec, shown[0]), carry, 0)
-        np.testing.assert_array_equal(judged, best)
+        evaluated, _ = act(small.seen(world.spec, shown[0]), carry, 0)
+        np.testing.assert_array_equal(evaluated, best)
         wrong = np.take_along_axis(q, 1 - best[:, None], axis=1)[:, 0]
         np.testing.assert_allclose(wrong, -1.0, atol=0.05)  # one step, then nothing

@@ -13,15 +13,15 @@ def main() -> None:
         learner = small.Learner(small.make_agent("sac", world.spec), [0], 2, 60)
         world.reset()
         while learner.env_steps < 40:
-            if learner.live(world, 10) is None:
+            if learner.run_block(world, 10) is None:
                 small.advance(learner, world, world.now())
         act, carry = learner.exploiting(1)
-        judged = small.envs.make("forethought/Pendulum-v0", seeds=[0], stream="evaluation")
-        judged.reset()
-        act.play(judged, carry, jax.numpy.ones(1, bool), 0)
+        evaluated = small.envs.make("forethought/Pendulum-v0", seeds=[0], stream="evaluation")
+        evaluated.reset()
+        act.play(evaluated, carry, jax.numpy.ones(1, bool), 0)
     held = jax.tree.leaves((learner.state, learner.replay.rows))
     print({device.id for leaf in held for device in leaf.devices()})
-    print({device.id for leaf in jax.tree.leaves((world.slots, judged.slots)) for device in leaf.devices()})
+    print({device.id for leaf in jax.tree.leaves((world.slots, evaluated.slots)) for device in leaf.devices()})
 
 
 if __name__ == "__main__":

@@ -30,10 +30,10 @@ def run(tmp_path_factory):
 def test_each_seed_keeps_what_it_acted_with_when_its_evaluation_was_best():
     learner = small.train("sac", steps=10, seeds=(0, 1))
     first = jax.tree.map(np.array, learner.state.actor)
-    learner.judged(np.array([1.0, 1.0]))
+    learner.evaluated(np.array([1.0, 1.0]))
     learner.state = learner.state._replace(actor=jax.tree.map(lambda x: x + 1.0, learner.state.actor))
     learner.env_steps = 12
-    learner.judged(np.array([1.0, 2.0]))  # the first seed's is no better than before
+    learner.evaluated(np.array([1.0, 2.0]))  # the first seed's is no better than before
     assert learner.best_return.tolist() == [1.0, 2.0]
     assert learner.best_step.tolist() == [10, 12]
     best, newest = learner.best_state(), learner.state

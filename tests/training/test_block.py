@@ -17,7 +17,7 @@ import small
 from forethought.envs import JaxVector
 from forethought.errors import EnvironmentFault
 from forethought.training import journal, trainer
-from forethought.training.block import FROM_STEP, Told
+from forethought.training.block import FROM_STEP, StepLog
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import evaluate
 from forethought.training.journal import Episodes
@@ -34,7 +34,7 @@ def lived(name, env, steps, num_envs, cuts, seeds=(0, 1)):
     told = []
     while learner.env_steps < steps:
         most = -(-(steps - learner.env_steps) // num_envs)
-        block = learner.live(world, min(most, cuts[len(told) % len(cuts)])) if cuts else None
+        block = learner.run_block(world, min(most, cuts[len(told) % len(cuts)])) if cuts else None
         if block is None:
             small.advance(learner, world, world.now())
         else:
@@ -88,18 +88,18 @@ def test_what_is_rare_is_the_hosts():
     world.reset()
     blocks = []
     while learner.env_steps < 15:
-        told = learner.live(world, 100)
+        told = learner.run_block(world, 100)
         assert told is not None
         blocks.append(learner.env_steps)
     assert blocks == [15]
-    assert learner.live(world, 100) is None
+    assert learner.run_block(world, 100) is None
     small.advance(learner, world, world.now())
     assert learner.fits == 1
 
 
 def test_episodes_are_counted_as_one_by_one():
     rng = np.random.default_rng(0)
-    told = Told(rng.normal(size=(50, 3)).astype(np.float32), rng.random((50, 3)) < 0.1, np.ones((50, 3), np.int32))
+    told = StepLog(rng.normal(size=(50, 3)).astype(np.float32), rng.random((50, 3)) < 0.1, np.ones((50, 3), np.int32))
     one = Episodes(np.zeros(3), np.zeros(3, np.int64))
     expected = []
     for t in range(50):
@@ -111,7 +111,7 @@ def test_episodes_are_counted_as_one_by_one():
     for cuts in ((50,), (7, 1, 42)):
         block, found, begin = Episodes(np.zeros(3), np.zeros(3, np.int64)), [], 0
         for rows in cuts:
-            part = Told(*(x[begin : begin + rows] for x in told))
+            part = StepLog(*(x[begin : begin + rows] for x in told))
             found += [(t + begin, *rest) for t, *rest in block.add_block(part)]
             begin += rows
         assert found == expected
@@ -192,11 +192,11 @@ def test_a_vector_stands_where_the_last_whole_step_led():
     world = JaxVector(Breaking(5), seeds=[0])
     learner = small.Learner(small.make_agent("sac", world.spec), [0], 1, 60)
     world.reset()
-    told = learner.live(world, 100)
+    told = learner.run_block(world, 100)
     assert told is not None
     assert len(told.ended) == learner.env_steps == learner.learned == 4
     assert world.now().obs.tolist() == [[4.0]]
-    assert learner.live(world, 100) is None  # the host is to say what is wrong
+    assert learner.run_block(world, 100) is None  # the host is to say what is wrong
     with pytest.raises(EnvironmentFault):
         small.advance(learner, world, world.now())
     assert learner.env_steps == 4
@@ -258,7 +258,7 @@ def test_what_has_run_before_is_neither_compiled_nor_traced_again(monkeypatch):
     kept = learner.agent.init
     monkeypatch.setattr(learner.agent, "init", lambda *, key: traced.append(key) or kept(key=key))
     for most in (1, 2, 4, 5, 7):
-        assert len(learner.live(world, most).ended) == most
+        assert len(learner.run_block(world, most).ended) == most
         small.advance(learner, world, world.now())
     assert learner.clock.seconds["compile"] == compiled
     assert not traced

@@ -47,7 +47,7 @@ def refused(call, *args, **kwargs) -> str:
         ({"steps": "many"}, "steps is 'many'; it takes a whole number"),
         ({"steps": None}, "steps is None; it takes a whole number"),
         ({"env_kwargs": [1]}, "env_kwargs is [1]"),
-        ({"mirror": ["pigeon"]}, "there is no mirror 'pigeon'"),
+        ({"writers": ["pigeon"]}, "there is no writer 'pigeon'"),
         ({"algorithm": "dyna-z"}, "there is no algorithm 'dyna-z'; did you mean"),
         ({"agent__planing_steps": 3}, "there is no setting 'agent.planing_steps'; did you mean 'planning_steps'?"),
         ({"agent__planning_steps": "x"}, "agent.planning_steps is 'x'; it takes a whole number"),

@@ -50,7 +50,7 @@ def test_what_a_later_fit_has_mended_is_taken_back(tmp_path, capsys):
     live.journal.show = shown.append
     live.learner.metrics = lambda phase: {"loss": [0.0]}
     for concerns in found[:2]:
-        live.agent.concerns = lambda metrics, names, concerns=concerns: concerns if names == ("x", "v") else [names]
+        live.agent.warnings = lambda metrics, names, concerns=concerns: concerns if names == ("x", "v") else [names]
         live.journal.learned([FIT])
     assert shown == ["warning: reward: 0.9", "warning: x: 1.0", "no longer, by the newest fit: x"]  # 0.8: written down
     assert series.standing_warnings(read_run(tmp_path / "run")) == {"reward": "reward: 0.8"}
@@ -59,7 +59,7 @@ def test_what_a_later_fit_has_mended_is_taken_back(tmp_path, capsys):
     live.journal.show = shown.append
     live.learner.metrics = lambda phase: {"loss": [0.0]}
     for concerns in found[2:]:
-        live.agent.concerns = lambda metrics, names, concerns=concerns: concerns
+        live.agent.warnings = lambda metrics, names, concerns=concerns: concerns
         live.journal.learned([FIT])
     assert shown[3:] == ["no longer, by the newest fit: reward", "warning: again, reward"]
     run = read_run(tmp_path / "run")

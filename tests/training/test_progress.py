@@ -10,7 +10,7 @@ import pytest
 import small
 from forethought.training.config import RunConfig
 from forethought.training.pace import Pace
-from forethought.training.progress import Live, Plain, Snapshot, describe
+from forethought.training.progress import InPlace, Plain, Snapshot, describe
 
 
 class Screen(io.StringIO):
@@ -51,7 +51,7 @@ class Screen(io.StringIO):
 def live(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "100")
-    shown = Live(Screen("epoch 34"))
+    shown = InPlace(Screen("epoch 34"))
     shown.begin("mbpo on Pendulum-v1", ["device: CPU"])
     yield shown
     shown.end()

@@ -180,8 +180,8 @@ class Agent(ABC):
     def decide(self, state: PyTree, carry: PyTree, *, key: Key, explore: bool) -> tuple[PyTree, PyTree, PyTree]:
         """Actions for a batch of n carries, the carries after them, and extras that are kept beside the transitions.
 
-        ``explore`` is static: True while learning, False when the policy is judged or used. Extras have the same shapes
-        in both, ``()`` for none; those of random actions are zeros.
+        ``explore`` is static: True while learning, False when the policy is evaluated or used. Extras have the same
+        shapes in both, ``()`` for none; those of random actions are zeros.
         """
 
     def act(
@@ -214,7 +214,7 @@ class Agent(ABC):
     def phases(self) -> tuple[Phase, ...]:
         """How the agent learns, in the order of one environment step."""
 
-    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
+    def warnings(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """What a person should be warned of, given what the phases of kind "model" reported (per seed).
 
         Up to the first colon and blank a text is the same after every fit that gives cause for it; figures come later.

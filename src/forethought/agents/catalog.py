@@ -27,8 +27,8 @@ _PLANNING = "planning at decision time"
 class Entry:
     """One algorithm: where it stands, what it is, and which spaces it takes.
 
-    ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise, and ``judged_episodes``
-    are played to judge it: few where every action is dear. ``replays``: it keeps transitions, and can learn from
+    ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise, and ``final_episodes``
+    are played to evaluate it: few where every action is dear. ``replays``: it keeps transitions, and can learn from
     others'. ``images``: it takes them as observations too.
     """
 
@@ -43,7 +43,7 @@ class Entry:
     presets: dict[str, Preset] = field(default_factory=dict)
     evaluations: int = 20
     eval_episodes: int = 10
-    judged_episodes: int = 100
+    final_episodes: int = 100
     replays: bool = True
     images: bool = False
 
@@ -102,7 +102,7 @@ def _planning(
         presets=presets,
         evaluations=4,
         eval_episodes=1,
-        judged_episodes=2,
+        final_episodes=2,
     )
 
 
@@ -191,10 +191,13 @@ ALGORITHMS: dict[str, Entry] = {
         presets=MBPO_PRESETS,
     ),
     "random-shooting": _planning(
-        "RandomShootingConfig", "the best of many random plans, judged by an ensemble", "Nagabandi et al. 2018"
+        "RandomShootingConfig", "the best of many random plans, evaluated by an ensemble", "Nagabandi et al. 2018"
     ),
     "cem": _planning(
-        "CEMConfig", "plans by the cross-entropy method, judged by an ensemble", "Rubinstein 1999", presets=CEM_PRESETS
+        "CEMConfig",
+        "plans by the cross-entropy method, evaluated by an ensemble",
+        "Rubinstein 1999",
+        presets=CEM_PRESETS,
     ),
     "icem": _planning(
         "ICEMConfig",
@@ -202,7 +205,7 @@ ALGORITHMS: dict[str, Entry] = {
         "Pinneri et al. 2020",
         presets=CEM_PRESETS,
     ),
-    "mppi": _planning("MPPIConfig", "plans averaged by their value, judged by an ensemble", "Williams et al. 2017"),
+    "mppi": _planning("MPPIConfig", "plans averaged by their value, evaluated by an ensemble", "Williams et al. 2017"),
     "pets": _planning(
         "PETSConfig",
         "the cross-entropy method on particles through a probabilistic ensemble",

@@ -159,7 +159,7 @@ class EnsembleLearner:
         model, info = fit.finish(work, replay, self.config.fit)
         return state._replace(model=model), replay, info | self.check(replay)
 
-    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
+    def warnings(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """Known functions that the data contradict, and outputs that are not learned."""
         found = self._not_learned(metrics, obs_names)
         for what in ("termination", "reward"):
@@ -169,7 +169,7 @@ class EnsembleLearner:
         return found
 
     def _not_learned(self, metrics: dict[str, list[Any]], obs_names: Sequence[str]) -> list[str]:
-        """What the last fit foretells hardly better than by its mean, judged by the worst seed."""
+        """What the last fit foretells hardly better than by its mean, evaluated by the worst seed."""
         seen = "held-out transitions" if "holdout_mse_outputs" in metrics else "the transitions it was trained on"
         named = "holdout" if "holdout_mse_outputs" in metrics else "train"
         errors = np.max(metrics.get(f"{named}_mse_outputs", [[0.0]]), axis=0)

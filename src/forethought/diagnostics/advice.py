@@ -89,13 +89,13 @@ DIVERGES = Kind(
 )
 PROMISES = Kind(
     "It promises too much or too little",
-    "Data from the policy that is judged; rollouts of fewer steps, where they have several (`--agent.schedule.last`): "
-    "less of what the policy learns from is then imagined far from real states. Rollouts of one step hardly suffer "
-    "from this.",
+    "Data from the policy that is evaluated; rollouts of fewer steps, where they have several "
+    "(`--agent.schedule.last`): less of what the policy learns from is then imagined far from real states. Rollouts of "
+    "one step hardly suffer from this.",
 )
 LONG_DREAMS = Kind(
     "Its long dreams lead elsewhere",
-    "Data from the policy that is to be judged; rollouts of fewer steps, where they have several "
+    "Data from the policy that is to be evaluated; rollouts of fewer steps, where they have several "
     "(`--agent.schedule.last`). Rollouts of one step hardly suffer from this.",
 )
 

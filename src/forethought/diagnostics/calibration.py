@@ -103,7 +103,7 @@ def is_inexact(errors: Float[Array, "*b d"]) -> Bool[Array, " d"]:
 
 
 def is_point(errors: Float[Array, "p s d"]) -> bool:
-    """Whether there is no spread to judge: all particles are the same, or nothing is ever wrong."""
+    """Whether there is no spread to evaluate: all particles are the same, or nothing is ever wrong."""
     same = np.all(np.asarray(errors) == np.asarray(errors[:1]))
     return bool(same) or not bool(jnp.any(is_inexact(errors)))
 

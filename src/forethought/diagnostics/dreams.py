@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from forethought.diagnostics.episodes import Stretches
+from forethought.diagnostics.episodes import Windows
 from forethought.imagine import Imagined, Policy, follow, imagine
 from forethought.models.base import Belief, WorldModel
 from forethought.types import Key
@@ -26,8 +26,8 @@ class Dream(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="particles")
-def reenact(model: WorldModel[Belief], belief: Belief, real: Stretches, *, particles: int, key: Key) -> Dream:
-    """Carry out the real actions in the model, from the beliefs [s, ...] at the beginnings of the stretches."""
+def reenact(model: WorldModel[Belief], belief: Belief, real: Windows, *, particles: int, key: Key) -> Dream:
+    """Carry out the real actions in the model, from the beliefs [s, ...] at the beginnings of the windows."""
     actions = jnp.tile(real.action, (1, particles, *[1] * (real.action.ndim - 2)))
     _, _, imagined = follow(model, lambda features, action, key: action, _copies(belief, particles), actions, key=key)
     return _by_particle(imagined, particles)
@@ -41,16 +41,16 @@ def live(model: WorldModel[Belief], belief: Belief, policy: Policy, *, steps: in
 
 
 @jax.jit
-def within(dream: Dream, real: Stretches) -> Dream:
+def within(dream: Dream, real: Windows) -> Dream:
     """The dream without the steps past the end of the real episode: nothing is alive there."""
     return dream._replace(alive=dream.alive & real.valid[:, None])
 
 
 @jax.jit
-def signed_errors(dream: Dream, real: Stretches, std: Float[Array, " d"]) -> Float[Array, "h p s d"]:
+def signed_errors(dream: Dream, real: Windows, std: Float[Array, " d"]) -> Float[Array, "h p s d"]:
     """``(imagined - real) / std`` per dimension; NaN past the end of the episode, infinite where not finite.
 
-    Particles whose world has ended count as the others do: endings are judged by themselves (`Outcomes`).
+    Particles whose world has ended count as the others do: endings are evaluated by themselves (`Outcomes`).
     """
     error = (dream.obs - real.obs[1:, None]) / std
     return jnp.where(real.valid[:, None, :, None], jnp.where(jnp.isfinite(error), error, jnp.inf), jnp.nan)

@@ -1,4 +1,4 @@
-"""Held-out episodes: how they are played, put side by side and cut into stretches to be foretold."""
+"""EpisodeBatch-out episodes: how they are played, put side by side and cut into windows to be foretold."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +35,7 @@ class Episode(NamedTuple):
         return len(self.reward)
 
 
-class Held(NamedTuple):
+class EpisodeBatch(NamedTuple):
     """Episodes side by side, e in number; what lies past the end of one repeats its last row."""
 
     obs: Array  # [T + 1, e, ...]
@@ -45,8 +45,8 @@ class Held(NamedTuple):
     terminated: Bool[Array, " e"]
 
 
-class Stretches(NamedTuple):
-    """s stretches of h steps; ``valid`` is False for the steps past the end of the episode.
+class Windows(NamedTuple):
+    """s windows of h steps; ``valid`` is False for the steps past the end of the episode.
 
     ``ended`` marks the step with which the world terminated.
     """
@@ -96,18 +96,18 @@ def require_enough(episodes: Sequence[Episode], horizon: int) -> None:
         )
 
 
-def spread_of(held: Held) -> Float[Array, " d"]:
+def spread_of(held: EpisodeBatch) -> Float[Array, " d"]:
     """Standard deviation of each dimension over all observations; 1 where it never changes."""
     there = jnp.arange(held.obs.shape[0])[:, None] <= held.length
     return _spread(held.obs.reshape(there.size, -1).astype(jnp.float32), there.ravel())
 
 
-def moves(held: Held) -> Bool[Array, " d"]:
+def moves(held: EpisodeBatch) -> Bool[Array, " d"]:
     """Whether each dimension ever changes within an episode."""
     return jnp.any(held.obs[1:] != held.obs[:-1], axis=(0, 1))
 
 
-def side_by_side(episodes: Sequence[Episode]) -> Held:
+def side_by_side(episodes: Sequence[Episode]) -> EpisodeBatch:
     """Put episodes of any lengths into one batch."""
     longest = max(e.length for e in episodes)
 
@@ -116,7 +116,7 @@ def side_by_side(episodes: Sequence[Episode]) -> Held:
         rows = rows.astype(np.float32 if rows.dtype.kind == "f" else np.int32)
         return np.concatenate([rows, np.repeat(rows[-1:], n - len(rows), axis=0)])
 
-    return Held(
+    return EpisodeBatch(
         jnp.asarray(np.stack([padded(e.obs, longest + 1) for e in episodes], axis=1)),
         jnp.asarray(np.stack([padded(e.action, longest) for e in episodes], axis=1)),
         jnp.asarray(np.stack([padded(np.asarray(e.reward, np.float32), longest) for e in episodes], axis=1)),
@@ -125,11 +125,11 @@ def side_by_side(episodes: Sequence[Episode]) -> Held:
     )
 
 
-def draw_starts(held: Held, horizon: int, most: int, *, key: Key) -> Int[Array, "s 2"]:
-    """Up to ``most`` different (time, episode) to begin a stretch of ``horizon`` steps from.
+def draw_starts(held: EpisodeBatch, horizon: int, most: int, *, key: Key) -> Int[Array, "s 2"]:
+    """Up to ``most`` different (time, episode) to begin a window of ``horizon`` steps from.
 
-    The stretch must lie inside of its episode, or be cut short by the end of the world and by nothing else: then the
-    stretches behind every number of steps are the same but for those whose world has ended. At least an eighth of
+    The window must lie inside of its episode, or be cut short by the end of the world and by nothing else: then the
+    windows behind every number of steps are the same but for those whose world has ended. At least an eighth of
     ``most`` are of full length, if there are as many: else nothing might be known of the last steps.
     """
     time = np.arange(held.action.shape[0])[:, None]
@@ -145,13 +145,13 @@ def draw_starts(held: Held, horizon: int, most: int, *, key: Key) -> Int[Array, 
 
 
 @partial(jax.jit, static_argnames="horizon")
-def cut(held: Held, starts: Int[Array, "s 2"], horizon: int) -> Stretches:
-    """The stretches that begin at ``starts``."""
+def cut(held: EpisodeBatch, starts: Int[Array, "s 2"], horizon: int) -> Windows:
+    """The windows that begin at ``starts``."""
     time, episode = starts[:, 0], starts[:, 1]
     at = time + jnp.arange(horizon + 1)[:, None]  # [h + 1, s]
     inside = jnp.minimum(at, held.action.shape[0])
     acting = jnp.minimum(at[:-1], held.action.shape[0] - 1)
-    return Stretches(
+    return Windows(
         held.obs[inside, episode],
         held.action[acting, episode],
         held.reward[acting, episode],
@@ -161,7 +161,7 @@ def cut(held: Held, starts: Int[Array, "s 2"], horizon: int) -> Stretches:
 
 
 @jax.jit
-def beliefs_along(model: WorldModel[Belief], held: Held, *, key: Key) -> Belief:
+def beliefs_along(model: WorldModel[Belief], held: EpisodeBatch, *, key: Key) -> Belief:
     """What the model believes at every step, having seen all before it; leaves get axes [T + 1, e, ...]."""
     n = held.length.shape[0]
     action = jnp.concatenate([jnp.zeros_like(held.action[:1]), held.action])

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from forethought.diagnostics.dreams import Dream
-from forethought.diagnostics.episodes import Stretches
+from forethought.diagnostics.episodes import Windows
 from forethought.diagnostics.states import visit_distance
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -34,7 +34,7 @@ class LongRun(NamedTuple):
     real: Float[np.ndarray, "5 q"]
 
 
-def long_run(dream: Dream, real: Stretches, std: Float[Array, " d"], *, closed_loop: bool) -> LongRun:
+def long_run(dream: Dream, real: Windows, std: Float[Array, " d"], *, closed_loop: bool) -> LongRun:
     """See `LongRun`; ``real`` are whole episodes, ``dream`` begins where they do."""
     dreamt, alive = np.asarray(dream.obs), np.asarray(dream.alive)
     lived, there = np.asarray(real.obs)[1:], np.asarray(real.valid)

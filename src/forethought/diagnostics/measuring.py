@@ -22,8 +22,8 @@ from forethought.diagnostics.diagnosis import Diagnosis
 from forethought.diagnostics.dreams import Dream, live, reenact, signed_errors, within
 from forethought.diagnostics.episodes import (
     Episode,
-    Held,
-    Stretches,
+    EpisodeBatch,
+    Windows,
     at_starts,
     beliefs_along,
     collect,
@@ -58,7 +58,7 @@ class Settings:
     particles: int = 60
     """Imagined futures per start; 60 shares evenly among up to 6 members."""
     starts: int = 256
-    """Starts of the stretches of ``horizon`` steps."""
+    """Starts of the windows of ``horizon`` steps."""
     steps: int = 2048
     """Real steps that are foretold alone."""
     long: int = 200
@@ -80,11 +80,11 @@ class Settings:
         require_within("discount", self.discount, 0.0, 1.0)
 
 
-class _Look(NamedTuple):
-    """Where a look at the data begins, what really followed, and what the model makes of it."""
+class _Comparison(NamedTuple):
+    """Where a comparison with the data begins, what really followed, and what the model makes of it."""
 
     starts: Int[Array, "s 2"]
-    real: Stretches
+    real: Windows
     dream: Dream
 
 
@@ -92,7 +92,7 @@ class _Case(NamedTuple):
     """What all measures share: the model, the data, and what the model believes along it."""
 
     model: WorldModel
-    held: Held
+    held: EpisodeBatch
     own: int  # the first so many episodes are the policy's own
     beliefs: PyTree
     std: Float[Array, " d"]
@@ -104,11 +104,11 @@ class _Case(NamedTuple):
         """Whether states have numbers and no coordinates."""
         return bool(jnp.issubdtype(self.held.obs.dtype, jnp.integer))
 
-    def look(self, starts: Int[Array, "s 2"], steps: int, particles: int, *, key: Key) -> _Look:
-        """The stretches of so many steps that begin there, and their reenactment."""
+    def look(self, starts: Int[Array, "s 2"], steps: int, particles: int, *, key: Key) -> _Comparison:
+        """The windows of so many steps that begin there, and their reenactment."""
         self.tell(f"imagining {plural(steps, 'step')} from {plural(len(starts), 'start')}")
         real, belief = cut(self.held, starts, steps), at_starts(self.beliefs, starts)
-        return _Look(starts, real, reenact(self.model, belief, real, particles=particles, key=key))
+        return _Comparison(starts, real, reenact(self.model, belief, real, particles=particles, key=key))
 
     def beginnings(self, episodes: int) -> Int[Array, "s 2"]:
         """The beginnings of the first so many episodes."""
@@ -131,14 +131,14 @@ def measure(
     """Find out how far a world model can be trusted.
 
     Args:
-        model: what is judged, a module of arrays. Its `features` must be the observations.
+        model: what is evaluated, a module of arrays. Its `features` must be the observations.
         episodes: held-out episodes that no model was trained on; those of ``policy`` where one is given.
         horizon: imagined steps to look at.
         policy: acts in imagination, (observations [n, ...], key) -> actions [n, ...], traceable by JAX; without one,
             the real actions are carried out in the model instead.
-        others: further held-out episodes, such as ones with random actions, that errors are judged on, too.
+        others: further held-out episodes, such as ones with random actions, that errors are evaluated on, too.
         world: environments to try plans in, one start per slot; without it, exploitation is not measured.
-        actor: what acts there as ``policy`` does, and its first carry: it is judged from the same starts.
+        actor: what acts there as ``policy`` does, and its first carry: it is evaluated from the same starts.
         settings: how much is imagined.
         tell: called with a line of text before each part that takes time.
         key: of all random numbers.
@@ -153,13 +153,13 @@ def measure(
     near = case.look(draw_starts(case.held, 1, s.steps, key=next(keys)), 1, s.particles, key=next(keys))
     far = case.look(draw_starts(case.held, horizon, s.starts, key=next(keys)), horizon, s.particles, key=next(keys))
     acting = None if policy is None else _hashable(policy)
-    judged = outcomes(near.dream, near.real)
-    of_states = _numbered(far) if case.numbered else _vectors(case, near, far, judged.reward_std, key=next(keys))
+    evaluated = outcomes(near.dream, near.real)
+    of_states = _numbered(far) if case.numbered else _vectors(case, near, far, evaluated.reward_std, key=next(keys))
     return Diagnosis(
         horizon=horizon,
         episodes=len(episodes) + len(others),
         steps=int(jnp.sum(case.held.length)),
-        outcomes=judged,
+        outcomes=evaluated,
         value_gap=_value_gap(case, acting, far, key=next(keys)),
         **_in_the_world(case, world, actor, acting, horizon, key=next(keys)),
         long_run=_long_run(case, acting, key=next(keys)),
@@ -180,7 +180,7 @@ def _case(
     numbered = held.obs.ndim == 2 and jnp.issubdtype(held.obs.dtype, jnp.integer)
     if not numbered and held.obs.ndim != 3:
         raise UsageError(
-            f"observations have shape {held.obs.shape[2:]}; only vectors and numbered states can be judged"
+            f"observations have shape {held.obs.shape[2:]}; only vectors and numbered states can be evaluated"
         )
     features = jax.tree.leaves(jax.eval_shape(lambda: model.features(model.initial(held.length.shape[0]))))
     if [x.shape for x in features] != [held.obs.shape[1:]]:
@@ -193,13 +193,15 @@ def _hashable(policy: Policy) -> Policy:
     return lambda features, key: policy(features, key)
 
 
-def _numbered(far: _Look) -> dict[str, Any]:
+def _numbered(far: _Comparison) -> dict[str, Any]:
     """What applies to numbered states."""
     nothing = dict.fromkeys(("open_loop", "calibration", "nll", "disagreement_rank", "favoured", "foretold"))
     return {**nothing, "wrong_states": wrong_states(far.dream, far.real), "traces": []}
 
 
-def _vectors(case: _Case, near: _Look, far: _Look, reward_std: Float[Array, ""], *, key: Key) -> dict[str, Any]:
+def _vectors(
+    case: _Case, near: _Comparison, far: _Comparison, reward_std: Float[Array, ""], *, key: Key
+) -> dict[str, Any]:
     """What applies to observations that are vectors."""
     key_ranks, key_variation, key_traces = jax.random.split(key, 3)
     error, errors = (signed_errors(look.dream, look.real, case.std) for look in (near, far))
@@ -229,20 +231,20 @@ def _calibration(near: Float[Array, "p s d"], far: Float[Array, "h p q d"], *, k
     return jax.tree.map(lambda *x: np.stack(x), *found)
 
 
-def _nll(case: _Case, near: _Look, moving: Bool[Array, " d"]) -> Float[Array, ""] | None:
+def _nll(case: _Case, near: _Comparison, moving: Bool[Array, " d"]) -> Float[Array, ""] | None:
     if not isinstance(case.model, GivesDensity):
         return None
     belief = at_starts(case.beliefs, near.starts)
     return negative_log_density(case.model, belief, near.real.action[0], near.real.obs[1], case.std, moving)
 
 
-def _disagreement_rank(case: _Case, near: _Look, error: Float[Array, "p s d"]) -> Float[Array, ""] | None:
+def _disagreement_rank(case: _Case, near: _Comparison, error: Float[Array, "p s d"]) -> Float[Array, ""] | None:
     if not isinstance(case.model, Disagrees):
         return None
     return rank_correlation(case.model, at_starts(case.beliefs, near.starts), near.real.action[0], error)
 
 
-def _value_gap(case: _Case, policy: Policy | None, far: _Look, *, key: Key) -> ValueGap:
+def _value_gap(case: _Case, policy: Policy | None, far: _Comparison, *, key: Key) -> ValueGap:
     """On the policy's own episodes."""
     steps, paid = far.dream.reward.shape[0], real_return(far.real)
     own = np.flatnonzero(np.asarray(far.starts)[:, 1] < case.own)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from forethought.diagnostics.dreams import Dream, spread
-from forethought.diagnostics.episodes import Stretches
+from forethought.diagnostics.episodes import Windows
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -41,12 +41,12 @@ class OpenLoop(NamedTuple):
 def open_loop_error(
     errors: Float[Array, "h p s d"],
     dream: Dream,
-    real: Stretches,
+    real: Windows,
     std: Float[Array, " d"],
     reward_std: Float[Array, ""],
     counts: Bool[Array, " d"],
 ) -> OpenLoop:
-    """See `OpenLoop`; ``errors`` are those of ``dream``, the reenactment of ``real``, and ``counts`` what is judged."""
+    """See `OpenLoop`; ``errors`` are those of ``dream``, the reenactment of ``real``, and ``counts`` what counts."""
     mean = jnp.mean(errors, axis=1)
     still = jnp.where(real.valid[..., None], (real.obs[:1] - real.obs[1:]) / std, jnp.nan)
     reward = jnp.abs(jnp.mean(dream.reward, axis=1) - real.reward) / reward_std
@@ -80,7 +80,7 @@ class Foretold(NamedTuple):
 
 
 @jax.jit
-def foretold(errors: Float[Array, "p s d"], real: Stretches, std: Float[Array, " d"]) -> Foretold:
+def foretold(errors: Float[Array, "p s d"], real: Windows, std: Float[Array, " d"]) -> Foretold:
     """See `Foretold`; the errors are those after one step."""
     square, variance = jnp.mean(errors, axis=0) ** 2, spread(errors, axis=0) ** 2
     still = jnp.mean(((real.obs[0] - real.obs[1]) / std) ** 2, axis=0)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from forethought.diagnostics.dreams import Dream
-from forethought.diagnostics.episodes import Stretches
+from forethought.diagnostics.episodes import Windows
 
 
 class Outcomes(NamedTuple):
-    """Judged over the first step of all stretches.
+    """Evaluated over the first step of all windows.
 
     Attributes:
         reward_correlation: Pearson's, of the predicted reward (mean of the particles) and the real one; NaN where
@@ -32,7 +32,7 @@ class Outcomes(NamedTuple):
 
 
 @jax.jit
-def outcomes(dream: Dream, real: Stretches) -> Outcomes:
+def outcomes(dream: Dream, real: Windows) -> Outcomes:
     """See `Outcomes`; ``dream`` is the reenactment of ``real``."""
     paid, said = real.reward[0], jnp.mean(dream.reward[0], axis=0)
     scale = reward_scale(paid)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from forethought.diagnostics.dreams import Dream
-from forethought.diagnostics.episodes import Stretches
+from forethought.diagnostics.episodes import Windows
 
 
 class WrongStates(NamedTuple):
@@ -27,7 +27,7 @@ class WrongStates(NamedTuple):
 
 
 @jax.jit
-def wrong_states(dream: Dream, real: Stretches) -> WrongStates:
+def wrong_states(dream: Dream, real: Windows) -> WrongStates:
     """See `WrongStates`; ``dream`` is the reenactment of ``real``."""
 
     def share(yes: Array) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from forethought.diagnostics.dreams import Dream
-from forethought.diagnostics.episodes import Stretches
+from forethought.diagnostics.episodes import Windows
 from forethought.diagnostics.open_loop import QUANTILES
 
 
@@ -17,8 +17,8 @@ class Trace(NamedTuple):
     imagined: Float[np.ndarray, "3 t d"]
 
 
-def trace(dream: Dream, real: Stretches, index: int) -> Trace:
-    """The trace of one stretch and its reenactment, as far as the episode goes."""
+def trace(dream: Dream, real: Windows, index: int) -> Trace:
+    """The trace of one window and its reenactment, as far as the episode goes."""
     t = int(np.sum(np.asarray(real.valid)[:, index]))
     # The nearest value: between a finite and an infinite one there is nothing to interpolate.
     imagined = np.quantile(np.asarray(dream.obs)[:t, :, index], QUANTILES, axis=1, method="nearest")

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from forethought.diagnostics.dreams import Dream
-from forethought.diagnostics.episodes import Stretches
+from forethought.diagnostics.episodes import Windows
 
 
 class ValueGap(NamedTuple):
@@ -46,6 +46,6 @@ def imagined_return(dream: Dream) -> Float[Array, " s"]:
 
 
 @jax.jit
-def real_return(real: Stretches) -> Float[Array, " s"]:
-    """``sum_t r_t`` of each stretch, until the world ends."""
+def real_return(real: Windows) -> Float[Array, " s"]:
+    """``sum_t r_t`` of each window, until the world ends."""
     return jnp.sum(jnp.where(real.valid, real.reward, 0.0), axis=0)

@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
     end_logit: Float[Array, "*b"]
 
 
-class Turn(NamedTuple):
+class Regrouping(NamedTuple):
     """Which group hands its particle to which member, per column of the grouped batch."""
 
     to_members: Int[Array, "m g"]
@@ -48,7 +48,7 @@ Propagation: TypeAlias = Literal["ts1", "ts_inf", "expectation"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
-def ts1(n_members: int, n_group: int, key: Key) -> Turn:
+def ts1(n_members: int, n_group: int, key: Key) -> Regrouping:
     """TS1: every particle meets a member drawn afresh at each step.
 
     Particle (m, g) goes to member (m + r_g) mod M with r_g uniform: uniform and independent over time for each
@@ -56,16 +56,16 @@ def ts1(n_members: int, n_group: int, key: Key) -> Turn:
     """
     turn = jax.random.randint(key, (n_group,), 0, n_members)
     rows = jnp.arange(n_members)[:, None]
-    return Turn((rows - turn) % n_members, (rows + turn) % n_members)
+    return Regrouping((rows - turn) % n_members, (rows + turn) % n_members)
 
 
-def ts_inf(n_members: int, n_group: int, key: Key) -> Turn:
+def ts_inf(n_members: int, n_group: int, key: Key) -> Regrouping:
     """TS-infinity: a particle keeps its member for good."""
     rows = jnp.broadcast_to(jnp.arange(n_members)[:, None], (n_members, n_group))
-    return Turn(rows, rows)
+    return Regrouping(rows, rows)
 
 
-_TURNS: dict[str, Callable[[int, int, Key], Turn]] = {"ts1": ts1, "ts_inf": ts_inf}
+_TURNS: dict[str, Callable[[int, int, Key], Regrouping]] = {"ts1": ts1, "ts_inf": ts_inf}
 
 
 class Ensemble(eqx.Module):

@@ -2,7 +2,7 @@
 
 Actions are the agent's, in [-1, 1]; what lies outside is clipped, as it is on its way to the environment. The rewards
 are those of the Gymnasium source of each task with default arguments, and those of our own tasks: most are of the
-state before the step, where the code of PETS judges the one after it. A reward that is not a function of these three
+state before the step, where the code of PETS evaluates the one after it. A reward that is not a function of these three
 arguments is not listed.
 """
 

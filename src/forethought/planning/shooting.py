@@ -31,7 +31,7 @@ class RandomShooting(Settings):
     def search(
         self, objective: Objective, guide: Guide, carry: Num[Array, "n s *d"], *, key: Key
     ) -> tuple[Found, Num[Array, "n s *d"]]:
-        """Draw, judge, take the best."""
+        """Draw, evaluate, take the best."""
         key_draw, key_judge = jax.random.split(key)
         x = guide.draw((carry.shape[0], self.population, *carry.shape[1:]), key=key_draw)
         value = objective(x, key_judge)

@@ -108,7 +108,7 @@ def _add_seeds(drawn: go.Figure, x: list[float | None], values: np.ndarray, pen:
 
 
 def _outline(x: np.ndarray, band: Curve) -> tuple[list[float | None], list[float | None]]:
-    """Return the outline of a band: one closed piece for each stretch without a gap, with None between pieces."""
+    """Return the outline of a band: one closed piece for each window without a gap, with None between pieces."""
     known = np.flatnonzero(np.isfinite(band.low) & np.isfinite(band.high) & np.isfinite(x))
     outline_x: list[float | None] = []
     outline_y: list[float | None] = []

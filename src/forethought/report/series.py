@@ -29,7 +29,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationSummary:
     """One evaluation of a run.
 
     ``per_seed`` holds each seed's mean over its episodes; ``mean``, ``iqm`` and the 95 % interval ``low .. high`` (NaN
@@ -67,7 +67,7 @@ def evaluations(run: Run) -> Series:
     return _series(rows)
 
 
-def judged(run: Run, index: int) -> Judged | None:
+def evaluation(run: Run, index: int) -> EvaluationSummary | None:
     """Return one evaluation by its place among those of the run (-1: the newest), or None where a run has none."""
     points = evaluations(run)
     if points.values.size == 0:
@@ -75,7 +75,7 @@ def judged(run: Run, index: int) -> Judged | None:
     returns = points.values[index]
     record = [record for record in run.of("eval") if record.get("return")][index]
     low, high = bootstrap_interval(returns)
-    return Judged(
+    return EvaluationSummary(
         env_steps=int(points.env_steps[index]),
         episodes=max(len(seed) for seed in record["return"]),
         per_seed=tuple(float(value) for value in returns),
@@ -86,7 +86,7 @@ def judged(run: Run, index: int) -> Judged | None:
     )
 
 
-def best(run: Run) -> Judged | None:
+def best(run: Run) -> EvaluationSummary | None:
     """Return the best evaluation of each seed, with the last of their steps; None where a run has none."""
     points = evaluations(run)
     if points.values.size == 0 or not np.isfinite(points.values).any(axis=0).all():
@@ -94,7 +94,7 @@ def best(run: Run) -> Judged | None:
     chosen = np.nanargmax(points.values, axis=0)
     returns = points.values[chosen, np.arange(points.values.shape[1])]
     low, high = bootstrap_interval(returns)
-    newest = judged(run, -1)
+    newest = evaluation(run, -1)
     assert newest is not None
     return replace(
         newest,
@@ -107,9 +107,9 @@ def best(run: Run) -> Judged | None:
     )
 
 
-def final(run: Run) -> Judged | None:
+def final(run: Run) -> EvaluationSummary | None:
     """Return the newest evaluation, or None where a run has none."""
-    return judged(run, -1)
+    return evaluation(run, -1)
 
 
 def constant(run: Run, kind: str, name: str) -> float | None:

@@ -30,7 +30,7 @@ _SETTINGS = (
 
 def standings(run: Run) -> str:
     """Return what the run earns, one row for each thing to compare; nothing where it has no evaluation."""
-    first, newest = series.judged(run, 0), series.final(run)
+    first, newest = series.evaluation(run, 0), series.final(run)
     if first is None or newest is None:
         return ""
     found = [("First evaluation", first)] if first.env_steps < newest.env_steps else []
@@ -40,11 +40,11 @@ def standings(run: Run) -> str:
     cells = [
         (
             what,
-            "" if judged is best else number(judged.env_steps),
-            (judged.mean, judged.low, judged.high),
-            f"{len(judged.per_seed)} × {judged.episodes}",
+            "" if evaluated is best else number(evaluated.env_steps),
+            (evaluated.mean, evaluated.low, evaluated.high),
+            f"{len(evaluated.per_seed)} × {evaluated.episodes}",
         )
-        for what, judged in found
+        for what, evaluated in found
     ]
     for name, played in series.baselines(run).items():
         mean, half = played["mean"], 1.96 * played.get("error", 0.0)

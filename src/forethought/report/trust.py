@@ -139,8 +139,8 @@ def _confidence(page: Page, d: Diagnosis) -> list[str]:
         "often. Steeper: under-confident."
     )
     plans = (
-        "Each plan is made in the model, judged anew in it, and carried out with closed eyes in the real environment. "
-        "Where the promise rises and reality does not, planning exploits the errors of the model."
+        "Each plan is made in the model, evaluated anew in it, and carried out with closed eyes in the real "
+        "environment. Where the promise rises and reality does not, planning exploits the errors of the model."
     )
     gap = "One dot for each start. Above the line the model promises more than comes true."
     drawn = [

@@ -102,11 +102,11 @@ def value_gap(d: Diagnosis) -> go.Figure | None:
 
 
 def exploitation(d: Diagnosis) -> go.Figure | None:
-    """Draw the imagined and the real return of plans against the number of plans judged to find them."""
+    """Draw the imagined and the real return of plans against the number of plans evaluated to find them."""
     e = d.exploitation
     if e is None or not np.isfinite(np.asarray(e.real)).all():
         return None
-    drawn = figure("plans judged before deciding", "return of the plan, mean over the starts", 360)
+    drawn = figure("plans evaluated before deciding", "return of the plan, mean over the starts", 360)
     for name, returns, style in (("in imagination", e.imagined, _STILL), ("in reality", e.real, _MODEL)):
         drawn.add_scatter(
             x=rounded(np.asarray(e.effort)),

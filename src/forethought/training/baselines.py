@@ -50,12 +50,12 @@ def play_baselines(
     """Play all, in the episodes in which the first seed's policy is evaluated; ``tell`` is as in `evaluate`.
 
     Constant actions are tried on a grid where there is one dimension; else zero and draws from the whole box, or every
-    action of a few. The best of them (`choose`) is judged on other episodes than it was chosen by. Raises `UsageError`
-    where the controller fails or does not give an action.
+    action of a few. The best of them (`choose`) is evaluated on other episodes than it was chosen by. Raises
+    `UsageError` where the controller fails or does not give an action.
     """
     n = max(config.eval_episodes, _LEAST_EPISODES)
 
-    def judged(act: Any) -> Evaluation:
+    def evaluated(act: Any) -> Evaluation:
         return evaluate(act, (), config, episodes=n, stream=STARTS, env_steps=0, seeds=[config.seed], tell=tell)
 
     def constant(actions: np.ndarray, episodes: int, stream: str) -> Evaluation:
@@ -78,13 +78,15 @@ def play_baselines(
 
     best = choose(_candidates(codec, config.seed), lambda *asked: constant(*asked).returns.mean(axis=1))
     found = {
-        "random actions": _judged(judged(random)),
-        "best constant action": _judged(constant(best, n, STARTS))._replace(
+        "random actions": _summary(evaluated(random)),
+        "best constant action": _summary(constant(best, n, STARTS))._replace(
             action=codec.action_to_env(best[0]).tolist()
         ),
     }
     if controller is not None:
-        found["your controller"] = _judged(judged(lambda now, carry, t: (_controlled(controller, now, codec), carry)))
+        found["your controller"] = _summary(
+            evaluated(lambda now, carry, t: (_controlled(controller, now, codec), carry))
+        )
     return found
 
 
@@ -169,7 +171,7 @@ def are_stored(value: Any) -> bool:
     )
 
 
-def _judged(found: Evaluation) -> Baseline:
+def _summary(found: Evaluation) -> Baseline:
     returns = found.returns.ravel()
     return Baseline(float(returns.mean()), float(returns.std()) / returns.size**0.5)
 

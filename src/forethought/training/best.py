@@ -12,7 +12,7 @@ from forethought.types import PyTree
 
 
 class Best:
-    """What K seeds acted with when each of them was judged best.
+    """What K seeds acted with when each of them was evaluated best.
 
     Attributes:
         returns: mean return of each seed's best evaluation so far, -inf before the first.
@@ -25,7 +25,12 @@ class Best:
         self.returns, self.steps = np.full(k, -np.inf), np.zeros(k, np.int64)
         self.held = self._acting(state)
 
-    def judged(self, returns: np.ndarray, step: int, state: PyTree) -> None:
+    @property
+    def known(self) -> bool:
+        """Whether an evaluation has chosen one for each seed."""
+        return bool(np.all(np.isfinite(self.returns)))
+
+    def update(self, returns: np.ndarray, step: int, state: PyTree) -> None:
         """Keep what each seed acts with where its return [K] in an evaluation at that step is the best so far."""
         better = returns > self.returns
         self.returns = np.where(better, returns, self.returns)
@@ -38,7 +43,7 @@ class Best:
 
         Raises `UsageError` where no evaluation has chosen one.
         """
-        if not np.all(np.isfinite(self.returns)):
+        if not self.known:
             raise UsageError("no evaluation has chosen a best policy in this run; take the newest")
         return jax.tree_util.tree_map_with_path(
             lambda path, leaf: jnp.asarray(self.held.get(jax.tree_util.keystr(path), leaf)), newest

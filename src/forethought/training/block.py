@@ -26,7 +26,7 @@ _SECONDS = 0.25  # that a block should take
 Advance = Callable[[PyTree, Array], tuple[PyTree, Step]]  # of all slots
 
 
-class Told(NamedTuple):
+class StepLog(NamedTuple):
     """What the host hears of the steps of a block, t of them, in n slots."""
 
     reward: Any  # float32 [t, n]
@@ -34,7 +34,7 @@ class Told(NamedTuple):
     frames: Any  # int32 [t, n]
 
 
-class Alive(NamedTuple):
+class LoopState(NamedTuple):
     """All that changes in a block."""
 
     state: PyTree
@@ -66,7 +66,7 @@ class Play:
 
     def __call__(
         self, state: PyTree, carry: PyTree, slots: PyTree, playing: np.ndarray, t: int, n: int
-    ) -> tuple[PyTree, PyTree, Told]:
+    ) -> tuple[PyTree, PyTree, StepLog]:
         """Carry and slots after n turns at most from time t on, and what the host hears of them; the last one may hold
         what is not finite, and has then not happened.
         """
@@ -76,7 +76,7 @@ class Play:
 
     def _loop(
         self, state: PyTree, carry: PyTree, slots: PyTree, playing: Bool[Array, " s"], t: Array, n: Array
-    ) -> tuple[PyTree, PyTree, Told, Array]:
+    ) -> tuple[PyTree, PyTree, StepLog, Array]:
         k, s = len(self.program.seeds), playing.shape[0]
 
         def turn(at: Any) -> Any:
@@ -113,7 +113,7 @@ class Block:
         self._learn = program.over_seeds(self._learn_one, *axes)
         self._run = jax.jit(self._loop, donate_argnums=(0, 1))
 
-    def __call__(self, alive: Alive, step: int, n: int) -> tuple[Alive, Told]:
+    def __call__(self, alive: LoopState, step: int, n: int) -> tuple[LoopState, StepLog]:
         """Go on from environment step ``step`` for n turns at most; state and replay are consumed."""
         after, told, made = self._run(
             alive.state, alive.replay, alive.carry, alive.decision, alive.slots, step, min(n, self.most)
@@ -122,14 +122,14 @@ class Block:
 
     def _loop(
         self, state: PyTree, replay: Replay, carry: PyTree, decision: Decision, slots: PyTree, step: Array, n: Array
-    ) -> tuple[Alive, Told, Array]:
+    ) -> tuple[LoopState, StepLog, Array]:
         k, size = len(self.program.seeds), self.program.num_envs
         told = _untold(self.most, k * size)
 
         def grouped(tree: PyTree) -> PyTree:
             return jax.tree.map(lambda x: x.reshape(k, size, *x.shape[1:]), tree)
 
-        def turn(at: tuple[Array, Array, Alive, Told]) -> tuple[Array, Array, Alive, Told]:
+        def turn(at: tuple[Array, Array, LoopState, StepLog]) -> tuple[Array, Array, LoopState, StepLog]:
             i, _, alive, told = at
             action = jax.tree.map(lambda x: x.reshape(k * size, *x.shape[2:]), alive.decision.action)
             slots, led = self.advance(alive.slots, action)
@@ -137,18 +137,18 @@ class Block:
             sound = all_finite((action, reached.obs, reached.reward))
             experience = Experience(grouped(alive.slots.now), grouped(reached), alive.decision.extras)
 
-            def learn(_: Array, alive: Alive) -> Alive:
+            def learn(_: Array, alive: LoopState) -> LoopState:
                 carry, made = alive.decision.carry, step + (i + 1) * size
                 state, replay, infos, decision = self._learn(
                     self.program.keys, alive.state, alive.replay, experience, carry, grouped(slots.now), made
                 )
-                return Alive(state, replay, carry, Decision(*decision), slots, infos)
+                return LoopState(state, replay, carry, Decision(*decision), slots, infos)
 
             # One turn of a loop, or none: a branch would copy what it does not change.
             alive = jax.lax.fori_loop(0, sound.astype(jnp.int32), learn, alive)
             return i + sound, sound, alive, _noted(told, i, led)
 
-        alive = Alive(state, replay, carry, decision, slots, self._no_infos(state, replay, step))
+        alive = LoopState(state, replay, carry, decision, slots, self._no_infos(state, replay, step))
         made, _, alive, told = jax.lax.while_loop(
             lambda at: (at[0] < n) & at[1], turn, (jnp.array(0), jnp.array(True), alive, told)
         )
@@ -190,20 +190,20 @@ def _most_turns(slots: int) -> int:
     return int(np.clip(_MOST_ROWS // slots, 1, _MOST_STEPS))
 
 
-def _first(told: Told, made: Array) -> Told:
+def _first(told: StepLog, made: Array) -> StepLog:
     """The rows of the turns that were made, on the host: to cut them off on the device compiles for each number."""
     rows = int(made)
-    return Told(*(np.asarray(x)[:rows] for x in told))
+    return StepLog(*(np.asarray(x)[:rows] for x in told))
 
 
-def _untold(turns: int, slots: int) -> Told:
+def _untold(turns: int, slots: int) -> StepLog:
     shape = turns, slots
-    return Told(jnp.zeros(shape), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32))
+    return StepLog(jnp.zeros(shape), jnp.zeros(shape, bool), jnp.zeros(shape, jnp.int32))
 
 
-def _noted(told: Told, i: Array, led: Step) -> Told:
+def _noted(told: StepLog, i: Array, led: Step) -> StepLog:
     row = led.reached.reward, led.reached.terminated | led.reached.truncated, led.frames
-    return Told(*(x.at[i].set(y) for x, y in zip(told, row, strict=True)))
+    return StepLog(*(x.at[i].set(y) for x, y in zip(told, row, strict=True)))
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:

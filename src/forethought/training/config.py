@@ -25,7 +25,7 @@ from forethought.errors import (
 
 T = TypeVar("T")
 
-MIRRORS = ("tensorboard", "wandb")  # where metrics can be sent besides the run directory
+WRITERS = ("tensorboard", "wandb")  # where metrics can be sent besides the run directory
 
 
 class Given(NamedTuple):
@@ -59,7 +59,7 @@ class RunConfig:
     checkpoint_every: int | None = None
     keep: int = 2
     baselines: bool = True
-    mirror: tuple[str, ...] = ()
+    writers: tuple[str, ...] = ()
     reward: str | None = None
     termination: str | None = None
     data: dict[str, Any] | None = None  # the transitions it was given: source, rows and sha256
@@ -93,9 +93,9 @@ class RunConfig:
         require_count("pretrain", self.pretrain, 0)
         for name in ("steps", "seeds", "num_envs", "action_repeat", "eval_every", "eval_episodes", "log_every", "keep"):
             require_count(name, getattr(self, name), 0 if name == "steps" and self.pretrain else 1)
-        for name in self.mirror:
-            if name not in MIRRORS:
-                raise UsageError(f"there is no mirror {name!r}; {nearest(name, MIRRORS)}")
+        for name in self.writers:
+            if name not in WRITERS:
+                raise UsageError(f"there is no writer {name!r}; {nearest(name, WRITERS)}")
         require_seed("seed", self.seed)
         if self.seed + self.seeds - 1 > MOST_SEED:
             raise UsageError(f"{self.seeds:,} seeds from {self.seed} on go beyond the last one, {MOST_SEED:,}")

@@ -11,7 +11,7 @@ import numpy as np
 from forethought import envs
 from forethought.errors import CheckpointError, UsageError
 from forethought.stored import array, require, whole
-from forethought.training.block import FROM_STEP, Told
+from forethought.training.block import FROM_STEP, StepLog
 from forethought.training.config import RunConfig
 from forethought.training.rundir import Description, RunDir
 from forethought.types import EnvSpec, TimeStep
@@ -25,7 +25,8 @@ STEP_LIMIT = 1000
 class Evaluation:
     """Undiscounted return and length (agent steps) of each episode, [seeds, episodes], at a step of training.
 
-    ``explored``: these are episodes of the training itself, with exploration; nothing was played to judge the policy.
+    ``explored``: these are episodes of the training itself, with exploration; nothing was played to evaluate
+    the policy.
     """
 
     returns: np.ndarray
@@ -146,7 +147,7 @@ class Compiled(Protocol):
         """As any actor."""
         ...
 
-    def play(self, world: envs.JaxVector, carry: Any, playing: np.ndarray, t: int) -> tuple[Any, Told]:
+    def play(self, world: envs.JaxVector, carry: Any, playing: np.ndarray, t: int) -> tuple[Any, StepLog]:
         """Some steps from time t on; none where the next one is not finite."""
         ...
 

@@ -1,4 +1,4 @@
-"""What a run tells of itself: the lines of ``metrics.jsonl``, what mirrors get, warnings, episodes and speed."""
+"""What a run tells of itself: the lines of ``metrics.jsonl``, what writers get, warnings, episodes and speed."""
 
 import time
 from collections import deque
@@ -12,14 +12,14 @@ from forethought.agents.base import Agent, Phase
 from forethought.envs.contract import Step
 from forethought.stored import array, count, number, numbers, require, words
 from forethought.training.baselines import Baseline, Baselines, are_stored
-from forethought.training.block import Told
+from forethought.training.block import StepLog
 from forethought.training.clock import compiled_programs
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.learner import Learner
-from forethought.training.mirror import flat, open_mirrors
 from forethought.training.pace import Pace
 from forethought.training.progress import Snapshot
 from forethought.training.rundir import RunDir
+from forethought.training.writers import flat, open_writers
 
 _RATE_S = 5.0  # seconds over which the displayed speed is measured
 _MOST_LINES = 50  # of episodes, in a quarter of a second
@@ -47,7 +47,7 @@ class Episodes:
         self.finished += len(ended)
         return ended
 
-    def add_block(self, told: Told) -> list[tuple[int, int, float, int]]:
+    def add_block(self, told: StepLog) -> list[tuple[int, int, float, int]]:
         """Count the steps of a block; returns (step, slot, return, length) of the episodes that ended, in their order.
 
         Rewards are summed one after the other, as `add` does, so that where a run is cut into blocks changes no bit.
@@ -63,7 +63,7 @@ class Episodes:
         self.finished += len(ended)
         return ended
 
-    def _summed(self, told: Told, slot: int, begin: int, end: int) -> tuple[float, int]:
+    def _summed(self, told: StepLog, slot: int, begin: int, end: int) -> tuple[float, int]:
         rewards = np.concatenate([self.returns[slot : slot + 1], told.reward[begin:end, slot].astype(np.float64)])
         return float(np.cumsum(rewards)[-1]), int(self.lengths[slot] + end - begin)
 
@@ -80,14 +80,14 @@ class Journal:
         self.config, self.run, self.agent, self.learner, self.show = config, run, agent, learner, show
         slots = config.seeds * config.num_envs
         self.episodes = Episodes(np.zeros(slots), np.zeros(slots, np.int64))
-        self.mirrors = open_mirrors(config.mirror, run.path, to_dict(config))
+        self.writers = open_writers(config.writers, run.path, to_dict(config))
         self.latest: dict[str, float] = {}
         self.baselines: Baselines = {}
         self.tell: Callable[[dict[str, Any]], None] = lambda record: None  # gets every line
         self._warned: set[str] = set()
-        self._concerns: tuple[str, ...] = ()  # that the last fit gave cause for, each up to its first colon
+        self._causes: tuple[str, ...] = ()  # that the last fit gave cause for, each up to its first colon
         self._names = run.read().codec.obs_names
-        learner.on_check = lambda found: self._concerned(self.agent.concerns(found, self._names))
+        learner.on_check = lambda found: self._warn_of(self.agent.warnings(found, self._names))
         self._rate = 0.0
         self.begin(0.0)
 
@@ -109,9 +109,9 @@ class Journal:
         counters = counters or {"env_steps": learner.now, "frames": learner.frames, "updates": learner.updates}
         record = {"kind": kind, **counters, "wall_s": round(self.wall_s, 3), **values}
         self.run.log(record)
-        for mirror in self.mirrors:
+        for writer in self.writers:
             scalars = {f"{kind}/{name}": value for name, value in flat(values).items()}
-            mirror.scalars(scalars, counters["env_steps"])
+            writer.scalars(scalars, counters["env_steps"])
         self.tell(record)
 
     def warn(self, text: str) -> None:
@@ -121,20 +121,20 @@ class Journal:
             self.log("warning", {"text": text})
             self.show(f"warning: {text}")
 
-    def _concerned(self, texts: Sequence[str]) -> None:
+    def _warn_of(self, texts: Sequence[str]) -> None:
         """What the last fit gives cause to warn of; what an earlier one did, and this one does not, is taken back."""
         found = tuple(map(_about, texts))
-        for about in self._concerns:
+        for about in self._causes:
             if about not in found:
                 self.log("warning", {"text": about, "over": True})
                 self.show(f"no longer, by the newest fit: {about}")
         for text, about in zip(texts, found, strict=True):
             if about in self._warned:
                 self.log("warning", {"text": text})  # with its newest figures
-                if about not in self._concerns:
+                if about not in self._causes:
                     self.show(f"warning: again, {about}")
             self.warn(text)
-        self._concerns = found
+        self._causes = found
 
     def stepped(self, step: Step) -> None:
         """One step of every slot: the episodes that end with it."""
@@ -142,7 +142,7 @@ class Journal:
             seed = self.config.seed_list[slot // self.config.num_envs]
             self.log("episode", {"seed": seed, "return": total, "length": length})
 
-    def lived(self, told: Told, updates: int) -> None:
+    def lived(self, told: StepLog, updates: int) -> None:
         """The steps of a block, the last of which is the newest, with so many updates after each.
 
         Where more than `_MOST_LINES` episodes end in it, one line tells of all of a seed: their mean and their number.
@@ -174,7 +174,7 @@ class Journal:
         models = self._metrics(phase for phase in ran if phase.kind == "model")
         if models:
             self.log("model", models)
-            self._concerned(self.agent.concerns(models, self._names))
+            self._warn_of(self.agent.warnings(models, self._names))
         every, step = self.config.log_every, self.learner.env_steps
         if step // every > self._logged // every:  # not `crossed`: learning may have been put off for many steps
             self._logged = step
@@ -194,7 +194,7 @@ class Journal:
             "metrics_bytes": self.run.metrics_size(),
             "baselines": {name: list(played) for name, played in self.baselines.items()},
             "warned": sorted(self._warned),
-            "concerns": list(self._concerns),
+            "causes": list(self._causes),
             "wall_s": self.wall_s,
         }
 
@@ -206,7 +206,7 @@ class Journal:
         returns, lengths = self.episodes.returns, self.episodes.lengths
         arrays = {"returns": array(returns.shape, returns.dtype), "lengths": array(lengths.shape, lengths.dtype)}
         simple = {"episodes": count, "recent": numbers, "metrics_bytes": count, "wall_s": number}
-        require(host, {**arrays, **simple, "baselines": are_stored, "warned": words, "concerns": words})
+        require(host, {**arrays, **simple, "baselines": are_stored, "warned": words, "causes": words})
         lost = self.run.cut_metrics(host["metrics_bytes"])
         if lost:
             self.show(f"warning: {self.run.metrics_path} has lost {lost:,} bytes of what the checkpoint knows of")
@@ -214,11 +214,11 @@ class Journal:
         self.episodes.finished = host["episodes"]
         self.episodes.recent = deque(host["recent"], maxlen=_RECENT)
         self.baselines = {name: Baseline(*played) for name, played in host["baselines"].items()}
-        self._warned, self._concerns = set(host["warned"]), tuple(host["concerns"])
+        self._warned, self._causes = set(host["warned"]), tuple(host["causes"])
         self.begin(host["wall_s"])
 
-    def snapshot(self, judged: float | None) -> Snapshot:
-        """The numbers for a display, the last evaluation's return ``judged`` among them."""
+    def snapshot(self, evaluated: float | None) -> Snapshot:
+        """The numbers for a display, the last evaluation's return ``evaluated`` among them."""
         learner, now = self.learner, time.monotonic()
         if compiled_programs() > self._programs:  # a step that waited for the compiler says nothing of the speed
             self._programs = compiled_programs()
@@ -236,13 +236,13 @@ class Journal:
             steps_per_s=self._rate,
             left_s=self.pace.left(now),
             train_return=sum(recent) / len(recent) if (recent := self.episodes.recent) else None,
-            eval_return=judged,
+            eval_return=evaluated,
             metrics=self.latest,
         )
 
     def summary(self, status: str, message: str = "", returns: list[float] | None = None) -> dict[str, Any]:
         """Write ``summary.json`` and return it; ``returns`` are the last evaluation's, per seed."""
-        learner, judged = self.learner, bool(np.isfinite(self.learner.best.returns).all())
+        learner, best = self.learner, self.learner.best
         summary = {
             "status": status,
             "message": message,
@@ -253,17 +253,17 @@ class Journal:
             "wall_s": round(self.wall_s, 3),
             "seconds": {name: round(s, 3) for name, s in learner.clock.seconds.items()},
             "return": returns,
-            "best": {"return": learner.best.returns.tolist(), "step": learner.best.steps.tolist()} if judged else None,
+            "best": {"return": best.returns.tolist(), "step": best.steps.tolist()} if best.known else None,
             "baselines": {name: played._asdict() for name, played in self.baselines.items()},
         }
         self.run.write_summary(summary)
         return summary
 
     def close(self) -> None:
-        """Close the files and the mirrors."""
+        """Close the files and the writers."""
         self.run.close()
-        for mirror in self.mirrors:
-            mirror.close()
+        for writer in self.writers:
+            writer.close()
 
     def _metrics(self, phases: Iterable[Phase]) -> dict[str, list[float]]:
         metrics: dict[str, list[float]] = {}

@@ -16,7 +16,7 @@ from forethought.errors import CheckpointError, TrainingDiverged
 from forethought.replay.moments import Replay
 from forethought.training import contradictions
 from forethought.training.best import Best
-from forethought.training.block import Alive, Block, Play, Told, all_finite, beside
+from forethought.training.block import Block, LoopState, Play, StepLog, all_finite, beside
 from forethought.training.clock import Clock
 from forethought.training.exploiting import Exploiting
 from forethought.training.phases import PIECE_S
@@ -196,7 +196,7 @@ class Learner:
         """Arrays [K * N, ...] as [K, N, ...]."""
         return jax.tree.map(lambda x: np.asarray(x).reshape(*self.leading, *np.shape(x)[1:]), tree)
 
-    def live(self, world: JaxVector, most: int) -> Told | None:
+    def run_block(self, world: JaxVector, most: int) -> StepLog | None:
         """Go on for ``most`` turns at most in one program, and say what happened in them.
 
         None, and nothing is done, where the next step asks for the host: a rare phase is due at it, learning was put
@@ -216,7 +216,7 @@ class Learner:
         assert self.decision is not None
         with self.clock.measure(name):
             slots = beside(self._state, world.slots)
-            alive = Alive(self._state, self.replay, self.carry, self.decision, slots, {})
+            alive = LoopState(self._state, self.replay, self.carry, self.decision, slots, {})
             alive, told = self._blocks[kind](alive, self.env_steps, min(turns, most))
         self._state, self._replay, self.carry, self.decision, world.slots, infos = alive
         made = len(told.ended)

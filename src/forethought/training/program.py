@@ -23,7 +23,7 @@ from forethought.training.phases import Phases
 from forethought.training.seeds import over_seeds, purpose_key, settled, tree_of
 from forethought.types import Box, EnvSpec, Experience, Info, Key, PyTree, TimeStep, Transition
 
-How: TypeAlias = Literal["random", "explore", "exploit"]  # at random, while learning, when judged or used
+How: TypeAlias = Literal["random", "explore", "exploit"]  # at random, while learning, when evaluated or used
 HOW: tuple[How, ...] = get_args(How)
 _PURPOSES = {"random": "random", "explore": "act", "exploit": "evaluate"}
 

@@ -139,7 +139,7 @@ class Plain:
         self.note("  ".join(said + [self.activity] * bool(self.activity)))
 
 
-class Live:
+class InPlace:
     """A bar and a table that are drawn in place, by a thread of their own; notes scroll above them."""
 
     def __init__(self, out: TextIOBase | None = None):
@@ -204,7 +204,7 @@ class Live:
 
 def terminal() -> Progress:
     """The live display on a terminal, plain lines in a pipe or a file."""
-    return Live() if sys.stdout.isatty() else Plain()
+    return InPlace() if sys.stdout.isatty() else Plain()
 
 
 def describe(now: Snapshot) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The training loop: act, step the world, remember, learn; log, judge and save on the way."""
+"""The training loop: act, step the world, remember, learn; log, evaluate and save on the way."""
 
 import time
 from collections.abc import Callable
@@ -84,10 +84,10 @@ class Trainer:
         self.learner.restore(tree, host["counters"])
         now, warnings = self.world.set_state(host["world"])
         require(host, {"obs": array(now.obs.shape, now.obs.dtype)})
-        judged = host["evaluation"] and Evaluation.from_host(host["evaluation"], self.config.seeds)
+        evaluated = host["evaluation"] and Evaluation.from_host(host["evaluation"], self.config.seeds)
         self.journal.restore(host)  # last: it cuts what was written later
         self._begun, self._evaluating = True, host["evaluating"]
-        self.evaluation, self._saved_at = judged, self.learner.now
+        self.evaluation, self._saved_at = evaluated, self.learner.now
         # A slot whose replay went astray begins a new episode.
         stored = host["obs"].reshape(now.obs.shape[0], -1)
         astray = ~np.all(now.obs.reshape(stored.shape) == stored, axis=1)
@@ -154,7 +154,7 @@ class Trainer:
             if self.config.data:  # from here on the run needs its source no more
                 self._save()
             self._compiling("the policy")
-        if self._evaluating:  # or the run was stopped while it was judged, or that failed
+        if self._evaluating:  # or the run was stopped while it was evaluated, or that failed
             self._evaluate()
         elif 0 <= learner.learned < learner.env_steps:  # or while it learned
             self._learn()
@@ -167,7 +167,7 @@ class Trainer:
         act = lambda time_step, carry, t: (learner.act(time_step), carry)  # noqa: E731
         life = unroll(_Guarded(self), act, (), anew=False)
         while learner.now < self.config.steps and not self._enough:
-            if not self._live_on():
+            if not self._run_block():
                 time_step, _, step = next(life)
                 learner.observe(time_step, step)
                 self.journal.stepped(step)
@@ -196,7 +196,7 @@ class Trainer:
         if self._signals.by:
             raise _Stopping
 
-    def _live_on(self) -> bool:
+    def _run_block(self) -> bool:
         """Go on in one program up to the next step that the host must see, for a fraction of a second at most; False
         where that is the next one, or the world is no function, or the run too young (`FROM_STEP`).
         """
@@ -206,7 +206,7 @@ class Trainer:
         events = [config.eval_every, config.log_every, config.checkpoint_every or config.steps]
         ahead = [every - learner.now % every for every in events] + [config.steps - learner.now]
         began, updates = time.monotonic(), learner.updates
-        told = learner.live(self.world, min(self._pace.turns, -(-min(ahead) // config.num_envs)))
+        told = learner.run_block(self.world, min(self._pace.turns, -(-min(ahead) // config.num_envs)))
         if told is None or not len(told.ended):
             return False
         made = len(told.ended)
@@ -280,11 +280,11 @@ class Trainer:
         with learner.clock.measure("evaluate"):
             # The same episodes each time: what tells two evaluations apart is the policy and not the weather.
             self.evaluation = self._guarded(lambda: self._judge(act, carry, STARTS))
-        judged = self.evaluation
-        assert judged is not None
+        evaluated = self.evaluation
+        assert evaluated is not None
         self._evaluating = False
-        learner.best.judged(judged.returns.mean(axis=1), learner.now, learner.state)
-        self.journal.log("eval", {"return": judged.returns.tolist(), "length": judged.lengths.tolist()})
+        learner.best.update(evaluated.returns.mean(axis=1), learner.now, learner.state)
+        self.journal.log("eval", {"return": evaluated.returns.tolist(), "length": evaluated.lengths.tolist()})
 
     def _play_baselines(self) -> None:
         tell = lambda t: self._working(f"playing the baselines, step {t}")  # noqa: E731

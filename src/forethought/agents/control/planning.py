@@ -63,7 +63,7 @@ class PlanningConfig(EnsembleConfig):
             raise BadSetting(
                 "particles",
                 f"is {self.particles}; with ts_inf it must be a multiple of the {self.elites} elites, "
-                "or some plans would be judged by kinder members than others",
+                "or some plans would be evaluated by kinder members than others",
             )
 
 
@@ -143,9 +143,9 @@ class PlansOnModel(Agent):
         belief = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), model)
         return PlannerCarry(belief, self.planner.init(guide, n), jnp.ones(n, bool))
 
-    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
-        """See `EnsembleLearner.concerns`."""
-        return self.learner.concerns(metrics, obs_names)
+    def warnings(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
+        """See `EnsembleLearner.warnings`."""
+        return self.learner.warnings(metrics, obs_names)
 
     def world_model(self, state: Any) -> WorldModel:
         """As plans use it."""

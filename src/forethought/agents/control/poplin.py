@@ -42,8 +42,8 @@ class POPLINConfig(PlanningConfig):
     """How particles meet members; the official code propagates the mean of all."""
     particles: int = 1
     """Rollouts per plan; one is enough where nothing is drawn."""
-    judge: Literal["plan", "policy"] = "plan"
-    """Who acts when the agent is judged or used: the planner, or the policy alone."""
+    evaluate_by: Literal["plan", "policy"] = "plan"
+    """Who acts when the agent is evaluated or used: the planner, or the policy alone."""
     policy_hidden: tuple[int, ...] = (64, 64)
     """Widths of the hidden layers of the policy."""
     policy_learning_rate: float = 3e-3
@@ -152,7 +152,7 @@ class POPLIN(PlansOnModel):
         return POPLINCarry(*self.first_carry(guide, n), jnp.zeros(n, int))
 
     def decide(self, state: Any, carry: POPLINCarry, *, key: Key, explore: bool):
-        """The first action of the plan, or that of the policy alone where it is to be judged.
+        """The first action of the plan, or that of the policy alone where it is to be evaluated.
 
         A plan is not gone on from after a distillation: it was one of changes to another policy. Noise on what the
         policy proposes (init) never is: the next proposals are made in the state to which that noise has led, so it
@@ -160,7 +160,7 @@ class POPLIN(PlansOnModel):
         """
         model, guide = self.world_model(state), self._guide(state.policy, state.seen)
         none = jnp.zeros_like(carry.fresh)
-        if not explore and self.config.judge == "policy":
+        if not explore and self.config.evaluate_by == "policy":
             action = jax.vmap(state.policy)(state.seen.normalize(model.features(carry.belief)))
             decision = jnp.zeros((len(action), guide.shape(self.planner.horizon)[-1]))
             return action, carry, Extras(decision, none, carry.distillations)
@@ -175,7 +175,7 @@ class POPLIN(PlansOnModel):
         return state.model.model, state.policy, state.seen, state.distillations
 
     def portable(self, state: POPLINState) -> Portable:
-        """The policy, without the plans that go out from it: what acts with ``judge="policy"``."""
+        """The policy, without the plans that go out from it: what acts with ``evaluate_by="policy"``."""
         return Portable.network(state.policy.net, self.ensemble.n_action, state.seen)
 
     def phases(self) -> tuple[Phase, ...]:

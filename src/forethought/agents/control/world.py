@@ -43,6 +43,6 @@ class World:
         """Nothing was."""
         return ()
 
-    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
+    def warnings(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
         """It is right."""
         return []

@@ -86,7 +86,7 @@ class DynaQ(Agent):
         return DynaQState(jnp.zeros(shape), model, jnp.zeros(shape, jnp.int32))
 
     def decide(self, state: DynaQState, carry: Array, *, key: Key, explore: bool):
-        """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
+        """Epsilon-greedy while learning, greedy when evaluated; ties are broken at random in both."""
         return epsilon_greedy(state.q, carry, self.config.epsilon if explore else 0.0, key=key), carry, ()
 
     def acts_with(self, state: DynaQState) -> Array:

@@ -43,7 +43,7 @@ class RolloutSchedule(Settings):
     """Length at the end."""
 
     def check(self) -> None:
-        """Lengths of 1 or more, over a stretch of time."""
+        """Lengths of 1 or more, over a window of time."""
         require_within("first", self.first, 1)
         require_within("last", self.last, 1)
         require_within("start", self.start, 0)
@@ -155,9 +155,9 @@ class MBPO(Agent):
             Phase("update", 1, self.update, updates=c.updates_per_step, start=start),
         )
 
-    def concerns(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
-        """See `EnsembleLearner.concerns`."""
-        return self.learner.concerns(metrics, obs_names)
+    def warnings(self, metrics: dict[str, list[Any]], obs_names: Sequence[str] = ()) -> list[str]:
+        """See `EnsembleLearner.warnings`."""
+        return self.learner.warnings(metrics, obs_names)
 
     def world_model(self, state: MBPOState) -> Ensemble:
         """The elites."""

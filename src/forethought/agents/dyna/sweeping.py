@@ -83,7 +83,7 @@ class PrioritizedSweeping(Agent):
         return SweepingState(jnp.zeros(shape), jnp.zeros(shape), model)
 
     def decide(self, state: SweepingState, carry: Array, *, key: Key, explore: bool):
-        """Epsilon-greedy while learning, greedy when judged; ties are broken at random in both."""
+        """Epsilon-greedy while learning, greedy when evaluated; ties are broken at random in both."""
         return epsilon_greedy(state.q, carry, self.config.epsilon if explore else 0.0, key=key), carry, ()
 
     def acts_with(self, state: SweepingState) -> Array:

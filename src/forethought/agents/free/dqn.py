@@ -137,7 +137,7 @@ class DQN(Agent):
         return jnp.array(0.0) if self.config.prioritized else ()
 
     def decide(self, state: DQNState, carry: Array, *, key: Key, explore: bool):
-        """Epsilon-greedy while learning, greedy when judged."""
+        """Epsilon-greedy while learning, greedy when evaluated."""
         greedy = jnp.argmax(state.online(carry), axis=1).astype(jnp.int32)
         if not explore:
             return greedy, carry, ()

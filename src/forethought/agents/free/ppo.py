@@ -170,7 +170,7 @@ class PPO(Agent):
         return PPOState(nets, self.optimizer.init(nets), unseen(self.obs.shape[0]), unseen(1))
 
     def decide(self, state: PPOState, carry: Array, *, key: Key, explore: bool):
-        """Drawn while learning, the mode when judged; beside it the draw, its log-probability, and that it was made."""
+        """Drawn while learning, else the mode; beside it the draw, its log-probability, and that it was made."""
         says = state.nets.policy(self._seen(state, carry))
         drawn = says.sample(key=key) if explore else says.mode()
         action = drawn if isinstance(says, Categorical) else jnp.clip(drawn, -1.0, 1.0)

@@ -9,11 +9,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from forethought.errors import MissingExtra
-from forethought.training.config import MIRRORS
+from forethought.training.config import WRITERS
 
 
 @runtime_checkable
-class Mirror(Protocol):
+class Writer(Protocol):
     """Takes named numbers at an environment step."""
 
     def scalars(self, values: dict[str, float], step: int) -> None:
@@ -60,18 +60,18 @@ class WandB:
         self.run.finish()
 
 
-def require_mirrors(names: Sequence[str]) -> None:
-    """Raise `MissingExtra` where a mirror's package is not installed."""
+def require_writers(names: Sequence[str]) -> None:
+    """Raise `MissingExtra` where a writer's package is not installed."""
     for name in names:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise MissingExtra(f"--mirror {name}", name) from error
+            raise MissingExtra(f"--writers {name}", name) from error
 
 
-def open_mirrors(names: Sequence[str], path: Path, config: dict[str, Any]) -> list[Mirror]:
-    """The mirrors of those names, which `require_mirrors` has found to be there."""
-    kinds: dict[str, type[TensorBoard] | type[WandB]] = dict(zip(MIRRORS, (TensorBoard, WandB), strict=True))
+def open_writers(names: Sequence[str], path: Path, config: dict[str, Any]) -> list[Writer]:
+    """The writers of those names, which `require_writers` has found to be there."""
+    kinds: dict[str, type[TensorBoard] | type[WandB]] = dict(zip(WRITERS, (TensorBoard, WandB), strict=True))
     return [kinds[name](path, config) for name in names]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import forethought
 from forethought.errors import MissingExtra, UsageError
-from forethought.training.mirror import flat
+from forethought.training.writers import flat
 
 AGENT = {"hidden": (8, 8), "batch_size": 8, "random_steps": 20}
 
@@ -20,7 +20,7 @@ def test_flat_takes_means_over_seeds_and_dotted_names():
 def test_tensorboard_holds_the_evaluations(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = forethought.train(
-        "sac", "Pendulum-v1", steps=40, run=tmp_path / "run", agent=AGENT, mirror=("tensorboard",), eval_episodes=2
+        "sac", "Pendulum-v1", steps=40, run=tmp_path / "run", agent=AGENT, writers=("tensorboard",), eval_episodes=2
     )
     read = events.EventAccumulator(str(run.path / "tensorboard"))
     read.Reload()
@@ -30,10 +30,10 @@ def test_tensorboard_holds_the_evaluations(tmp_path):
     assert last.tensor_proto.float_val[0] == pytest.approx(run.final_return, rel=1e-5)
 
 
-def test_an_unknown_mirror_and_a_missing_one(tmp_path, monkeypatch):
+def test_an_unknown_writer_and_a_missing_one(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="did you mean 'tensorboard'"):
-        forethought.train("sac", "Pendulum-v1", steps=40, run=tmp_path / "a", agent=AGENT, mirror=("tensorbord",))
+        forethought.train("sac", "Pendulum-v1", steps=40, run=tmp_path / "a", agent=AGENT, writers=("tensorbord",))
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtra, match=r"pip install .*\[wandb\]'"):
-        forethought.train("sac", "Pendulum-v1", steps=40, run=tmp_path / "b", agent=AGENT, mirror=("wandb",))
+        forethought.train("sac", "Pendulum-v1", steps=40, run=tmp_path / "b", agent=AGENT, writers=("wandb",))
     assert not (tmp_path / "b").exists()
