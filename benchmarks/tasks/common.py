@@ -17,7 +17,7 @@ from forethought.configure import configure
 from forethought.envs import Step
 from forethought.errors import UsageError
 from forethought.report import series
-from forethought.report.read import Run, read_run
+from forethought.report.read import RunLog, read_run
 from forethought.training.config import RUN_FIELDS, RunConfig, flatten
 from forethought.training.progress import Plain
 from forethought.training.rundir import RunDir
@@ -59,7 +59,7 @@ class Training:
         return f"forethought.train({', '.join(words)})"
 
 
-def trained(training: Training, folder: Path, *, or_longer: bool = False) -> Run:
+def trained(training: Training, folder: Path, *, or_longer: bool = False) -> RunLog:
     """The finished run; what an earlier call has already trained is not trained again.
 
     Raises:
@@ -91,7 +91,7 @@ def trained(training: Training, folder: Path, *, or_longer: bool = False) -> Run
     return run
 
 
-def described(run: Run, training: Training) -> Summary:
+def described(run: RunLog, training: Training) -> Summary:
     """How a run was made: the call, the settings that are not defaults, the time it took, and its curve."""
     assert run.summary is not None
     config = run.config
@@ -118,13 +118,13 @@ def described(run: Run, training: Training) -> Summary:
     }
 
 
-def curve(run: Run) -> Summary:
+def curve(run: RunLog) -> Summary:
     """The evaluations on the way: steps, wall seconds, and each seed's mean return."""
     points = series.evaluations(run)
     return {"env_steps": points.env_steps, "wall_s": points.wall_s, "returns": points.values}
 
 
-def final_evaluation(run: Run, episodes: int = 50) -> Summary:
+def final_evaluation(run: RunLog, episodes: int = 50) -> Summary:
     """The final policy of every seed, on episodes that it never met: scores per seed, and over seeds."""
     returns = forethought.evaluate(run.path, episodes=episodes, seed=1).returns
     scores = returns.mean(axis=1)
@@ -145,7 +145,7 @@ def trained_and_judged(training: Training, asked: Request) -> Summary:
     return {**described(run, training), "final": final_evaluation(run)}
 
 
-def episode_lengths(run: Run, seeds: int) -> list[np.ndarray]:
+def episode_lengths(run: RunLog, seeds: int) -> list[np.ndarray]:
     """The lengths of each seed's training episodes, in order."""
     lengths: list[list[int]] = [[] for _ in range(seeds)]
     for record in run.of("episode"):
@@ -153,7 +153,7 @@ def episode_lengths(run: Run, seeds: int) -> list[np.ndarray]:
     return [np.array(of_seed) for of_seed in lengths]
 
 
-def cumulative_reward(run: Run, seeds: int, steps: np.ndarray) -> np.ndarray:
+def cumulative_reward(run: RunLog, seeds: int, steps: np.ndarray) -> np.ndarray:
     """The return of all training episodes that had ended by each of the steps, [steps, seeds]."""
     total = np.zeros((len(steps), seeds))
     for record in run.of("episode"):

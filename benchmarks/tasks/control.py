@@ -13,12 +13,12 @@ from forethought.models.oracle import Oracle, OracleBelief
 from forethought.planning.cem import CEM, ICEM
 from forethought.planning.guides import Actions
 from forethought.planning.planner import Planner
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.statistics import bootstrap_interval, mean
 
 _TRIALS = 6
 _SOLVED = 195.0
-# No evaluations: these agents act alike while learning and when evaluated, and every action is dear.
+# No evaluations: these agents act alike while learning and when evaluated, and every action is expensive.
 ONCE = {"eval_every": 1_000_000, "eval_episodes": 1, "log_every": 50}
 # Fewer candidates than the presets', in bfloat16, so that two cores can do it; random shooting looks at as many plans
 # at once as CEM in its five iterations.
@@ -132,7 +132,7 @@ def _begun(env: Pendulum | CartPoleContinuous, seed: int) -> OracleBelief:
     return Oracle(env).begin(_EPISODES, key=jax.random.fold_in(jax.random.key(seed), 0))
 
 
-def planned_trials(run: Run, seeds: int) -> list[list[Summary]]:
+def planned_trials(run: RunLog, seeds: int) -> list[list[Summary]]:
     """Each seed's training episodes that began after the random steps, in order."""
     random_steps = run.config["agent"]["random_steps"]
     trials: list[list[Summary]] = [[] for _ in range(seeds)]

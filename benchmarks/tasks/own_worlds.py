@@ -14,7 +14,7 @@ from benchmarks.tasks.common import Request, Summary, Training, described, final
 from benchmarks.worlds import WORLDS, World
 from forethought.agents.defaults import OWN
 from forethought.agents.dyna.mbpo import MBPOConfig
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.training.config import flatten, to_dict
 
 # On both sides half the updates and fits, and networks half as wide as usual: twelve runs of five seeds take an hour on
@@ -88,7 +88,7 @@ def _won(details: dict[str, Summary], name: str) -> Check:
     return Check(f"{name}: share of the way from random actions to the controller by hand", float(gone), 1.0, "")
 
 
-def _reward_error(run: Run) -> list[float]:
+def _reward_error(run: RunLog) -> list[float]:
     """What the last fit leaves open of the reward, in shares of its variance, for every seed."""
     last = next(record for record in reversed(run.of("model")) if "holdout_mse_outputs" in record)
     return [outputs[0] for outputs in last["holdout_mse_outputs"]]

@@ -15,7 +15,7 @@ from benchmarks.tasks.common import Request, Summary, Training, described, train
 from benchmarks.tasks.control import LIGHT, ONCE, planned_trials
 from forethought import statistics
 from forethought.agents.catalog import find_preset
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 
 _RECENT = 2  # trials in a row whose mean has to reach the return: one may be luck
 _SHARES = (0.3, 0.6, 1.0)  # of the budget: the rest is not spent once every seed has reached the return
@@ -98,7 +98,7 @@ def _or_none(step: Any) -> float | None:
     return float(step) if np.isfinite(step) else None
 
 
-def first_steps(run: Run, seeds: int, goal: float, *, planner: bool) -> np.ndarray:
+def first_steps(run: RunLog, seeds: int, goal: float, *, planner: bool) -> np.ndarray:
     """The environment step by which each seed first reached the goal; infinite where it never did.
 
     By its evaluations. Agents that act alike when evaluated are told by their training, in the course of which their

@@ -19,7 +19,7 @@ from forethought.data import DataSource, read
 from forethought.diagnostics import (
     Diagnosis,
     Episode,
-    Settings,
+    MeasureSettings,
     as_agents_see,
     collect,
     findings,
@@ -68,7 +68,7 @@ def diagnose(
     of_seed: int | None = None,
     output: str | Path | None = None,
     trust: bool = False,
-    settings: Settings | None = None,
+    settings: MeasureSettings | None = None,
     tell: Callable[[str], None] = lambda text: None,
     env: Any = None,
     reward: Function = None,
@@ -153,7 +153,7 @@ def _on_logged(
     episodes: Sequence[Episode],
     horizon: int | None,
     seed: int,
-    settings: Settings | None,
+    settings: MeasureSettings | None,
     tell: Callable[[str], None],
 ) -> Diagnosis:
     require_enough(episodes, horizon or 1)
@@ -171,7 +171,7 @@ def _measured(
     horizon: int | None,
     episodes: int | None,
     seed: int,
-    settings: Settings | None,
+    settings: MeasureSettings | None,
     tell: Callable[[str], None],
 ) -> Diagnosis:
     config, policy = held.config, _policy(agent, state)

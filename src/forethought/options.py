@@ -34,7 +34,8 @@ class Train(Generic[C]):
     env_kwargs: str = "{}"
     """Arguments of the environment, as JSON."""
     eval_every: int | None = None
-    """Steps between evaluations. Default: a twentieth of the run; a quarter for planners, whose actions are dear."""
+    """Steps between evaluations. Default: a twentieth of the run; a quarter for planners, as their actions
+    are expensive."""
     eval_episodes: int | None = None
     """Episodes per seed and evaluation. Default: 10; 1 for planners."""
     log_every: int | None = None
@@ -87,7 +88,7 @@ class Eval:
     run: Positional[Path]
     """The run directory."""
     episodes: int | None = None
-    """Episodes per seed. Default: 100; 2 for planners, whose actions are dear."""
+    """Episodes per seed. Default: 100; 2 for planners, whose actions are expensive."""
     seed: int = 0
     """Chooses the episodes."""
     which: Literal["newest", "best"] = "newest"
@@ -111,7 +112,7 @@ class Diagnose:
     horizon: int | None = None
     """Imagined steps to look at. Default: 30, or as long as the episodes are."""
     episodes: int | None = None
-    """Held-out episodes with the run's policy, 2 at least. Default: 10; 2 for planners, whose actions are dear."""
+    """Held-out episodes with the run's policy, 2 at least. Default: 10; 2 for planners, whose actions are expensive."""
     env: str | None = None
     """An environment with the same spaces to play in. Default: the run's own."""
     episodes_from: str | None = None

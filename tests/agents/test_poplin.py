@@ -87,7 +87,7 @@ def test_changes_of_another_policy_are_not_averaged():
 
 
 def test_the_policy_is_shown_observations_normalised_as_the_model_last_saw_them():
-    """Statistics change with a lesson only, and a dimension that hardly moves is not blown up."""
+    """Statistics change with a distillation only, and a dimension that hardly moves is not blown up."""
     agent = make("poplin-p", policy_hidden=())
     state = agent.init(key=KEY)
     model = eqx.tree_at(
@@ -143,7 +143,7 @@ def test_cloning_forgets_the_plans_of_early_models():
 
 
 def test_a_plan_is_gone_on_from_until_the_policy_has_learned():
-    """The carry of a search is about the changes to one policy: after a lesson it begins at no change."""
+    """The carry of a search is about the changes to one policy: after a distillation it begins at no change."""
     agent = make("poplin-p", policy_hidden=())
     state, obs = agent.init(key=KEY), jnp.array([[0.3]])
     carry = agent.init_actor(1)._replace(search=jnp.full((1, 2, 2), 0.7), fresh=jnp.zeros(1, bool))

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from forethought import envs
-from forethought.diagnostics import Episode, Settings, collect
+from forethought.diagnostics import Episode, MeasureSettings, collect
 from forethought.models.ensemble import Ensemble
 from forethought.types import Outcome
 
 KEY = jax.random.key(0)
-SMALL = Settings(particles=30, starts=64, steps=512, long=50, lives=4, plan_particles=3)
+SMALL = MeasureSettings(particles=30, starts=64, steps=512, long=50, lives=4, plan_particles=3)
 
 
 def play(n, seed, act=None, env="forethought/Pendulum-v0", most_steps=200):

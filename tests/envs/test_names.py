@@ -8,7 +8,7 @@ from gymnasium import spaces
 from forethought import envs
 from forethought.envs import SpaceCodec
 from forethought.errors import UsageError
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 
 BOX = spaces.Box(-1.0, 1.0, (2,))
 
@@ -62,7 +62,7 @@ def test_the_users_names_come_first_and_must_fit():
 
 def test_a_report_calls_a_number_by_its_name_or_its_place(tmp_path):
     def run(config):
-        return Run(tmp_path, "r", config, {}, None, (), ())
+        return RunLog(tmp_path, "r", config, {}, None, (), ())
 
     named = run({"spaces": {"obs_names": ["x", "y"]}})
     assert (named.obs_name(1), named.obs_name(2)) == ("y", "observation 2")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forethought.errors import UsageError
-from forethought.planning.cem import CEM, ICEM, Gaussian, best_of, mean_value, refit
+from forethought.planning.cem import CEM, ICEM, Proposal, best_of, mean_value, refit
 from forethought.planning.guides import Actions, Choices
 from forethought.planning.mppi import MPPI
 from forethought.planning.shooting import RandomShooting
@@ -48,7 +48,7 @@ def column(*x):
 
 def test_refit_mixes_old_moments_with_those_of_the_elites():
     """Elites 0, 0.3, 0.6: mean 0.3, variance 0.06; a quarter is old: 0.25 + 0.225 and 0.125 + 0.045."""
-    old = Gaussian(jnp.full((1, 1, 1), 1.0), jnp.full((1, 1, 1), 0.5))
+    old = Proposal(jnp.full((1, 1, 1), 1.0), jnp.full((1, 1, 1), 0.5))
     mean, var = refit(old, column(0.0, 0.3, 0.6), jnp.array([[3.0, 2.0, 1.0]]), 0.25)
     np.testing.assert_allclose((mean.item(), var.item()), (0.475, 0.17), rtol=1e-6)
     mean, var = refit(old, column(0.0, 0.3, 0.6), jnp.array([[3.0, 2.0, 1.0]]), 0.0)
@@ -57,7 +57,7 @@ def test_refit_mixes_old_moments_with_those_of_the_elites():
 
 def test_broken_elites_do_not_count():
     """Of 0.2, 0.4 and a broken one: mean 0.3, variance 0.01. Where all are broken, nothing changes."""
-    old = Gaussian(jnp.full((2, 1, 1), 1.0), jnp.full((2, 1, 1), 0.5))
+    old = Proposal(jnp.full((2, 1, 1), 1.0), jnp.full((2, 1, 1), 0.5))
     elites = jnp.concatenate([column(0.2, 0.4, -1.0)] * 2)
     value = jnp.array([[1.0, 1.0, -INFINITE], [-INFINITE] * 3])
     mean, var = refit(old, elites, value, 0.0)
@@ -124,7 +124,7 @@ def test_icem_population_kept_elites_and_mean():
         order = np.argsort(-value[0], kind="stable")[:4]
         return x[:, order], value[:, order]
 
-    gaussian = Gaussian(jnp.asarray(start, jnp.float32), jnp.full((1, 3, 1), 0.25))
+    gaussian = Proposal(jnp.asarray(start, jnp.float32), jnp.full((1, 3, 1), 0.25))
     for i in range(2):
         best, value = elites(seen[i])
         kept = seen[i + 1][:, 10:12] if i == 0 else seen[i + 1][:, 8:10]

@@ -28,8 +28,8 @@ class Entry:
     """One algorithm: where it stands, what it is, and which spaces it takes.
 
     ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise, and ``final_episodes``
-    are played to evaluate it: few where every action is dear. ``replays``: it keeps transitions, and can learn from
-    others'. ``images``: it takes them as observations too.
+    are played to evaluate it: few where every action is expensive. ``replays``: it keeps transitions, and can learn
+    from others'. ``images``: it takes them as observations too.
     """
 
     module: str

@@ -6,13 +6,13 @@ One measure to a file, each a short pure function with its equation.
 from forethought.diagnostics.diagnosis import Diagnosis, read_diagnosis, write_diagnosis
 from forethought.diagnostics.episodes import Episode, collect
 from forethought.diagnostics.logged import as_agents_see, split
-from forethought.diagnostics.measuring import Settings, measure
+from forethought.diagnostics.measuring import MeasureSettings, measure
 from forethought.diagnostics.words import findings, verdict
 
 __all__ = [
     "Diagnosis",
     "Episode",
-    "Settings",
+    "MeasureSettings",
     "as_agents_see",
     "collect",
     "findings",

@@ -52,7 +52,7 @@ from forethought.wording import plural
 
 
 @dataclass(frozen=True)
-class Settings:
+class MeasureSettings:
     """How much is imagined. The defaults take seconds to a minute on a CPU for ensembles of the usual sizes."""
 
     particles: int = 60
@@ -96,7 +96,7 @@ class _Case(NamedTuple):
     own: int  # the first so many episodes are the policy's own
     beliefs: PyTree
     std: Float[Array, " d"]
-    settings: Settings
+    settings: MeasureSettings
     tell: Callable[[str], None]
 
     @property
@@ -124,7 +124,7 @@ def measure(
     others: Sequence[Episode] = (),
     world: VectorEnv | None = None,
     actor: tuple[Actor, Any] | None = None,
-    settings: Settings | None = None,
+    settings: MeasureSettings | None = None,
     tell: Callable[[str], None] = lambda text: None,
     key: Key,
 ) -> Diagnosis:
@@ -148,7 +148,7 @@ def measure(
             are neither vectors nor numbered states, or the features of the model are something else.
     """
     require_enough(episodes, horizon)
-    s, keys = settings or Settings(), iter(jax.random.split(key, 9))
+    s, keys = settings or MeasureSettings(), iter(jax.random.split(key, 9))
     case = _case(model, [*episodes, *others], len(episodes), s, tell, key=next(keys))
     near = case.look(draw_starts(case.held, 1, s.steps, key=next(keys)), 1, s.particles, key=next(keys))
     far = case.look(draw_starts(case.held, horizon, s.starts, key=next(keys)), horizon, s.particles, key=next(keys))
@@ -171,7 +171,7 @@ def _case(
     model: WorldModel,
     episodes: Sequence[Episode],
     own: int,
-    settings: Settings,
+    settings: MeasureSettings,
     tell: Callable[[str], None],
     *,
     key: Key,

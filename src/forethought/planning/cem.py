@@ -15,7 +15,7 @@ from forethought.settings import Settings
 from forethought.types import Key
 
 
-class Gaussian(NamedTuple):
+class Proposal(NamedTuple):
     """A normal distribution of decisions with independent dimensions, for n states."""
 
     mean: Float[Array, "n s d"]
@@ -70,14 +70,14 @@ class CEM(_Refits):
         """Returns the last mean, and the mean value of the last elites."""
         require_continuous(guide)
 
-        def iterate(state: tuple[Gaussian, Array], key: Key) -> tuple[tuple[Gaussian, Array], None]:
+        def iterate(state: tuple[Proposal, Array], key: Key) -> tuple[tuple[Proposal, Array], None]:
             key_draw, key_judge = jax.random.split(key)
             gaussian, _ = state
             x = self._draw(gaussian, guide, key_draw)
             elites, value = best_of(x, objective(x, key_judge), self.elites)
             return (within(refit(gaussian, elites, value, self.momentum), guide), mean_value(value)), None
 
-        start = Gaussian(carry, jnp.full_like(carry, self.initial_std**2)), jnp.full(carry.shape[0], -jnp.inf)
+        start = Proposal(carry, jnp.full_like(carry, self.initial_std**2)), jnp.full(carry.shape[0], -jnp.inf)
         (gaussian, value), _ = jax.lax.scan(iterate, start, jax.random.split(key, self.iterations))
         return Found(gaussian.mean, value), gaussian.mean
 
@@ -85,7 +85,7 @@ class CEM(_Refits):
         """The mean, a step later."""
         return shifted(carry)
 
-    def _draw(self, gaussian: Gaussian, guide: Guide, key: Key) -> Float[Array, "n p s d"]:
+    def _draw(self, gaussian: Proposal, guide: Guide, key: Key) -> Float[Array, "n p s d"]:
         noise = jax.random.truncated_normal(
             key, -2.0, 2.0, (gaussian.mean.shape[0], self.population, *gaussian.mean.shape[1:])
         )
@@ -139,7 +139,7 @@ class ICEM(_Refits):
     def search(self, objective: Objective, guide: Guide, carry: Remembered, *, key: Key) -> tuple[Found, Remembered]:
         """Returns the best plan seen and its value."""
         require_continuous(guide)
-        gaussian = Gaussian(carry.mean, jnp.full_like(carry.mean, self.initial_std**2))
+        gaussian = Proposal(carry.mean, jnp.full_like(carry.mean, self.initial_std**2))
         kept = carry.kept
         for i, key_i in enumerate(jax.random.split(key, self.iterations)):
             key_draw, key_judge = jax.random.split(key_i)
@@ -155,7 +155,7 @@ class ICEM(_Refits):
         """Mean and kept plans, a step later; their last decision is repeated."""
         return Remembered(*(shifted(x, x[..., -1:, :]) for x in carry))
 
-    def _draw(self, gaussian: Gaussian, guide: Guide, size: int, key: Key) -> Float[Array, "n p s d"]:
+    def _draw(self, gaussian: Proposal, guide: Guide, size: int, key: Key) -> Float[Array, "n p s d"]:
         n, s, d = gaussian.mean.shape
         noise = jnp.moveaxis(coloured_noise(self.noise_beta, (n, size, d), s, key=key), -1, 2)
         x = gaussian.mean[:, None] + jnp.sqrt(gaussian.var)[:, None] * noise
@@ -170,18 +170,18 @@ def best_of(
     return jax.vmap(lambda x, i: x[i])(x, index), value
 
 
-def refit(gaussian: Gaussian, elites: Float[Array, "n k s d"], value: Float[Array, "n k"], momentum: float) -> Gaussian:
+def refit(gaussian: Proposal, elites: Float[Array, "n k s d"], value: Float[Array, "n k"], momentum: float) -> Proposal:
     """Moments of the elites, mixed with the old ones. Broken plans (-inf) do not count; if all are, nothing changes."""
     sound = jnp.isfinite(value)
     weight = (sound / jnp.maximum(jnp.sum(sound, axis=1, keepdims=True), 1))[..., None, None]
     mean = jnp.sum(weight * elites, axis=1)
     var = jnp.sum(weight * (elites - mean[:, None]) ** 2, axis=1)
-    mixed = Gaussian(*(momentum * old + (1.0 - momentum) * new for old, new in zip(gaussian, (mean, var), strict=True)))
+    mixed = Proposal(*(momentum * old + (1.0 - momentum) * new for old, new in zip(gaussian, (mean, var), strict=True)))
     some = jnp.any(sound, axis=1)[:, None, None]
-    return Gaussian(*(jnp.where(some, new, old) for new, old in zip(mixed, gaussian, strict=True)))
+    return Proposal(*(jnp.where(some, new, old) for new, old in zip(mixed, gaussian, strict=True)))
 
 
-def within(gaussian: Gaussian, guide: Guide) -> Gaussian:
+def within(gaussian: Proposal, guide: Guide) -> Proposal:
     """With a mean that is not beyond the bounds by the rounding of an average."""
     return gaussian._replace(mean=jnp.clip(gaussian.mean, guide.low, guide.high))
 

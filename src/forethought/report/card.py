@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from forethought.report import series
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.report.style import FONT, pen, thinned
 from forethought.report.words import duration, number
 from forethought.statistics import curve
@@ -18,7 +18,7 @@ from forethought.wording import plural
 WIDTH, HEIGHT, _LEFT, _BELOW = 420, 150, 62, 18  # pixels; the room for labels
 
 
-def card(run: Run) -> str:
+def card(run: RunLog) -> str:
     """Return the HTML of one run."""
     rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts(run))
     title = f"{run.config.get('algorithm', 'an agent')} on {run.config.get('env', 'an unnamed environment')}"
@@ -29,7 +29,7 @@ def card(run: Run) -> str:
     )
 
 
-def facts(run: Run) -> list[tuple[str, str]]:
+def facts(run: RunLog) -> list[tuple[str, str]]:
     """Return the main numbers, each with its name."""
     end, progress = series.final(run), series.progress(run)
     found = [("status", progress.status)]
@@ -48,7 +48,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     return [*found, ("wall time", duration(progress.wall_s)), ("run", str(run.path))]
 
 
-def sketch(run: Run) -> str:
+def sketch(run: RunLog) -> str:
     """Return the mean return of the evaluations over steps with its 95 % band; nothing before the second one."""
     points = series.evaluations(run)
     if len(points.values) < 2 or not np.isfinite(points.values).all():

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 
 from forethought.report import glossary, series
 from forethought.report.lines import Along, add_band, add_dots, add_mean_and_seeds
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.report.series import Series
 from forethought.report.style import OTHER, PAGE, PHASES, figure, pen, rounded
 from forethought.report.words import duration, time_unit
@@ -21,7 +21,7 @@ from forethought.wording import plural
 STEPS_TITLE = "environment steps (per seed)"
 
 
-def learning_curve_by_steps(runs: Sequence[Run]) -> go.Figure | None:
+def learning_curve_by_steps(runs: Sequence[RunLog]) -> go.Figure | None:
     """Draw the evaluation return against environment steps.
 
     The thick line is the mean over seeds of each seed's mean return, the band its 95 % percentile bootstrap interval
@@ -31,7 +31,7 @@ def learning_curve_by_steps(runs: Sequence[Run]) -> go.Figure | None:
     return _learning_curve(runs, STEPS_TITLE, _steps)
 
 
-def learning_curve_by_time(runs: Sequence[Run]) -> go.Figure | None:
+def learning_curve_by_time(runs: Sequence[RunLog]) -> go.Figure | None:
     """Draw the evaluation return against wall time, otherwise as `learning_curve_by_steps`.
 
     The seeds of a run train together, so its wall time is that of all its seeds.
@@ -41,7 +41,7 @@ def learning_curve_by_time(runs: Sequence[Run]) -> go.Figure | None:
     return _learning_curve(runs, f"wall time ({unit.name})", lambda points: points.wall_s / unit.seconds)
 
 
-def model_error(runs: Sequence[Run]) -> go.Figure | None:
+def model_error(runs: Sequence[RunLog]) -> go.Figure | None:
     """Draw the error of the learned model on held-out data over training (see `held_out_metric`)."""
     name = held_out_metric(runs)
     if name is None:
@@ -50,19 +50,19 @@ def model_error(runs: Sequence[Run]) -> go.Figure | None:
     return drawn.update_layout(showlegend=len(drawn.data) > 1) if drawn else None
 
 
-def held_out_metric(runs: Sequence[Run]) -> str | None:
+def held_out_metric(runs: Sequence[RunLog]) -> str | None:
     """Return the metric that `model_error` draws: ``holdout_mse``, else ``holdout_nll``, else any ``holdout_*``."""
     names = [name for name in metric_names(runs, "model") if name.startswith("holdout_")]
     preferred = [name for name in ("holdout_mse", "holdout_nll") if name in names]
     return next(iter(preferred + names), None)
 
 
-def metric_names(runs: Sequence[Run], kind: str) -> list[str]:
+def metric_names(runs: Sequence[RunLog], kind: str) -> list[str]:
     """Return the metrics that any of the runs has in its ``train`` or ``model`` records."""
     return list(dict.fromkeys(name for run in runs for name in series.metric_names(run, kind)))
 
 
-def metric_panel(runs: Sequence[Run], kind: str, name: str) -> go.Figure | None:
+def metric_panel(runs: Sequence[RunLog], kind: str, name: str) -> go.Figure | None:
     """Draw one metric as a small panel, with the label of its vertical axis above it.
 
     Thick lines are means over seeds, thin lines single seeds. The scale is logarithmic where every value is positive
@@ -71,7 +71,7 @@ def metric_panel(runs: Sequence[Run], kind: str, name: str) -> go.Figure | None:
     return _draw_metric(runs, kind, name, _panel(glossary.metric(name).label))
 
 
-def throughput(runs: Sequence[Run]) -> go.Figure | None:
+def throughput(runs: Sequence[RunLog]) -> go.Figure | None:
     """Draw the environment steps per second over training, as the runs logged them."""
     drawn = figure(STEPS_TITLE, "environment steps per second", 240)
     for index, run in enumerate(runs):
@@ -82,7 +82,7 @@ def throughput(runs: Sequence[Run]) -> go.Figure | None:
     return drawn.update_layout(showlegend=len(runs) > 1) if drawn.data else None
 
 
-def time_by_phase(runs: Sequence[Run]) -> go.Figure | None:
+def time_by_phase(runs: Sequence[RunLog]) -> go.Figure | None:
     """Draw where the wall time of each run went, as one stacked bar per run (see `phases`)."""
     spent = [phases(run) for run in runs]
     totals = [sum(seconds.values()) for seconds in spent]
@@ -115,7 +115,7 @@ def time_by_phase(runs: Sequence[Run]) -> go.Figure | None:
     return drawn
 
 
-def phases(run: Run) -> dict[str, float]:
+def phases(run: RunLog) -> dict[str, float]:
     """Return the seconds by phase, largest first; last, where it is over 1 %, the wall time that no phase explains."""
     progress = series.progress(run)
     seconds = dict(sorted(progress.seconds.items(), key=lambda item: -item[1]))
@@ -129,7 +129,7 @@ def _steps(points: Series) -> np.ndarray:
     return points.env_steps
 
 
-def _learning_curve(runs: Sequence[Run], x_title: str, along: Along) -> go.Figure | None:
+def _learning_curve(runs: Sequence[RunLog], x_title: str, along: Along) -> go.Figure | None:
     ends = [end for end in map(series.final, runs) if end is not None]
     counts = {end.episodes for end in ends}
     over = f", mean of {plural(counts.pop(), 'episode')}" if len(counts) == 1 else ""
@@ -154,7 +154,7 @@ def _panel(label: str) -> go.Figure:
     return drawn
 
 
-def _draw_metric(runs: Sequence[Run], kind: str, name: str, drawn: go.Figure) -> go.Figure | None:
+def _draw_metric(runs: Sequence[RunLog], kind: str, name: str, drawn: go.Figure) -> go.Figure | None:
     found = [series.metric(run, kind, name) for run in runs]
     for index, (run, points) in enumerate(zip(runs, found, strict=True)):
         add_mean_and_seeds(drawn, points, _steps, pen(index), run.name if len(runs) > 1 else None, name)

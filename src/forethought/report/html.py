@@ -8,7 +8,7 @@ from forethought.errors import UsageError
 from forethought.files import require_path, write_atomically
 from forethought.report import figures, glossary, outputs, series, summary, tables, trust
 from forethought.report.page import Page
-from forethought.report.read import Run, read_runs
+from forethought.report.read import RunLog, read_runs
 from forethought.report.style import MOST_POINTS, pen
 from forethought.report.words import number
 
@@ -41,7 +41,7 @@ def write_report(runs: Sequence[Path], output: Path) -> Path:
     return output
 
 
-def render_report(runs: Sequence[Run]) -> str:
+def render_report(runs: Sequence[RunLog]) -> str:
     """Return the report of runs that were already read, as the text of an HTML file."""
     page, alone = Page(), len(runs) == 1
     sections = [
@@ -62,7 +62,7 @@ def render_report(runs: Sequence[Run]) -> str:
     return page.render(summary.title(runs), "\n".join(section for section in sections if section))
 
 
-def _learning(page: Page, runs: Sequence[Run]) -> str:
+def _learning(page: Page, runs: Sequence[RunLog]) -> str:
     drawn = figures.learning_curve_by_steps(runs)
     if drawn is None:
         return "<p>No evaluation and no finished episode has been recorded.</p>"
@@ -81,7 +81,7 @@ def _learning(page: Page, runs: Sequence[Run]) -> str:
     )
 
 
-def _model(page: Page, runs: Sequence[Run]) -> str:
+def _model(page: Page, runs: Sequence[RunLog]) -> str:
     shown = figures.held_out_metric(runs)
     meaning = glossary.metric(shown).meaning if shown else ""
     error = page.figure(
@@ -92,7 +92,7 @@ def _model(page: Page, runs: Sequence[Run]) -> str:
     return "\n".join(part for part in (error, each, _panels(page, runs, "model", rest)) if part)
 
 
-def _outputs(page: Page, run: Run) -> str:
+def _outputs(page: Page, run: RunLog) -> str:
     """Return what the model leaves open of each of its outputs; nothing where it is no such model."""
     found = outputs.errors(run)
     if found is None:
@@ -107,11 +107,11 @@ def _outputs(page: Page, run: Run) -> str:
     return f'<h3>Output by output</h3><p class="note">{note}</p>{beside}'
 
 
-def _losses(page: Page, runs: Sequence[Run]) -> str:
+def _losses(page: Page, runs: Sequence[RunLog]) -> str:
     return _panels(page, runs, "train", figures.metric_names(runs, "train"))
 
 
-def _panels(page: Page, runs: Sequence[Run], kind: str, names: Sequence[str]) -> str:
+def _panels(page: Page, runs: Sequence[RunLog], kind: str, names: Sequence[str]) -> str:
     """Return a small figure for each metric that varies, and a line of text for those that do not."""
     flat = {name: text for name in names if (text := _constant(runs, kind, name))}
     drawn = [
@@ -127,7 +127,7 @@ def _panels(page: Page, runs: Sequence[Run], kind: str, names: Sequence[str]) ->
     return found
 
 
-def _constant(runs: Sequence[Run], kind: str, name: str) -> str:
+def _constant(runs: Sequence[RunLog], kind: str, name: str) -> str:
     """Return what a metric is where it never varies within a run; nothing where it does, or where no run has it."""
     having = [run for run in runs if series.metric(run, kind, name).values.size]
     values = [series.constant(run, kind, name) for run in having]
@@ -145,7 +145,7 @@ def _sentence(meaning: str) -> str:
     return f"{meaning[0].upper()}{meaning[1:]}." if meaning else ""
 
 
-def _key(runs: Sequence[Run], kind: str) -> str:
+def _key(runs: Sequence[RunLog], kind: str) -> str:
     """Return which line is which run, or which are the seeds; the small panels have no legend of their own."""
     if len(runs) > 1:
         drawn = [(pen(i), run.name) for i, run in enumerate(runs) if series.metric_names(run, kind)]
@@ -155,7 +155,7 @@ def _key(runs: Sequence[Run], kind: str) -> str:
     return '<p class="note">Thick: mean over seeds. Thin: single seeds.</p>' if several else ""
 
 
-def _time(page: Page, runs: Sequence[Run]) -> str:
+def _time(page: Page, runs: Sequence[RunLog]) -> str:
     bar = page.figure(figures.time_by_phase(runs), "Wall time by phase of training")
     speeds = []
     for run in runs:
@@ -173,7 +173,7 @@ def _time(page: Page, runs: Sequence[Run]) -> str:
     return f"{bar}\n{tables.times(runs)}\n{overall}\n{line}"
 
 
-def _details(run: Run, alone: bool) -> str:
+def _details(run: RunLog, alone: bool) -> str:
     """Return the configuration, the surroundings and the command of one run."""
     parts = [] if alone else [f"<p>{escape(summary.verdict(run))}</p>"]
     parts.append(tables.configuration(run))

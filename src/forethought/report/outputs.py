@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.report.style import figure, pen, rounded
 from forethought.report.tables import table
 from forethought.report.words import number
@@ -26,7 +26,7 @@ class Errors(NamedTuple):
     labels: tuple[str, ...]  # of the outputs
 
 
-def errors(run: Run) -> Errors | None:
+def errors(run: RunLog) -> Errors | None:
     """What the fits of a run have left open of each output; None where it has no such model."""
     for name, seen in zip(_NAMES, ("held-out transitions", "the transitions trained on"), strict=True):
         records = [record for record in run.of("model") if isinstance(record.get(name), list)]

@@ -23,7 +23,7 @@ _RESUMED_KINDS = ("train", "model", "eval")
 
 
 @dataclass(frozen=True)
-class Run:
+class RunLog:
     """What one run directory says, as it was written.
 
     Attributes:
@@ -57,7 +57,7 @@ class Run:
         return str(names[dimension]) if names and dimension < len(names) else f"observation {dimension}"
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> RunLog:
     """Read one run directory.
 
     Records of a resumed run that lie after the checkpoint it was resumed from are replaced by those of its
@@ -85,10 +85,10 @@ def read_run(path: Path) -> Run:
     summary = read_object(path / "summary.json", way_out=way_out) if (path / "summary.json").is_file() else None
     videos = tuple(sorted(path.glob("videos/*.mp4"), key=lambda video: (video.stat().st_mtime_ns, video.name)))
     diagnosis = read_diagnosis(path / "diagnostics.json") if (path / "diagnostics.json").is_file() else None
-    return Run(path, path.resolve().name, config, records, summary, videos, unreadable, diagnosis)
+    return RunLog(path, path.resolve().name, config, records, summary, videos, unreadable, diagnosis)
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
+def read_runs(paths: Sequence[Path]) -> list[RunLog]:
     """Read several run directories; where two have the same name, each is called by parent and name.
 
     Raises:

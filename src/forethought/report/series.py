@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.statistics import bootstrap_interval, iqm, mean
 from forethought.wording import listed
 
@@ -46,7 +46,7 @@ class EvaluationSummary:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunStatus:
     """How far a run came. ``env_steps`` is per seed; ``seconds`` is the cumulative time by phase."""
 
     status: str
@@ -59,7 +59,7 @@ class Progress:
     seconds: Mapping[str, float]
 
 
-def evaluations(run: Run) -> Series:
+def evaluations(run: RunLog) -> Series:
     """Return each seed's mean return over the episodes of each evaluation."""
     rows = []
     for record in run.of("eval"):
@@ -67,7 +67,7 @@ def evaluations(run: Run) -> Series:
     return _series(rows)
 
 
-def evaluation(run: Run, index: int) -> EvaluationSummary | None:
+def evaluation(run: RunLog, index: int) -> EvaluationSummary | None:
     """Return one evaluation by its place among those of the run (-1: the newest), or None where a run has none."""
     points = evaluations(run)
     if points.values.size == 0:
@@ -86,7 +86,7 @@ def evaluation(run: Run, index: int) -> EvaluationSummary | None:
     )
 
 
-def best(run: Run) -> EvaluationSummary | None:
+def best(run: RunLog) -> EvaluationSummary | None:
     """Return the best evaluation of each seed, with the last of their steps; None where a run has none."""
     points = evaluations(run)
     if points.values.size == 0 or not np.isfinite(points.values).any(axis=0).all():
@@ -107,12 +107,12 @@ def best(run: Run) -> EvaluationSummary | None:
     )
 
 
-def final(run: Run) -> EvaluationSummary | None:
+def final(run: RunLog) -> EvaluationSummary | None:
     """Return the newest evaluation, or None where a run has none."""
     return evaluation(run, -1)
 
 
-def constant(run: Run, kind: str, name: str) -> float | None:
+def constant(run: RunLog, kind: str, name: str) -> float | None:
     """Return the value of a metric that is the same for every seed throughout the run; None where it varies."""
     values = metric(run, kind, name).values
     values = values[np.isfinite(values)]
@@ -121,12 +121,12 @@ def constant(run: Run, kind: str, name: str) -> float | None:
     return float(values.flat[0])
 
 
-def episodes(run: Run) -> Series:
+def episodes(run: RunLog) -> Series:
     """Return the finished training episodes as a series of one column, whatever their seed."""
     return _series([(record, [_float(record.get("return"))]) for record in run.of("episode")])
 
 
-def metric_names(run: Run, kind: str) -> list[str]:
+def metric_names(run: RunLog, kind: str) -> list[str]:
     """Return the per-seed metrics that a kind of record carries, in order of first appearance."""
     names: dict[str, None] = {}
     for record in run.of(kind):
@@ -139,17 +139,17 @@ def _per_seed(value: Any) -> bool:
     return isinstance(value, list) and not any(isinstance(item, list) for item in value)
 
 
-def metric(run: Run, kind: str, name: str) -> Series:
+def metric(run: RunLog, kind: str, name: str) -> Series:
     """Return one metric of the ``train`` or ``model`` records."""
     return _series([(r, [_float(v) for v in r[name]]) for r in run.of(kind) if isinstance(r.get(name), list)])
 
 
-def throughput(run: Run) -> Series:
+def throughput(run: RunLog) -> Series:
     """Return the environment steps per second that the training records carry, as a series of one column."""
     return _series([(r, [_float(r["steps_per_s"])]) for r in run.of("train") if "steps_per_s" in r])
 
 
-def progress(run: Run) -> Progress:
+def progress(run: RunLog) -> RunStatus:
     """Return how far the run came: from its summary, else from the latest of its records."""
     if run.summary is not None:
         status, message, source = run.summary.get("status", "unknown"), run.summary.get("message"), run.summary
@@ -160,7 +160,7 @@ def progress(run: Run) -> Progress:
     seconds = source.get("seconds")
     if not isinstance(seconds, dict) or not seconds:
         seconds = next((r["seconds"] for r in reversed(run.of("train")) if isinstance(r.get("seconds"), dict)), {})
-    return Progress(
+    return RunStatus(
         status=str(status),
         message=str(message or ""),
         env_steps=_count(source.get("env_steps")),
@@ -172,7 +172,7 @@ def progress(run: Run) -> Progress:
     )
 
 
-def baselines(run: Run) -> dict[str, Mapping[str, Any]]:
+def baselines(run: RunLog) -> dict[str, Mapping[str, Any]]:
     """Return what was played before the first step to compare with, by name; the constant action is in its name."""
     record = next(iter(run.of("baselines")), {})
     named: dict[str, Mapping[str, Any]] = {}
@@ -184,7 +184,7 @@ def baselines(run: Run) -> dict[str, Mapping[str, Any]]:
     return named
 
 
-def warnings(run: Run) -> list[str]:
+def warnings(run: RunLog) -> list[str]:
     """Return the warnings that hold, then those that a later fit took back and a word on lines that cannot be read."""
     taken_back = [
         f"{about}: no longer, since the fit at step {_count(record.get('env_steps')):,}"
@@ -198,13 +198,13 @@ def warnings(run: Run) -> list[str]:
     return told
 
 
-def standing_warnings(run: Run) -> dict[str, str]:
+def standing_warnings(run: RunLog) -> dict[str, str]:
     """Return the warnings that hold, in their newest words, by what they are about."""
     newest = _newest_warnings(run)
     return {about: str(record.get("text", "")) for about, record in newest.items() if not record.get("over")}
 
 
-def _newest_warnings(run: Run) -> dict[str, Mapping[str, Any]]:
+def _newest_warnings(run: RunLog) -> dict[str, Mapping[str, Any]]:
     return {str(record.get("text", "")).split(": ")[0]: record for record in run.of("warning")}
 
 

@@ -8,7 +8,7 @@ from forethought.diagnostics import findings
 from forethought.errors import CheckpointError
 from forethought.report import series, tables
 from forethought.report.page import with_code
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.report.style import pen
 from forethought.report.words import duration, interval, number
 from forethought.wording import plural
@@ -20,7 +20,7 @@ _MOST_WARNINGS = 5  # that are shown unfolded
 _COVERAGE = {2: 50, 3: 75, 4: 80, 5: 83, 6: 86, 7: 87, 8: 88, 9: 89, 10: 89}
 
 
-def head(runs: Sequence[Run]) -> str:
+def head(runs: Sequence[RunLog]) -> str:
     """Return the title, the verdict or the comparison, what to keep in mind, warnings and videos."""
     alone = len(runs) == 1
     said = [f'<p class="verdict">{escape(verdict(runs[0]))}</p>'] if alone else [tables.comparison(runs)]
@@ -40,7 +40,7 @@ def head(runs: Sequence[Run]) -> str:
     )
 
 
-def verdict(run: Run) -> str:
+def verdict(run: RunLog) -> str:
     """Return in one sentence what was trained on what, how well it does and what that took."""
     end, progress = series.final(run), series.progress(run)
     subject = f"{run.config.get('algorithm', 'an agent')} on {run.config.get('env', 'an unnamed environment')}"
@@ -68,7 +68,7 @@ def _learned(progress: series.Progress) -> str:
     return ", ".join([*updates, *fits])
 
 
-def title(runs: Sequence[Run]) -> str:
+def title(runs: Sequence[RunLog]) -> str:
     """Return what was trained on what, or how many runs are compared."""
     if len(runs) == 1:
         return f"{runs[0].config.get('algorithm', 'agent')} on {runs[0].config.get('env', 'an unnamed environment')}"
@@ -76,7 +76,7 @@ def title(runs: Sequence[Run]) -> str:
     return f"{len(runs)} runs on {environments.pop() if len(environments) == 1 else 'several environments'}"
 
 
-def _caution(runs: Sequence[Run]) -> str:
+def _caution(runs: Sequence[RunLog]) -> str:
     """Return what to keep in mind about the numbers at the top."""
     notes = []
     if len({str(run.config.get("env")) for run in runs}) > 1:
@@ -98,7 +98,7 @@ def _caution(runs: Sequence[Run]) -> str:
     return " ".join(notes)
 
 
-def _problems(run: Run, alone: bool) -> list[str]:
+def _problems(run: RunLog, alone: bool) -> list[str]:
     """Return why the run ended early, and the warnings that came while it trained."""
     message = series.progress(run).message
     # In a comparison the table already says which runs have no summary yet.
@@ -114,7 +114,7 @@ def _warnings(texts: Sequence[str]) -> str:
     return "".join(told[:_MOST_WARNINGS]) + folded
 
 
-def _video(run: Run, index: int, alone: bool) -> str:
+def _video(run: RunLog, index: int, alone: bool) -> str:
     """Return the latest video, embedded."""
     if not run.videos:
         return ""

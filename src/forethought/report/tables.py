@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from forethought.report import figures, glossary, series
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.report.style import Pen, css_colour, pen
 from forethought.report.words import duration, interval, number, setting
 
@@ -28,7 +28,7 @@ _SETTINGS = (
 )
 
 
-def standings(run: Run) -> str:
+def standings(run: RunLog) -> str:
     """Return what the run earns, one row for each thing to compare; nothing where it has no evaluation."""
     first, newest = series.evaluation(run, 0), series.final(run)
     if first is None or newest is None:
@@ -56,7 +56,7 @@ def standings(run: Run) -> str:
     return table(("", "At step", "Return [95 %]", "Seeds × episodes"), rows, right=(1, 2, 3))
 
 
-def comparison(runs: Sequence[Run]) -> str:
+def comparison(runs: Sequence[RunLog]) -> str:
     """Return one row per run: what it is, how well it did, what it cost."""
     head = ("Run", "Algorithm", "Environment", "Seeds", "Final return [95 %]", "IQM", "Steps", "Wall time", "Status")
     rows = []
@@ -77,7 +77,7 @@ def comparison(runs: Sequence[Run]) -> str:
     return table(head, rows, right=(3, 4, 5, 6, 7))
 
 
-def times(runs: Sequence[Run]) -> str:
+def times(runs: Sequence[RunLog]) -> str:
     """Return the wall time by phase, one column per run."""
     spent = [figures.phases(run) for run in runs]
     names = list(dict.fromkeys(phase for seconds in spent for phase in seconds))
@@ -95,7 +95,7 @@ def times(runs: Sequence[Run]) -> str:
     return table(["Phase", *titles, "What it is"], rows, right=range(1, len(runs) + 1))
 
 
-def configuration(run: Run) -> str:
+def configuration(run: RunLog) -> str:
     """Return the run's settings, the agent's fields that differ from their defaults, and the others folded away."""
     known = [(label, run.config[key]) for key, label in _SETTINGS if key in run.config]
     parts = [table((), [f"<td>{escape(label)}</td>{_cell(value)}" for label, value in known])]
@@ -120,7 +120,7 @@ def configuration(run: Run) -> str:
     return "\n".join(parts)
 
 
-def surroundings(run: Run) -> str:
+def surroundings(run: RunLog) -> str:
     """Return the versions and the hardware of a run."""
     labels = {"memory_gib": "memory (GiB)", "cpu": "CPU", "gpu": "GPU"}
     rows = [

@@ -11,14 +11,14 @@ from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.words import unforetold
 from forethought.report import tables, trust_figures
 from forethought.report.page import Page, with_code
-from forethought.report.read import Run
+from forethought.report.read import RunLog
 from forethought.report.words import number
 from forethought.wording import listed, plural
 
 _MOST_DIMENSIONS = 30  # of the table of long dreams
 
 
-def chapter(page: Page, run: Run, *, alone: bool) -> str:
+def chapter(page: Page, run: RunLog, *, alone: bool) -> str:
     """Return the chapter; nothing where the run was not diagnosed."""
     d = run.diagnosis
     if d is None:
@@ -153,7 +153,7 @@ def _confidence(page: Page, d: Diagnosis) -> list[str]:
     return ["<h3>What it expects, and what happens</h3>", f'<div class="pair">{"".join(drawn)}</div>']
 
 
-def _traces(page: Page, run: Run, d: Diagnosis) -> list[str]:
+def _traces(page: Page, run: RunLog, d: Diagnosis) -> list[str]:
     drawn = [page.figure(figure, label) for label, figure in trust_figures.traces(d, run.obs_name)]
     if not drawn:
         return []
@@ -167,7 +167,7 @@ def _traces(page: Page, run: Run, d: Diagnosis) -> list[str]:
     return [_folded("Dreams beside reality", f'<p class="note">{note}</p><div class="panels">{"".join(drawn)}</div>')]
 
 
-def _long_run(run: Run, d: Diagnosis) -> list[str]:
+def _long_run(run: RunLog, d: Diagnosis) -> list[str]:
     long = d.long_run
     distance, chance = np.asarray(long.distance), np.asarray(long.chance)
     if d.wrong_states is not None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from forethought.agents.base import Agent, Phase
-from forethought.agents.control.world import World
+from forethought.agents.control.world import KnownWorld
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
 from forethought.errors import BadSetting, require_within
 from forethought.models.base import WorldModel
@@ -120,9 +120,9 @@ class PlansOnModel(Agent):
 
     def __init__(self, config: Any, spec: EnvSpec, known: Known = NOTHING):
         self.config, self.spec = config, spec
-        self.learner: EnsembleLearner | World
+        self.learner: EnsembleLearner | KnownWorld
         if config.model == "world":
-            self.learner = World(known.world, spec)
+            self.learner = KnownWorld(known.world, spec)
         else:
             of_task = known_reward(spec.id) if config.reward == "known" and known.reward is None else None
             reward = of_task if spec.action_repeat == 1 else None  # what is known are the rewards of single steps

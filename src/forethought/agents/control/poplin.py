@@ -53,8 +53,8 @@ class POPLINConfig(PlanningConfig):
     policy_batch: int = 64
     """Planned transitions per update."""
     policy_newest: int = 400
-    """Newest transitions that behaviour cloning learns from: plans by an early model are bad lessons (the official code
-    takes the rollouts since the last one)."""
+    """Newest transitions that behaviour cloning learns from: plans by an early model are bad examples (the official
+    code takes the rollouts since the last one)."""
     search: CEM = field(default_factory=lambda: CEM(population=500, elites=50, iterations=5))
     """How plans are looked for."""
 
@@ -92,7 +92,7 @@ class POPLINPConfig(POPLINConfig):
     """How plans are looked for; the first variance of the parameters is 0.1."""
 
 
-class Policy(eqx.Module):
+class DeterministicPolicy(eqx.Module):
     """Normalised observation to action, ``tanh(net(obs))``; unbatched."""
 
     net: MLP
@@ -106,7 +106,7 @@ class POPLINState(NamedTuple):
     """Everything that changes."""
 
     model: FitState
-    policy: Policy
+    policy: DeterministicPolicy
     policy_opt: optax.OptState
     seen: Normalizer  # of the observations that the policy is shown; changes with each distillation
     distillations: Int[Array, ""]  # so far
@@ -197,12 +197,12 @@ class POPLIN(PlansOnModel):
     def _clone(self, state: POPLINState, replay: Replay, key: Key) -> tuple[POPLINState, Info]:
         """Behaviour cloning: ``min E |policy(s) - a|^2`` over the newest planned transitions."""
 
-        def loss(policy: Policy, batch: Any) -> Array:
+        def loss(policy: DeterministicPolicy, batch: Any) -> Array:
             planned = batch.extras.planned.astype(jnp.float32)
             error = jnp.mean((jax.vmap(policy)(state.seen.normalize(batch.obs)) - batch.action) ** 2, axis=-1)
             return jnp.sum(planned * error) / jnp.maximum(jnp.sum(planned), 1.0)
 
-        def update(carry: tuple[Policy, Any], key: Key) -> tuple[tuple[Policy, Any], Array]:
+        def update(carry: tuple[DeterministicPolicy, Any], key: Key) -> tuple[tuple[DeterministicPolicy, Any], Array]:
             policy, opt = carry
             c = self.config
             batch = replay.sample_newest(c.policy_batch, c.policy_newest, key=key)
@@ -223,11 +223,11 @@ class POPLIN(PlansOnModel):
         flat, unravel = ravel_pytree(state.policy)
         return state._replace(policy=unravel(flat + mean)), {"policy_change": jnp.linalg.norm(mean)}
 
-    def _new_policy(self, key: Key) -> Policy:
+    def _new_policy(self, key: Key) -> DeterministicPolicy:
         sizes = (self.ensemble.n_obs, *self.config.policy_hidden, self.ensemble.n_action)
-        return Policy(MLP(sizes, jnp.tanh, key=key))
+        return DeterministicPolicy(MLP(sizes, jnp.tanh, key=key))
 
-    def _guide(self, policy: Policy, seen: Normalizer) -> Actions:
+    def _guide(self, policy: DeterministicPolicy, seen: Normalizer) -> Actions:
         n = self.ensemble.n_action
         match self.config.form:
             case "init":

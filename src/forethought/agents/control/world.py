@@ -11,7 +11,7 @@ from forethought.models.oracle import Oracle
 from forethought.types import EnvSpec, Key
 
 
-class World:
+class KnownWorld:
     """Stands where an `EnsembleLearner` does, and has nothing to learn.
 
     Raises `UsageError` where the world is no function, does not tell its state from an observation, or repeats actions.

@@ -14,7 +14,7 @@ from jaxtyping import Array, Int
 
 from forethought.agents.base import Agent, Phase, Portable
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
-from forethought.agents.free.sac import Actor, ActorCritic, ActorCriticConfig, SACState
+from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, GaussianActor, SACState
 from forethought.errors import UsageError, require_within
 from forethought.imagine import branched_rollouts
 from forethought.models.ensemble import Ensemble, EnsembleBelief
@@ -138,7 +138,7 @@ class MBPO(Agent):
         action = self.sac.policy(state.sac, carry, key=key) if explore else self.sac.best(state.sac, carry)
         return action, carry, ()
 
-    def acts_with(self, state: MBPOState) -> tuple[Actor, Normalizer]:
+    def acts_with(self, state: MBPOState) -> tuple[GaussianActor, Normalizer]:
         """The actor, and the scale at which it sees."""
         return state.sac.actor, state.sac.scales.obs
 

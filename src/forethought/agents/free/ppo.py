@@ -92,7 +92,7 @@ class Net(eqx.Module):
         return jax.vmap(lambda x: self.net(self.encoder(x)))(obs)
 
 
-class Policy(eqx.Module):
+class StochasticPolicy(eqx.Module):
     """Logits, or means with a deviation that does not depend on what is seen."""
 
     net: Net
@@ -112,7 +112,7 @@ class Policy(eqx.Module):
 class Nets(NamedTuple):
     """What is learned."""
 
-    policy: Policy
+    policy: StochasticPolicy
     value: Net
 
 
@@ -165,7 +165,7 @@ class PPO(Agent):
     def init(self, *, key: Key) -> PPOState:
         """Fresh networks."""
         key_policy, key_value = jax.random.split(key)
-        policy = Policy(self.config, self.obs, self.spec.action, key=key_policy)
+        policy = StochasticPolicy(self.config, self.obs, self.spec.action, key=key_policy)
         nets = Nets(policy, Net(self.config, self.obs, 1, 1.0, key=key_value))
         return PPOState(nets, self.optimizer.init(nets), unseen(self.obs.shape[0]), unseen(1))
 
@@ -177,7 +177,7 @@ class PPO(Agent):
         own = jnp.ones(action.shape[0])
         return action, carry, {"drawn": drawn, "log_prob": says.log_prob(drawn), "own": own}
 
-    def acts_with(self, state: PPOState) -> tuple[Policy, Running]:
+    def acts_with(self, state: PPOState) -> tuple[StochasticPolicy, Running]:
         """The policy, and the scale at which it sees."""
         return state.nets.policy, state.obs
 

@@ -79,7 +79,7 @@ class SACConfig(ActorCriticConfig):
             require_within(name, getattr(self, name), least)
 
 
-class Actor(eqx.Module):
+class GaussianActor(eqx.Module):
     """Mean and log standard deviation of a Gaussian that tanh squashes into the action box."""
 
     net: MLP
@@ -116,7 +116,7 @@ class SACState(NamedTuple):
     batches of two.
     """
 
-    actor: Actor
+    actor: GaussianActor
     critics: Twins
     targets: Twins
     log_alpha: Float[Array, ""]
@@ -162,7 +162,7 @@ class ActorCritic:
         """Fresh networks; the target critics are copies, not aliases."""
         key_actor, key_first, key_second = jax.random.split(key, 3)
         sizes = self.n_obs, self.n_action, self.config.hidden
-        actor = Actor(*sizes, key=key_actor)
+        actor = GaussianActor(*sizes, key=key_actor)
         critics = Critic(*sizes, key=key_first), Critic(*sizes, key=key_second)
         targets = jax.tree.map(jnp.copy, critics)
         alpha = 1.0 if self.config.temperature is None else self.config.temperature
@@ -237,7 +237,7 @@ class ActorCritic:
         (loss_q, q), grads = jax.value_and_grad(critic_loss, has_aux=True)(state.critics)
         critics, critic_opt = self._descend(grads, state.critic_opt, state.critics)
 
-        def actor_loss(actor: Actor) -> tuple[Array, Array]:
+        def actor_loss(actor: GaussianActor) -> tuple[Array, Array]:
             action, log_prob = tanh_gaussian_sample(*jax.vmap(actor)(batch.obs), key=key_actor)
             q_min = jnp.min(q_values(critics, batch.obs, action), axis=0)
             return jnp.mean(alpha * log_prob - q_min), log_prob
@@ -277,7 +277,7 @@ class SAC(Agent):
         action = self.learner.policy(state, carry, key=key) if explore else self.learner.best(state, carry)
         return action, carry, ()
 
-    def acts_with(self, state: SACState) -> tuple[Actor, Normalizer]:
+    def acts_with(self, state: SACState) -> tuple[GaussianActor, Normalizer]:
         """The actor, and the scale at which it sees."""
         return state.actor, state.scales.obs
 
