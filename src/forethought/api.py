@@ -277,9 +277,9 @@ def evaluate(
     ``which="best"`` plays the policies that were the best so far, each seed's by its own evaluations during training;
     ``env_steps`` is then the last step at which one of them was chosen. ``episodes`` per seed are 100 unless told
     otherwise, 2 for planners, whose actions are expensive. They are played in the run's environment, or in ``env`` with
-    the same spaces. Of an ask/tell run without ``env`` nothing can be played: it is evaluated by the last episodes of its
-    training (`Evaluation.explored`). ``env``, and ``reward`` and ``termination`` for planners, are to be given again
-    where no import leads to them. ``trust``: import the modules that the run names, though it was not made here.
+    the same spaces. Of an ask/tell run without ``env`` nothing can be played: it is evaluated by the last episodes of
+    its training (`Evaluation.explored`). ``env``, and ``reward`` and ``termination`` for planners, are to be given
+    again where no import leads to them. ``trust``: import the modules that the run names, though it was not made here.
     """
     if episodes is not None:
         episodes = require_count("episodes", episodes)
