@@ -30,13 +30,13 @@ def run(tmp_path_factory):
 def test_each_seed_keeps_what_it_acted_with_when_its_evaluation_was_best():
     learner = small.train("sac", steps=10, seeds=(0, 1))
     first = jax.tree.map(np.array, learner.state.actor)
-    learner.evaluated(np.array([1.0, 1.0]))
+    learner.best.update(np.array([1.0, 1.0]), learner.now, learner.state)
     learner.state = learner.state._replace(actor=jax.tree.map(lambda x: x + 1.0, learner.state.actor))
     learner.env_steps = 12
-    learner.evaluated(np.array([1.0, 2.0]))  # the first seed's is no better than before
-    assert learner.best_return.tolist() == [1.0, 2.0]
-    assert learner.best_step.tolist() == [10, 12]
-    best, newest = learner.best_state(), learner.state
+    learner.best.update(np.array([1.0, 2.0]), learner.now, learner.state)  # the first seed's is no better than before
+    assert learner.best.returns.tolist() == [1.0, 2.0]
+    assert learner.best.steps.tolist() == [10, 12]
+    best, newest = learner.best.state(learner.state), learner.state
     for kept, then, now in zip(*map(jax.tree.leaves, (best.actor, first, newest.actor)), strict=True):
         np.testing.assert_array_equal(kept[0], then[0])
         np.testing.assert_array_equal(kept[1], now[1])
