@@ -79,6 +79,20 @@ def test_flags_may_be_numpys(agent):
     assert small.lived(agent.learner).reward[agent.steps - 1] == 1.5
 
 
+def test_what_is_learned_begins_with_what_was_acted_on(agent):
+    """A sensor that is read anew between two steps: the action was for the later reading."""
+    agent.act(HERE)
+    agent.observe(HERE + 1.0, 1.0, terminated=False, learn=False)
+    agent.act(HERE + 1.5)
+    agent.observe(HERE + 2.0, 2.0, terminated=False, learn=False)
+    agent.act(HERE + 2.0)
+    agent.observe(HERE + 3.0, 3.0, terminated=False, learn=False)
+    lived = jax.tree.map(lambda x: x[agent.steps - 3 : agent.steps], small.lived(agent.learner))
+    assert lived.obs[:, 0].tolist() == [0.0, 1.5, 2.0]
+    assert lived.next_obs[:, 0].tolist() == [1.0, 2.0, 3.0]
+    assert not lived.terminated.any()
+
+
 def test_memory_is_looked_at_before_ask_and_tell_begins(tmp_path):
     capacity = {**AGENT, "replay_capacity": 10**9}
     with pytest.raises(UsageError, match="of memory"):

@@ -146,6 +146,28 @@ def test_what_was_not_drawn_yet_has_the_greatest_priority(notes, masses):
     assert stats.chisquare(counts, np.array(masses) / sum(masses) * len(places)).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_nothing_is_learned_before_there_is_a_window(prioritized):
+    """Three steps of two environments are six transitions; before them there is nothing to draw."""
+    spec = small.envs.env_spec("CartPole-v1")
+    settings = {"n_step": 3, "random_steps": 0, "train_every": 1, "batch_size": 4, "prioritized": prioritized}
+    world = small.envs.make("CartPole-v1", seeds=[0], envs_per_seed=2)
+    learner = small.Learner(small.make_agent("dqn", spec, **settings), [0], 2, 12)
+    small.live(learner, world, 12)
+    learner.check_finite()
+    assert learner.phases[0].start == 6
+    assert learner.updates == 7
+
+
+def test_before_the_first_step_nothing_lies_outside_of_its_bounds():
+    agent = an_agent(prioritized=True, steps=100, beta=0.4, epsilon_first=1.0)
+    replay = noted(rows(8), [9.0, *[0.1] * 7])
+    state = agent.init(key=KEY)._replace(step=jnp.array(-399))
+    _, weights = drawn_places(agent, state, replay)
+    np.testing.assert_allclose([weights.min(), weights.max()], [(9.0 / 0.1) ** -0.4, 1.0], rtol=1e-4)
+    assert float(agent.epsilon(jnp.array(-399))) == 1.0
+
+
 def test_a_drawn_row_has_the_error_that_it_had():
     agent = an_agent(prioritized=True, alpha=0.5, batch_size=4)
     state, replay = agent.init(key=KEY), rows(1, reward=jnp.array([2.0]), terminated=jnp.array([True]))

@@ -3,53 +3,13 @@ import numpy as np
 import pytest
 
 import small
-from forethought.agents.base import Agent, Phase, Pieces
-from forethought.errors import TrainingDiverged, UsageError
+from forethought.agents.base import Phase, Pieces
+from forethought.errors import TrainingDiverged
 from forethought.training import learner as learner_module
-from forethought.training.schedule import Schedule, check_room, check_warm_up, usual_repeats
-from forethought.training.seeds import purpose_key
 from forethought.types import Transition
+from tests.training.recording import Recorder, Stop, stopping_at
 
 PROBE = "forethought/ProbeAction-v0"
-
-
-def phase(every, start=0):
-    return Phase("p", every, lambda *a, **k: None, start=start)
-
-
-@pytest.mark.parametrize("num_envs", [1, 2, 3, 7])
-@pytest.mark.parametrize(("every", "start"), [(1, 0), (1, 5), (4, 0), (4, 5), (4, 8), (250, 0), (3, 300)])
-def test_a_phase_is_due_at_its_start_and_every_so_many_steps(num_envs, every, start):
-    """Whatever the stride: never at step 0, once for each step of the schedule, as soon as it is reached."""
-    moments = [step for step in range(1, 700) if step >= start and (step - start) % every == 0]
-    ran, schedule = 0, Schedule([phase(every, start)], num_envs)
-    for now in range(num_envs, 700, num_envs):
-        ran += schedule.due(schedule.phases[0], now)
-        assert ran == sum(moment <= now for moment in moments)
-
-
-class Recorder(Agent):
-    """An agent that writes down the steps at which its one phase ran."""
-
-    random_steps, replay_capacity = 0, 50
-
-    def __init__(self, spec, every, start):
-        self.spec, self.config, self._phase = spec, None, Phase("note", every, self.write_down, 3, start, "model")
-
-    def init(self, *, key):
-        return {"at": jax.numpy.zeros(20, int), "n": jax.numpy.array(0)}
-
-    def decide(self, state, carry, *, key, explore):
-        return jax.numpy.zeros((len(carry), 1)), carry, ()
-
-    def phases(self):
-        return (self._phase,)
-
-    def acts_with(self, state):
-        return ()
-
-    def write_down(self, state, replay, *, step, key):
-        return {"at": state["at"].at[state["n"]].set(step), "n": state["n"] + 1}, replay, {"step": step}
 
 
 @pytest.mark.parametrize(
@@ -103,22 +63,6 @@ class InPieces(Recorder):
     def finish(self, state, work, replay, *, step, key):
         written, replay, info = self.write_down(state, replay, step=step, key=key)
         return {**state, **written}, replay, {**info, **work}
-
-
-class Stop(Exception):
-    pass
-
-
-def stopping_at(wanted, times):
-    """A listener that raises when it is told this for the so manieth time."""
-    said = []
-
-    def listen(text):
-        said.append(text)
-        if text == wanted and said.count(wanted) == times:
-            raise Stop
-
-    return listen
 
 
 @pytest.mark.parametrize(("wanted", "times"), [("note", 1), ("counting, number 1", 2), ("counting, number 1", 3)])
@@ -219,25 +163,6 @@ def test_a_number_that_is_not_finite_stops_the_run():
         learner.check_finite()
 
 
-def test_a_run_must_outlast_its_warm_up():
-    agent = small.make_agent("sac", small.envs.env_spec("forethought/ProbeAction-v0"))
-    check_warm_up(agent, 9)
-    with pytest.raises(UsageError, match="8 steps end within the 8 random steps"):
-        check_warm_up(agent, 8)
-    check_warm_up(agent, 0, pretrain=1)
-    check_room(agent, 200)
-    with pytest.raises(UsageError, match="the steps to come are 201, the replay keeps 200"):
-        check_room(agent, 201)
-
-
-@pytest.mark.parametrize("num_envs", [1, 2, 3, 7])
-@pytest.mark.parametrize(("every", "start"), [(1, 0), (1, 5), (4, 0), (4, 5), (4, 8), (250, 0), (3, 300)])
-def test_the_usual_repeats_are_those_that_come(num_envs, every, start):
-    p = phase(every, start)
-    came = {Schedule([p], num_envs).due(p, now) for now in range(num_envs, 700, num_envs)} - {0}
-    assert usual_repeats(p, num_envs) == sorted(came)
-
-
 @pytest.mark.parametrize("num_envs", [1, 3])
 def test_a_turn_is_recording_learning_and_acting(num_envs):
     """A learner that is told what it will see next does the same in one program as another in three."""
@@ -336,100 +261,3 @@ def test_acting_waits_for_the_phase_that_runs_and_charges_it(monkeypatch):
     learner.act(now)
     assert measured == ["update", "act", "act"]  # it was waited for once
     world.close()
-
-
-class Staged(Recorder):
-    """An agent with a stage of seven runs at steps 4 and 8, and a phase for each five updates of the stage."""
-
-    def phases(self):
-        return (
-            Phase("stage", 4, self.draw, updates=1, start=4, kind="model", times=7),
-            Phase("copy", 5, self.write_down, 0, 5, "model", clock="updates"),
-        )
-
-    def init(self, *, key):
-        return {**super().init(key=key), "sum": jax.numpy.array(0.0)}
-
-    def draw(self, state, replay, *, step, key):
-        drawn = jax.random.normal(key)
-        return {**state, "sum": state["sum"] + drawn}, replay, {"drawn": drawn}
-
-    def write_down(self, state, replay, *, step, key):
-        written, replay, info = super().write_down(state, replay, step=step, key=key)
-        return {**state, **written}, replay, info
-
-
-def staged(on_part=lambda text: None, num_envs=1, seeds=(0, 1)):
-    world = small.envs.make("forethought/ProbeConstant-v0", seeds=seeds, envs_per_seed=num_envs)
-    return small.Learner(Staged(world.spec, 1, 0), seeds, num_envs, 12, on_part=on_part), world
-
-
-def test_a_stage_is_so_many_runs_with_draws_of_their_own():
-    learner, world = staged()
-    small.live(learner, world, 10)
-    keys = [jax.random.key(0), jax.random.key(1)]
-    draws = [
-        [jax.random.normal(jax.random.fold_in(purpose_key(key, "stage", step), i)) for step in (4, 8) for i in range(7)]
-        for key in keys
-    ]
-    assert len(np.unique(draws)) == 28
-    np.testing.assert_allclose(learner.state["sum"], np.sum(draws, axis=1), rtol=1e-5)
-    np.testing.assert_allclose(learner.metrics("stage")["drawn"], np.array(draws)[:, -1], rtol=1e-6)
-    assert learner.updates == learner.fits == 14
-    # 5 updates are reached within step 4, and 10 within step 8: each once, at the end of its step.
-    assert learner.state["at"][0][: int(learner.state["n"][0])].tolist() == [4, 8]
-
-
-@pytest.mark.parametrize("stop", ["stage 1 of 7", "stage 3 of 7"])
-def test_a_stage_is_stopped_saved_and_gone_on_with_in_its_middle(monkeypatch, stop):
-    """At the second of its two steps."""
-    monkeypatch.setattr(learner_module, "PIECE_S", 1e9)  # parts of 1, 2, 4, whatever they take
-    whole, world = staged()
-    small.live(whole, world, 8)
-    stopped, world = staged(stopping_at(stop, 2))
-    with pytest.raises(Stop):
-        small.live(stopped, world, 8)
-    assert (stopped.env_steps, stopped.learned) == (8, 7)
-    assert stopped.updates == 7 + int(stop[6])
-    resumed, _ = staged()
-    resumed.restore(jax.tree.map(jax.numpy.array, stopped.tree()), stopped.counters())
-    for learner in (stopped, resumed):
-        learner.learn()
-        assert (learner.updates, learner.learned) == (14, 8)
-        for name, leaf in learner.state.items():
-            np.testing.assert_array_equal(leaf, whole.state[name])
-
-
-def test_a_phase_by_updates_is_due_as_soon_as_they_were_made():
-    update = Phase("update", 2, lambda *a, **k: None, updates=3, start=6)
-    copy = Phase("copy", 4, lambda *a, **k: None, clock="updates", start=5)
-    for num_envs in (1, 2, 6):
-        schedule = Schedule([update, copy], num_envs)
-        ran = 0
-        for now in range(num_envs, 121, num_envs):
-            made = 3 * sum(step % 2 == 0 for step in range(6, now + 1))
-            ran += schedule.due(copy, now)
-            assert ran == sum(at <= made for at in range(5, 400, 4))
-        assert ran > 30
-
-
-def test_blocks_stop_before_what_the_host_has_to_run():
-    """Steady steps up to a stage, and up to a phase that is due by updates, whatever those come to."""
-    update = Phase("update", 1, lambda *a, **k: None, updates=3)
-    for other in (
-        Phase("stage", 50, lambda *a, **k: None, times=4, start=50),
-        Phase("copy", 100, lambda *a, **k: None, clock="updates", start=7),
-        Phase("fit", 7, lambda *a, **k: None, start=3),
-    ):
-        schedule, step, hosts = Schedule([update, other], 1, 10), 0, []
-        while step < 200:
-            phases, turns = schedule.steady(step)
-            if not turns:
-                hosts.append(step + 1)
-                step += 1
-                continue
-            assert phases == ((update, 1),)
-            assert not any(schedule.due(other, step + i) for i in range(1, min(turns, 300) + 1))
-            assert schedule.random_after(step) == schedule.random_after(step + turns - 1)
-            step += turns
-        assert hosts == [at for at in range(1, 201) if schedule.due(other, at)]

@@ -36,6 +36,7 @@ class Replay(eqx.Module):
         notes: what phases keep beside the rows, such as priorities; zeros where nothing was noted since.
         written: rows written to each lane so far.
         begun: those of the rows held in each lane that are ``first``.
+        ahead: whether the three rows of each lane that come next, written over or not, are ``first``.
         ends: the places of the moments that transitions led to, oldest first; the ring of the transitions.
         num_envs: number of lanes.
     """
@@ -44,6 +45,7 @@ class Replay(eqx.Module):
     notes: PyTree
     written: Int[Array, " e"]
     begun: Int[Array, " e"]
+    ahead: Bool[Array, "e 3"]
     ends: Ring
     num_envs: int = eqx.field(static=True)
     layout: Layout = eqx.field(static=True)
@@ -141,8 +143,17 @@ class Replay(eqx.Module):
         within = drawn - jnp.where(lane > 0, counts[lane - 1], 0)
         return (self.written[lane] - held[lane] + within) % self.room * self.num_envs + lane
 
-    def _first(self, places: Int[Array, " n"]) -> Bool[Array, " n"]:
-        return self._at(places)[0].first
+    def looking_ahead(self) -> "Replay":
+        """With what is ``ahead``, read from the rows.
+
+        Rows that were never written are not ``first``. They are looked at as soon as others are written, and not when
+        they are written over: XLA would copy all rows at each step to have them before and after.
+        """
+        if self.keeps_all:
+            return self
+        slots = (self.written[:, None] + jnp.arange(3)) % self.room
+        first = self._at(slots * self.num_envs + jnp.arange(self.num_envs)[:, None])[0].first
+        return eqx.tree_at(lambda replay: replay.ahead, self, first)
 
     def note(self, places: Int[Array, " n"], notes: PyTree) -> "Replay":
         """With these notes [n, ...] beside these rows."""
@@ -160,12 +171,11 @@ def create(example: TimeStep, capacity: int, num_envs: int = 1, *, extras: PyTre
     lane = capacity // num_envs
     spare = max(lane // _SPARE_SHARE, min(lane, _SPARE_LEAST)) if _bytes(example) > _SMALL_ROW else lane
     rooms = (lane + spare) * num_envs
-
     layout = Layout.of((example, extras))
     notes = jax.tree.map(lambda x: jnp.zeros((rooms, *jnp.shape(x)), jnp.asarray(x).dtype), notes)
     none = jnp.zeros(num_envs, jnp.int32)
-    ends = ring.create(jnp.array(0, jnp.int32), capacity)
-    return Replay(layout.zeros(rooms), notes, none, jnp.copy(none), ends, num_envs, layout)
+    ends, ahead = ring.create(jnp.array(0, jnp.int32), capacity), jnp.zeros((num_envs, 3), bool)
+    return Replay(layout.zeros(rooms), notes, none, jnp.copy(none), ahead, ends, num_envs, layout)
 
 
 def record(replay: Replay, experience: Experience) -> Replay:
@@ -196,14 +206,20 @@ def record(replay: Replay, experience: Experience) -> Replay:
     notes = jax.tree.map(write, replay.notes, nothing, nothing)
     written, begun, ends = replay.written + now.first + 1, replay.begun, ring.add(replay.ends, to)
     if not replay.keeps_all:
-        overwritten = now.first & replay._first(at), replay._first(to)  # rows that were never written are not first
-        begun = begun + now.first - sum(x.astype(jnp.int32) for x in overwritten)
-        after_all = eqx.tree_at(lambda replay: replay.packed, replay, packed)
-        oldest = after_all._first(written % replay.room * n + lanes)
-        cut = (written > replay.room) & ~oldest  # what led to the oldest row
-        alive = jnp.minimum(written, replay.room) - begun - cut
-        ends = eqx.tree_at(lambda ends: ends.size, ends, jnp.minimum(ends.size, n * jnp.min(alive)))
-    return Replay(packed, notes, written, begun, ends, n, replay.layout)
+        begun, alive = _left(replay, now.first)
+        ends = eqx.tree_at(lambda ends: ends.size, ends, jnp.minimum(ends.size, n * alive))
+    return Replay(packed, notes, written, begun, replay.ahead, ends, n, replay.layout).looking_ahead()
+
+
+def _left(replay: Replay, first: Bool[Array, " e"]) -> tuple[Int[Array, " e"], Int[Array, ""]]:
+    """After one more row, or two in lanes where an episode begins: the rows of each lane that are ``first``, and how
+    many transitions every lane has at least that have not lost their beginning.
+    """
+    lost, lost_too, oldest = jnp.where(first[:, None], replay.ahead, jnp.roll(replay.ahead, 1, axis=1)).T
+    written = replay.written + first + 1
+    begun = replay.begun + first - (first & lost) - lost_too
+    cut = (written > replay.room) & ~oldest  # what led to the oldest row
+    return begun, jnp.min(jnp.minimum(written, replay.room) - begun - cut)
 
 
 def fill(replay: Replay, given: Transition) -> Replay:
@@ -240,7 +256,9 @@ def fill(replay: Replay, given: Transition) -> Replay:
         for kind, held in replay.packed.items()
     }
     ends = ring.add(replay.ends, jnp.asarray(places[np.argsort(turns)], jnp.int32))
-    return Replay(packed, replay.notes, jnp.asarray(written), begun, ends, n, replay.layout)
+    return Replay(
+        packed, replay.notes, jnp.asarray(written), begun, replay.ahead, ends, n, replay.layout
+    ).looking_ahead()
 
 
 def holding(rows: Transition, capacity: int) -> Replay:

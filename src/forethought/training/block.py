@@ -21,7 +21,7 @@ from forethought.types import Experience, Info, Key, PyTree, TimeStep
 FROM_STEP = 1000
 _MOST_ROWS = 2**20  # of what is told of a block: steps times slots
 _MOST_STEPS = 4096
-_SECONDS = 0.25  # that a block should take
+SECONDS, FIRST = 0.25, 8  # that a block should take, and turns of the first one
 
 Advance = Callable[[PyTree, Array], tuple[PyTree, Step]]  # of all slots
 
@@ -43,17 +43,6 @@ class LoopState(NamedTuple):
     decision: Decision  # in that moment
     slots: PyTree
     infos: dict[str, Info]
-
-
-class Pace:
-    """How many turns a block should have, so that Ctrl-C and the display wait for it for a quarter of a second."""
-
-    def __init__(self) -> None:
-        self.turns = 8
-
-    def took(self, turns: int, seconds: float) -> None:
-        """So many turns took so long; one that compiles is no measure, but the next ones are."""
-        self.turns = max(1, min(2 * self.turns, int(turns * _SECONDS / seconds)))
 
 
 class Play:

@@ -20,6 +20,7 @@ from forethought.training.block import Block, LoopState, Play, StepLog, all_fini
 from forethought.training.clock import Clock
 from forethought.training.exploiting import Exploiting
 from forethought.training.phases import PIECE_S
+from forethought.training.portion import Portion
 from forethought.training.program import Decision, How, Program
 from forethought.training.remedies import remedy
 from forethought.training.schedule import Schedule, usual_repeats
@@ -306,12 +307,12 @@ class Learner:
 
     def _run_counted(self, phase: Phase, at: int, runs: int) -> None:
         """What is left of so many runs at this step, in parts; after each it is whole, and may be stopped or saved."""
-        part, name = 1, phase.name
+        portion, name = Portion(PIECE_S), phase.name
         while left := runs - self._runs.get(name, 0):
             if not self.program.phases.compiled(phase, 1):
                 self.on_compile(name)
             self._settle()
-            done, part, began = self._runs.get(name, 0), min(part, left), time.perf_counter()
+            done, part, began = self._runs.get(name, 0), min(portion.size, left), time.perf_counter()
             with self.clock.measure(name):
                 self._state, self.replay, self.infos[name] = self.program.phases.run_counted(
                     phase, self._state, self.replay, at, done, part
@@ -321,7 +322,7 @@ class Learner:
             self._runs[name] = done + part
             if left > part:
                 self.on_part(f"{name} {done + part:,} of {runs:,}")
-            part = max(1, min(2 * part, int(part * PIECE_S / (time.perf_counter() - began))))
+            portion.took(part, time.perf_counter() - began)
 
     def _settle(self) -> None:
         """Wait for the phase that is running, and charge the time to it."""

@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from forethought.agents.base import Phase, Pieces
 from forethought.replay.moments import Replay
+from forethought.training.portion import Portion
 from forethought.training.seeds import Flat, over_seeds, purpose_key, settled, tree_of
 from forethought.types import Info, Key, PyTree
 
@@ -155,13 +156,13 @@ class Phases:
         self, parts: Pieces, state: PyTree, replay: Replay, step: int, tell: Callable[[str], None]
     ) -> tuple[PyTree, Replay, Info]:
         work = parts.begin(self.keys, state, replay, step)
-        units, done, left = 1, 0, True
+        portion, done, left = Portion(PIECE_S), 0, True
         while left:
             began = time.perf_counter()
+            units = portion.size
             work, more = parts.proceed(self.keys, work, replay, step, units)
             left, done = bool(np.asarray(more).any()), done + units  # asking waits for the piece
-            took = time.perf_counter() - began
-            units = max(1, min(2 * units, int(units * PIECE_S / took)))
+            portion.took(units, time.perf_counter() - began)
             if left:
                 tell(f"{parts.doing}, {parts.unit} {done}")
         return parts.finish(self.keys, state, work, replay, step)

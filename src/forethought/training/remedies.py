@@ -14,6 +14,8 @@ def remedy(config: Any, replay: Replay) -> str:
     """The environment's scale where that is huge, else smaller steps of an agent with these settings."""
     rows = replay.rows
     for name, seen in (("observations", rows.obs), ("rewards", rows.reward)):
+        if seen.dtype == np.uint8:  # images are at most 255, and large
+            continue
         largest = float(np.max(np.abs(np.asarray(seen, np.float64)), initial=0.0))
         if largest > _HUGE:
             return f"the environment's {name} reach {largest:.3g}: scale them to about 1 there, then train anew"

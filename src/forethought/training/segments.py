@@ -2,8 +2,8 @@
 
 Segments lie in ``rows`` beside the checkpoints that name them, and are never written again: what a save costs is what
 is new. A file holds, of each seed and environment, the rows that were written as numbers ``begin`` to ``end`` - 1 of
-their lane (int32 [seeds, environments]), seed by seed and lane by lane, as in `Replay.packed`. Its name
-is the SHA-256 of its content.
+their lane (int32 [seeds, environments]), seed by seed and lane by lane, as in `Replay.packed`. It is named by the
+SHA-256 of its content.
 """
 
 import os
@@ -21,6 +21,7 @@ from jaxtyping import Array
 from forethought import stored
 from forethought.errors import CheckpointError
 from forethought.files import digest, flush
+from forethought.replay import moments
 from forethought.replay.moments import Replay
 from forethought.types import PyTree
 
@@ -82,8 +83,10 @@ class Segments:
         self.kept = kept
         notes = jax.tree_util.tree_map_with_path(partial(_noted, rest, written, room, like), like.notes)
         counts = jnp.asarray(written), jnp.asarray(rest["begun"])
-        leaves = jax.tree.leaves((content, notes, counts, _ends(rest, written, room, like)))
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+        leaves = jax.tree.leaves((content, notes, counts, like.ahead, _ends(rest, written, room, like)))
+        loaded = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        axes = moments.axes(loaded)
+        return jax.jit(jax.vmap(Replay.looking_ahead, (axes,), axes), donate_argnums=0)(loaded)
 
 
 def forget(root: Path, named: set[str]) -> None:

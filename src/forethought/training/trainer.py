@@ -21,11 +21,12 @@ from forethought.errors import (
 )
 from forethought.stored import array, flag, named, require
 from forethought.training.baselines import STARTS, WHAT_HELPS, Controller, below, described, far_below, play_baselines
-from forethought.training.block import FROM_STEP, Pace
+from forethought.training.block import FIRST, FROM_STEP, SECONDS
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import Evaluation, evaluate
 from forethought.training.journal import Journal, crossed
 from forethought.training.learner import Learner
+from forethought.training.portion import Portion
 from forethought.training.progress import Progress, Snapshot
 from forethought.training.rundir import RunDir
 from forethought.training.signals import SecondSignal, Signals
@@ -67,7 +68,7 @@ class Trainer:
         self.journal = Journal(config, run, agent, self.learner, progress.note)
         if callback is not None:
             self.journal.tell = lambda record: self._call(callback, record)
-        self._pace = Pace()
+        self._portion = Portion(SECONDS, FIRST)
         self.evaluation: Evaluation | None = None
         self.saved: Path | None = None
         self._begun = False
@@ -206,11 +207,11 @@ class Trainer:
         events = [config.eval_every, config.log_every, config.checkpoint_every or config.steps]
         ahead = [every - learner.now % every for every in events] + [config.steps - learner.now]
         began, updates = time.monotonic(), learner.updates
-        told = learner.run_block(self.world, min(self._pace.turns, -(-min(ahead) // config.num_envs)))
+        told = learner.run_block(self.world, min(self._portion.size, -(-min(ahead) // config.num_envs)))
         if told is None or not len(told.ended):
             return False
         made = len(told.ended)
-        self._pace.took(made, time.monotonic() - began)
+        self._portion.took(made, time.monotonic() - began)
         self._saved_at = None
         self.journal.lived(told, (learner.updates - updates) // made)
         self._learned([])

@@ -148,7 +148,10 @@ class DQN(Agent):
 
     def epsilon(self, step: Array) -> Array:
         """Chance of a random action."""
-        c, share = self.config, jnp.minimum(step / self.config.epsilon_steps, 1.0)
+        c, share = (
+            self.config,
+            jnp.clip(step / self.config.epsilon_steps, 0.0, 1.0),
+        )  # steps before the first are negative
         return c.epsilon_first + share * (c.epsilon_last - c.epsilon_first)
 
     def acts_with(self, state: DQNState) -> QNetwork:
@@ -160,9 +163,10 @@ class DQN(Agent):
         return Portable.network(state.online.net, None, output="argmax", encoder=state.online.encoder)
 
     def phases(self) -> tuple[Phase, ...]:
-        """``updates`` gradient steps every ``train_every`` environment steps."""
+        """``updates`` gradient steps every ``train_every`` environment steps, as soon as there is a whole window."""
         c = self.config
-        return (Phase("update", c.train_every, self.update, updates=c.updates, start=max(c.random_steps, 1)),)
+        start = max(c.random_steps, c.n_step * self.setting.num_envs)
+        return (Phase("update", c.train_every, self.update, updates=c.updates, start=start),)
 
     def update(self, state: DQNState, replay: Replay, *, step: Array, key: Key) -> tuple[DQNState, Replay, Info]:
         """Gradient steps, each on a fresh batch."""
@@ -232,6 +236,7 @@ class DQN(Agent):
         sums = jnp.cumsum(mass)
         drawn = jnp.searchsorted(sums, jax.random.uniform(key, (c.batch_size,), maxval=sums[-1]), side="right")
         chosen = jnp.minimum(drawn, replay.capacity - 1)
-        beta = c.beta + (1.0 - c.beta) * jnp.minimum(state.step / self.setting.steps, 1.0)
+        chosen = jnp.where(mass[chosen] > 0.0, chosen, jnp.argmax(mass))  # sums in float32 need not rise
+        beta = c.beta + (1.0 - c.beta) * jnp.clip(state.step / self.setting.steps, 0.0, 1.0)
         weight = (count * mass[chosen] / sums[-1]) ** -beta
         return begins[chosen], weight / jnp.max(weight)
