@@ -1,7 +1,6 @@
 """What a replay of a million images takes in memory, what a save of its newest thousand writes, and its reading."""
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import numpy as np
 from benchmarks.results import ROOT, Check, Result
 from forethought.replay import moments
 from forethought.training import checkpoint
+from forethought.training.seeds import over_seeds
 from forethought.training.segments import Segments
 from forethought.types import Experience, TimeStep
 
@@ -62,14 +62,14 @@ def _empty(rows: int) -> moments.Replay:
 
 def _filled(replay: moments.Replay, n: int) -> moments.Replay:
     """With n more steps: images of noise."""
-    axes = moments.axes(moments.of_seed(replay, 0))
+    axes = moments.axes(replay)
 
     def step(i: jax.Array, replay: moments.Replay) -> moments.Replay:
         image = jax.random.bits(jax.random.fold_in(jax.random.key(0), i), (2, 1, 1, 64, 64, 3), jnp.uint8)
         no, nothing = jnp.zeros((1, 1), bool), jnp.zeros((1, 1))
         now = TimeStep(image[0], jnp.zeros((1, 1, 6)), nothing, no | (i % _STEPS == 0), no, no)
         reached = now._replace(obs=image[1], first=no, truncated=no | (i % _STEPS == _STEPS - 1))
-        return jax.vmap(moments.record, (axes, 0), axes)(replay, Experience(now, reached))
+        return over_seeds(moments.record, 1, (axes, 0), axes)(replay, Experience(now, reached))
 
     return jax.jit(lambda replay: jax.lax.fori_loop(0, n, step, replay), donate_argnums=0)(replay)
 
@@ -97,4 +97,6 @@ def read(root: str, rows: int) -> None:
 
 
 def _most() -> int:
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Since this program was begun: what `resource` says is inherited from the process that called it."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(status["VmHWM"].split()[0])

@@ -36,7 +36,8 @@ class Replay(eqx.Module):
         notes: what phases keep beside the rows, such as priorities; zeros where nothing was noted since.
         written: rows written to each lane so far.
         begun: those of the rows held in each lane that are ``first``.
-        ahead: whether the three rows of each lane that come next, written over or not, are ``first``.
+        firsts: which rows are ``first``, once more, where transitions may be forgotten early; nothing elsewhere. Were
+            the rows themselves read in a step that writes to them, XLA would copy them all.
         ends: the places of the moments that transitions led to, oldest first; the ring of the transitions.
         num_envs: number of lanes.
     """
@@ -45,7 +46,7 @@ class Replay(eqx.Module):
     notes: PyTree
     written: Int[Array, " e"]
     begun: Int[Array, " e"]
-    ahead: Bool[Array, "e 3"]
+    firsts: PyTree
     ends: Ring
     num_envs: int = eqx.field(static=True)
     layout: Layout = eqx.field(static=True)
@@ -143,17 +144,9 @@ class Replay(eqx.Module):
         within = drawn - jnp.where(lane > 0, counts[lane - 1], 0)
         return (self.written[lane] - held[lane] + within) % self.room * self.num_envs + lane
 
-    def looking_ahead(self) -> "Replay":
-        """With what is ``ahead``, read from the rows.
-
-        Rows that were never written are not ``first``. They are looked at as soon as others are written, and not when
-        they are written over: XLA would copy all rows at each step to have them before and after.
-        """
-        if self.keeps_all:
-            return self
-        slots = (self.written[:, None] + jnp.arange(3)) % self.room
-        first = self._at(slots * self.num_envs + jnp.arange(self.num_envs)[:, None])[0].first
-        return eqx.tree_at(lambda replay: replay.ahead, self, first)
+    def with_firsts(self) -> "Replay":
+        """With `firsts` as the rows have them."""
+        return self if self.keeps_all else eqx.tree_at(lambda replay: replay.firsts, self, self.rows.first)
 
     def note(self, places: Int[Array, " n"], notes: PyTree) -> "Replay":
         """With these notes [n, ...] beside these rows."""
@@ -174,8 +167,9 @@ def create(example: TimeStep, capacity: int, num_envs: int = 1, *, extras: PyTre
     layout = Layout.of((example, extras))
     notes = jax.tree.map(lambda x: jnp.zeros((rooms, *jnp.shape(x)), jnp.asarray(x).dtype), notes)
     none = jnp.zeros(num_envs, jnp.int32)
-    ends, ahead = ring.create(jnp.array(0, jnp.int32), capacity), jnp.zeros((num_envs, 3), bool)
-    return Replay(layout.zeros(rooms), notes, none, jnp.copy(none), ahead, ends, num_envs, layout)
+    ends = ring.create(jnp.array(0, jnp.int32), capacity)
+    firsts = () if spare == lane else jnp.zeros(rooms, bool)
+    return Replay(layout.zeros(rooms), notes, none, jnp.copy(none), firsts, ends, num_envs, layout)
 
 
 def record(replay: Replay, experience: Experience) -> Replay:
@@ -205,21 +199,13 @@ def record(replay: Replay, experience: Experience) -> Replay:
     nothing = jax.tree.map(lambda held: jnp.zeros((n, *held.shape[1:]), held.dtype), replay.notes)
     notes = jax.tree.map(write, replay.notes, nothing, nothing)
     written, begun, ends = replay.written + now.first + 1, replay.begun, ring.add(replay.ends, to)
-    if not replay.keeps_all:
-        begun, alive = _left(replay, now.first)
-        ends = eqx.tree_at(lambda ends: ends.size, ends, jnp.minimum(ends.size, n * alive))
-    return Replay(packed, notes, written, begun, replay.ahead, ends, n, replay.layout).looking_ahead()
-
-
-def _left(replay: Replay, first: Bool[Array, " e"]) -> tuple[Int[Array, " e"], Int[Array, ""]]:
-    """After one more row, or two in lanes where an episode begins: the rows of each lane that are ``first``, and how
-    many transitions every lane has at least that have not lost their beginning.
-    """
-    lost, lost_too, oldest = jnp.where(first[:, None], replay.ahead, jnp.roll(replay.ahead, 1, axis=1)).T
-    written = replay.written + first + 1
-    begun = replay.begun + first - (first & lost) - lost_too
-    cut = (written > replay.room) & ~oldest  # what led to the oldest row
-    return begun, jnp.min(jnp.minimum(written, replay.room) - begun - cut)
+    firsts = jax.tree.map(lambda held: write(held, now.first, reached.first), replay.firsts)
+    if not replay.keeps_all:  # rows that were never written are not first
+        begun = begun + now.first - jnp.where(now.first, replay.firsts[at], 0) - replay.firsts[to]
+        cut = (written > replay.room) & ~firsts[replay.after(to)]  # what led to the oldest row of a lane
+        alive = jnp.minimum(written, replay.room) - begun - cut
+        ends = eqx.tree_at(lambda ends: ends.size, ends, jnp.minimum(ends.size, n * jnp.min(alive)))
+    return Replay(packed, notes, written, begun, firsts, ends, n, replay.layout)
 
 
 def fill(replay: Replay, given: Transition) -> Replay:
@@ -256,9 +242,8 @@ def fill(replay: Replay, given: Transition) -> Replay:
         for kind, held in replay.packed.items()
     }
     ends = ring.add(replay.ends, jnp.asarray(places[np.argsort(turns)], jnp.int32))
-    return Replay(
-        packed, replay.notes, jnp.asarray(written), begun, replay.ahead, ends, n, replay.layout
-    ).looking_ahead()
+    filled = Replay(packed, replay.notes, jnp.asarray(written), begun, replay.firsts, ends, n, replay.layout)
+    return filled.with_firsts()
 
 
 def holding(rows: Transition, capacity: int) -> Replay:

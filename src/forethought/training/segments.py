@@ -83,10 +83,10 @@ class Segments:
         self.kept = kept
         notes = jax.tree_util.tree_map_with_path(partial(_noted, rest, written, room, like), like.notes)
         counts = jnp.asarray(written), jnp.asarray(rest["begun"])
-        leaves = jax.tree.leaves((content, notes, counts, like.ahead, _ends(rest, written, room, like)))
+        leaves = jax.tree.leaves((content, notes, counts, like.firsts, _ends(rest, written, room, like)))
         loaded = jax.tree.unflatten(jax.tree.structure(like), leaves)
         axes = moments.axes(loaded)
-        return jax.jit(jax.vmap(Replay.looking_ahead, (axes,), axes), donate_argnums=0)(loaded)
+        return jax.jit(jax.vmap(Replay.with_firsts, (axes,), axes), donate_argnums=0)(loaded)
 
 
 def forget(root: Path, named: set[str]) -> None:
