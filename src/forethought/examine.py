@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from forethought.agents.base import Agent, random_action
+from forethought.agents.base import Agent, Seen, random_action
 from forethought.data import DataSource, read
 from forethought.diagnostics import (
     Diagnosis,
@@ -225,7 +225,7 @@ def _policy(agent: Agent, state: PyTree) -> Policy | None:
     """The policy as it acts in imagination; None where acting needs a memory, as in planners."""
     if agent.has_memory:
         return None
-    return lambda obs, key: agent.decide(state, obs, key=key, explore=False)[0]
+    return lambda obs, key: agent.decide(state, Seen(obs), key=key, explore=False)[0]
 
 
 def _play(config: RunConfig, seed: int, stream: str, n: int, acting: Callable[[VectorEnv], Any]) -> list[Episode]:
@@ -252,6 +252,6 @@ def _acting(agent: Agent, state: PyTree, seed: int, n: int) -> tuple[Any, PyTree
 def _random(world: VectorEnv, seed: int) -> tuple[Any, PyTree]:
     def act(time_step: TimeStep, carry: PyTree, t: int) -> tuple[np.ndarray, PyTree]:
         key = purpose_key(jax.random.key(seed), "diagnose random", t)
-        return np.asarray(random_action(world.spec.action, world.num_slots, key)), carry
+        return np.asarray(random_action(world.spec.action, world.num_slots, key, time_step.legal)), carry
 
     return act, ()

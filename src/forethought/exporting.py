@@ -12,7 +12,7 @@ import numpy as np
 from jax import export as jax_export
 
 from forethought import numpy_policy
-from forethought.agents.base import Agent, empty_items
+from forethought.agents.base import Agent, Seen, empty_items
 from forethought.envs import SpaceCodec
 from forethought.errors import MissingExtra, UsageError
 from forethought.files import as_path, write_atomically
@@ -103,7 +103,7 @@ def _program(agent: Agent, codec: SpaceCodec, state: PyTree, seed: int) -> bytes
     key = jax.random.key(seed)
 
     def policy(obs: PyTree) -> jax.Array:
-        return _own(codec, agent.decide(state, _seen(codec, obs), key=key, explore=False)[0])
+        return _own(codec, agent.decide(state, Seen(_seen(codec, obs)), key=key, explore=False)[0])
 
     def planner(obs: PyTree, first: jax.Array, step: jax.Array, memory: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         (prev_action, carry), drawn = jax.tree.unflatten(structure, memory), jax.random.fold_in(key, step)

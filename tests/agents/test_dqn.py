@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import small
-from forethought.agents.base import Setting
+from forethought.agents.base import Seen, Setting
 from forethought.replay.moments import create, holding, record
 from forethought.types import Box, Discrete, EnvSpec, Experience, TimeStep, Transition
 
@@ -185,9 +185,9 @@ def test_epsilon_falls_with_the_step_and_decides_how_often_chance_does():
         [agent.epsilon(jnp.array(t)) for t in (0, 45, 90, 900)], [1.0, 0.55, 0.1, 0.1], rtol=1e-6
     )
     state = agent.init(key=KEY)._replace(online=Says([[0.0, 5.0, 0.0]]), step=jnp.array(45))
-    actions = np.asarray(agent.decide(state, jnp.zeros((20_000, 1)), key=KEY, explore=True)[0])
+    actions = np.asarray(agent.decide(state, Seen(jnp.zeros((20_000, 1))), key=KEY, explore=True)[0])
     np.testing.assert_allclose(np.bincount(actions) / 20_000, [0.55 / 3, 0.45 + 0.55 / 3, 0.55 / 3], atol=0.015)
-    assert np.all(np.asarray(agent.decide(state, jnp.zeros((9, 1)), key=KEY, explore=False)[0]) == 1)
+    assert np.all(np.asarray(agent.decide(state, Seen(jnp.zeros((9, 1))), key=KEY, explore=False)[0]) == 1)
 
 
 def test_the_target_network_is_a_copy_now_and_then():
@@ -211,3 +211,98 @@ def test_a_dueling_network_is_value_and_centred_advantages():
     np.testing.assert_allclose(online(obs), value + advantage - advantage.mean(axis=1, keepdims=True), rtol=1e-5)
     np.testing.assert_allclose(online(obs).mean(axis=1, keepdims=True), value, atol=1e-6)
     assert agent.portable(agent.init(key=KEY)).output == "argmax"
+
+
+def test_nothing_illegal_is_chosen_or_valued():
+    """Of three actions the best is illegal where 0 is seen, and all but the worst where 1 is."""
+    agent = an_agent(discount=0.5, epsilon_first=0.5, epsilon_last=0.5)
+    table = [[0.0, 1.0, 5.0], [3.0, 2.0, 1.0]]
+    legal = jnp.array([[True, True, False], [False, False, True]])
+    state = agent.init(key=KEY)._replace(online=Says(table), target=Says(table))
+    seen = Seen(jnp.repeat(jnp.array([[0.0], [1.0]]), 500, axis=0), jnp.repeat(legal, 500, axis=0))
+    assert agent.decide(state, seen, key=KEY, explore=False)[0].tolist() == [1] * 500 + [2] * 500
+    explored = np.asarray(agent.decide(state, seen, key=KEY, explore=True)[0]).reshape(2, 500)
+    assert set(explored[0]) == {0, 1}
+    assert set(explored[1]) == {2}
+    no = jnp.zeros((2, 2), bool)
+    window = TimeStep(jnp.array([[[9.0], [9.0]], [[0.0], [1.0]]]), no * 0, jnp.ones((2, 2)), no, no, no)
+    window = window._replace(legal=jnp.stack([jnp.ones_like(legal), legal]))
+    for double in (False, True):
+        found = an_agent(discount=0.5, double=double).target(state, window)
+        np.testing.assert_allclose(found, [1.0 + 0.5 * 1.0, 1.0 + 0.5 * 1.0])
+
+
+def test_the_weights_rise_to_full_ones_over_the_run():
+    """At half of the steps of the run the exponent stands half way between 0.4 and 1, however often it has learned."""
+    agent = an_agent(prioritized=True, alpha=1.0, beta=0.4, steps=1000)
+    state, replay = agent.init(key=KEY)._replace(updates=jnp.array(77)), noted(rows(2), [1.0, 3.0])
+    rare, often = begins(replay)
+    for step, exponent in ((0, 0.4), (500, 0.7), (1000, 1.0), (2000, 1.0)):
+        places, weights = drawn_places(agent, state._replace(step=jnp.array(step)), replay)
+        assert set(places) == {int(rare), int(often)}
+        np.testing.assert_allclose(weights[places == often].min(), 3.0**-exponent, rtol=1e-5)  # beside a rare one
+        np.testing.assert_allclose(weights[places == rare], 1.0)
+
+
+def silent(agent):
+    """A state whose networks say 0 of everything."""
+    state = agent.init(key=KEY)
+    plain = jax.tree.map(jnp.zeros_like, state.online)
+    return state._replace(online=plain, target=plain)
+
+
+def test_the_loss_is_weighed(monkeypatch):
+    """Errors of 0.5 and 4, whose losses are 0.125 and 3.5."""
+    agent, replay = an_agent(discount=0.0), rows(2, reward=jnp.array([0.5, 4.0]))
+    monkeypatch.setattr(agent, "_draw", lambda *_, **__: (begins(replay), jnp.array([1.0, 0.25])))
+    _, _, info = agent.learn(silent(agent), replay, key=KEY)
+    np.testing.assert_allclose(info["td_loss"], (0.125 + 0.25 * 3.5) / 2.0, rtol=1e-6)
+
+
+def test_what_was_foretold_exactly_is_drawn_again_some_day():
+    agent = an_agent(prioritized=True, alpha=0.5, discount=0.0)
+    _, replay, _ = agent.learn(silent(agent), noted(rows(1), []), key=KEY)
+    np.testing.assert_allclose(replay.notes[0], 1e-3, rtol=1e-5)  # the root of 1e-6
+
+
+def test_a_gradient_is_shortened_before_adam_sees_it():
+    """Of length 50, shortened to 10: 5e-8 becomes 1e-8, which is Adam's epsilon, so the step is half of the rate."""
+    agent = an_agent(learning_rate=1.0, max_grad_norm=10.0)
+    grads = jnp.array([30.0, 40.0, 5e-8])
+    change, _ = agent.optimizer.update(grads, agent.optimizer.init(grads), grads)
+    np.testing.assert_allclose(change, [-1.0, -1.0, -0.5], rtol=1e-3)
+
+
+def test_each_update_of_a_round_draws_anew(monkeypatch):
+    """Batches of four of a hundred: three updates that drew alike would learn from four transitions."""
+    agent, drawn = an_agent(updates=3, batch_size=4), []
+    draw = agent._draw
+
+    def watched(state, replay, *, key):
+        places, weights = draw(state, replay, key=key)
+        jax.debug.callback(lambda x: drawn.append(tuple(x.tolist())), places, ordered=True)
+        return places, weights
+
+    monkeypatch.setattr(agent, "_draw", watched)
+    state, _, info = agent.update(agent.init(key=KEY), rows(100), step=jnp.array(123), key=KEY)
+    jax.effects_barrier()
+    assert len(set(drawn)) == 3
+    assert (int(state.step), int(state.updates)) == (123, 3)
+    np.testing.assert_allclose(info["epsilon"], agent.epsilon(jnp.array(123)))
+
+
+def test_the_policy_is_the_online_network():
+    agent = an_agent()
+    state, _, _ = agent.update(agent.init(key=KEY), rows(6, reward=jnp.ones(6)), step=jnp.array(9), key=KEY)
+    assert agent.acts_with(state) is state.online
+    weight = agent.portable(state).arrays["weight0"]
+    np.testing.assert_array_equal(weight, state.online.net.layers[0].weight)
+    assert np.any(weight != state.target.net.layers[0].weight)
+
+
+def test_biases_begin_apart():
+    """As PyTorch draws them: with zeros the kinks of all ReLUs meet in one point, and CartPole was rarely learned."""
+    for layer in an_agent(hidden=(64, 64)).init(key=KEY).online.net.layers:
+        bound = layer.weight.shape[0] ** -0.5
+        assert 0.6 * bound < np.abs(layer.bias).max() <= bound
+        assert not np.array_equal(layer.bias, layer.weight[0])

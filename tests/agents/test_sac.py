@@ -5,6 +5,7 @@ import numpy as np
 import optax
 import pytest
 
+from forethought.agents.base import Seen
 from forethought.agents.free.sac import SAC, ActorCritic, ActorCriticConfig, SACConfig, soft_target
 from forethought.errors import UsageError
 from forethought.nets.heads import tanh_gaussian_sample
@@ -218,7 +219,7 @@ def test_the_spread_of_the_policy_is_bounded(asked, log_std, slope):
 def test_acting_explores_around_what_it_does_when_judged():
     agent = SAC(SACConfig(hidden=(4,)), SPEC)
     state, obs = agent.init(key=jax.random.key(0)), jnp.ones((400, 2))
-    evaluated, explored = (agent.decide(state, obs, key=KEY, explore=explore)[0] for explore in (False, True))
+    evaluated, explored = (agent.decide(state, Seen(obs), key=KEY, explore=explore)[0] for explore in (False, True))
     mean, log_std = state.actor(jnp.ones(2))
     np.testing.assert_allclose(evaluated, np.full((400, 1), np.tanh(mean)), rtol=1e-5)
     u = np.arctanh(np.asarray(explored, np.float64))

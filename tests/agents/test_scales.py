@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from forethought.agents.base import Seen
 from forethought.agents.dyna.mbpo import MBPO, MBPOConfig
 from forethought.agents.free.sac import SAC, ActorCritic, ActorCriticConfig, SACConfig, q_values
 from forethought.agents.free.scales import Scales, fit_scales, preserve_outputs
@@ -134,8 +135,8 @@ def test_what_is_learned_does_not_depend_on_the_units(agent, learned):
     assert float(told_in_units["q"]) == pytest.approx(PAID * float(told["q"]), rel=1e-3)
     obs = jax.random.normal(jax.random.key(9), (5, 2))
     for explore in (False, True):
-        a, _, _ = agent.decide(plain, obs, key=KEY, explore=explore)
-        b, _, _ = agent.decide(scaled, SHIFT + UNIT * obs, key=KEY, explore=explore)
+        a, _, _ = agent.decide(plain, Seen(obs), key=KEY, explore=explore)
+        b, _, _ = agent.decide(scaled, Seen(SHIFT + UNIT * obs), key=KEY, explore=explore)
         np.testing.assert_allclose(a, b, atol=2e-3)
         assert np.ptp(np.asarray(b)) > 1e-3  # it sees the observations
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from forethought.models.normalizer import fit_normalizer, identity
+from forethought.models.normalizer import fit_normalizer, identity, unseen
 
 
 def test_statistics_of_the_rows_that_are_kept():
@@ -67,3 +67,22 @@ def test_without_data():
     np.testing.assert_array_equal(identity(2).normalize(x), x)
     fitted = fit_normalizer(x, jnp.array([False]))
     assert np.all(np.isfinite(fitted.normalize(x)))
+
+
+def test_running_statistics_are_those_of_all_rows_together():
+    """Three parts of unequal size that lie far apart; a dimension that never moves keeps its unit."""
+    rng = np.random.default_rng(0)
+    parts = [
+        rng.normal(at, spread, size=(n, 2)) for at, spread, n in ((0.0, 1.0, 5), (50.0, 3.0, 40), (-20.0, 2.0, 11))
+    ]
+    parts = [np.append(part, np.full((len(part), 1), 7.0), axis=1).astype(np.float32) for part in parts]
+    met = unseen(3)
+    np.testing.assert_array_equal(met.normalizer().normalize(jnp.array([3.0, -2.0, 1.0])), [3.0, -2.0, 1.0])
+    for i, part in enumerate(parts):
+        met, every = met.add(jnp.asarray(part)), np.concatenate(parts[: i + 1])
+        assert float(met.count) == len(every)
+        np.testing.assert_allclose(met.mean, every.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(met.std(), [*every[:, :2].std(axis=0), 1.0], rtol=1e-5)
+        seen = met.normalizer().normalize(jnp.asarray(every))
+        np.testing.assert_allclose(seen.mean(axis=0), 0.0, atol=1e-5)
+        np.testing.assert_allclose(seen.std(axis=0), [1.0, 1.0, 0.0], rtol=1e-4, atol=1e-6)

@@ -7,6 +7,7 @@ import pytest
 
 from forethought.errors import UsageError
 from forethought.nets.encoder import LARGE, SMALL, Conv, Encoder
+from forethought.nets.mlp import orthogonal
 from forethought.types import Box
 
 KEY = jax.random.key(0)
@@ -54,3 +55,9 @@ def test_the_layout_is_that_of_the_papers(shape, layout, size):
 def test_a_small_image_is_said_to_be_too_small():
     with pytest.raises(UsageError, match="images of 2x5x1 are too small"):
         Encoder(Box((2, 5, 1)), key=KEY)
+
+
+def test_convolutions_begin_as_they_are_told_to():
+    (layer,) = Encoder(Box((6, 6, 2)), ((5, 3, 1),), key=jax.random.key(0), init=orthogonal(2.0)).layers
+    flat = np.asarray(layer.weight).reshape(-1, 5)
+    np.testing.assert_allclose(flat.T @ flat, 4.0 * np.eye(5), atol=1e-5)

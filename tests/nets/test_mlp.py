@@ -24,14 +24,16 @@ def test_shapes_and_zero_biases():
 
 
 def test_fan_in_uniform_fills_its_interval():
-    w = np.asarray(fan_in_uniform(jax.random.key(0), (25, 400)))
+    w, biases = map(np.asarray, fan_in_uniform(jax.random.key(0), (25, 400)))
+    assert not np.any(biases)
     assert np.abs(w).max() <= 0.2
     assert np.abs(w).max() > 0.199
     np.testing.assert_allclose(w.std(), 0.2 / np.sqrt(3), rtol=0.02)
 
 
 def test_truncated_normal_is_cut_at_two_deviations_of_half_the_root_fan_in():
-    w = np.asarray(truncated_normal(jax.random.key(0), (25, 400)))
+    w, biases = map(np.asarray, truncated_normal(jax.random.key(0), (25, 400)))
+    assert not np.any(biases)
     assert 0.199 < np.abs(w).max() <= 0.2
     # A standard normal cut at +-2 has variance 1 - 4 phi(2) / (2 Phi(2) - 1) = 0.7737.
     np.testing.assert_allclose(w.var(), 0.1**2 * 0.7737, rtol=0.05)

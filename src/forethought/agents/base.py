@@ -4,19 +4,19 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from forethought.errors import UsageError
 from forethought.models.base import WorldModel
 from forethought.models.normalizer import Normalizer, identity
+from forethought.nets.distributions import of_legal
 from forethought.nets.encoder import Encoder
 from forethought.nets.mlp import MLP
-from forethought.types import Box, EnvSpec, Info, Key, PyTree, Space, TimeStep
+from forethought.types import Box, Discrete, EnvSpec, Info, Key, PyTree, Space, TimeStep
 
 MOST_UNITS = 2**31 - 1  # they are counted in int32
 Output: TypeAlias = Literal["tanh", "clip", "argmax"]  # how the last layer of a policy becomes an action
@@ -137,12 +137,19 @@ class Setting:
     steps: int = 1
 
 
+class Seen(NamedTuple):
+    """What acting without memory reads of n environments: what is seen now, and which actions are legal, if not all."""
+
+    obs: PyTree
+    legal: PyTree = ()
+
+
 class Agent(ABC):
     """An agent is static configuration; ``State`` is everything that changes while it learns.
 
     State and replay are pytrees of arrays, so that they can be vmapped over seeds, donated, and saved as they are.
     An agent acts by filtering, then deciding: `observe` takes every time step into the carry, also those that another
-    acted in, and `decide` reads nothing else. By default the carry is what is seen now: a policy without memory.
+    acted in, and `decide` reads nothing else. By default the carry is what is `Seen` now: a policy without memory.
 
     Attributes:
         spec: the environment it was made for.
@@ -160,6 +167,10 @@ class Agent(ABC):
     replay_capacity: int
     random_steps: int
 
+    def check_setting(self) -> None:
+        """Raise `UsageError` where nothing could be learned in this setting."""
+        return
+
     @abstractmethod
     def init(self, *, key: Key) -> PyTree:
         """State before the first step."""
@@ -170,11 +181,15 @@ class Agent(ABC):
 
     def init_actor(self, n: int) -> PyTree:
         """What acting carries from step to step, for n environments, before the first time step."""
-        return empty_items(self.spec.obs, n)
+        obs, action = empty_items(self.spec.obs, n), self.spec.action
+        if not self.spec.game:
+            return Seen(obs)
+        assert isinstance(action, Discrete)
+        return Seen(obs, jnp.zeros((n, action.n), bool))
 
     def observe(self, state: PyTree, carry: PyTree, time_step: TimeStep, *, key: Key) -> PyTree:
         """The carry after a batch of n time steps; ``first`` forgets what came before."""
-        return time_step.obs
+        return Seen(time_step.obs, time_step.legal)
 
     @abstractmethod
     def decide(self, state: PyTree, carry: PyTree, *, key: Key, explore: bool) -> tuple[PyTree, PyTree, PyTree]:
@@ -229,8 +244,8 @@ class Agent(ABC):
 
 def random_action(space: Space, n: int, key: Key, legal: PyTree = ()) -> Array:
     """n uniform actions, in the agent's units; of the legal ones [n, actions] where a game says which are."""
-    if isinstance(legal, jax.Array | np.ndarray):
-        return jax.random.categorical(key, jnp.where(legal, 0.0, -jnp.inf)).astype(jnp.int32)
+    if not isinstance(legal, tuple):
+        return jax.random.categorical(key, of_legal(jnp.zeros(legal.shape), legal)).astype(jnp.int32)
     if isinstance(space, Box):
         return jax.random.uniform(key, (n, *space.shape), minval=-1.0, maxval=1.0)
     return jax.random.randint(key, (n,), 0, space.n)

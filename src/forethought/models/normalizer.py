@@ -57,6 +57,35 @@ def unseen(dim: int) -> Running:
     return Running(jnp.zeros(()), jnp.zeros(dim), jnp.zeros(dim))
 
 
+class RewardScale(eqx.Module):
+    """The deviation of discounted returns, which rewards are divided by: ``G = discount G + r`` along each episode.
+
+    As the published code of PPO has it (`VecNormalize`): what was earned so far, not what is still to come.
+    """
+
+    earned: Float[Array, " n"]  # by the episode that each environment is in
+    met: Running
+
+    @classmethod
+    def unseen(cls, num_envs: int) -> "RewardScale":
+        """Before the first reward."""
+        return cls(jnp.zeros(num_envs), unseen(1))
+
+    def add(self, reward: Float[Array, "t n"], ended: Bool[Array, "t n"], discount: float) -> "RewardScale":
+        """After t more steps."""
+
+        def step(earned: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+            earned = discount * earned + now[0]
+            return jnp.where(now[1], 0.0, earned), earned
+
+        earned, sums = jax.lax.scan(step, self.earned, (reward, ended))
+        return RewardScale(earned, self.met.add(sums.reshape(-1, 1)))
+
+    def std(self) -> Float[Array, ""]:
+        """1 before the first reward."""
+        return self.met.std()[0]
+
+
 def identity(dim: int) -> Normalizer:
     """Before any data was seen."""
     return Normalizer(jnp.zeros(dim), jnp.ones(dim))

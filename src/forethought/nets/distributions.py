@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from forethought.nets.heads import gaussian_log_prob
-from forethought.types import Key
+from forethought.types import Key, PyTree
 
 _HALF_LOG_2PI_E = 0.5 * math.log(2.0 * math.pi * math.e)
 
@@ -57,3 +57,8 @@ class Gaussian(NamedTuple):
     def entropy(self) -> Float[Array, "*b"]:
         """``sum_d (log_std_d + log(2 pi e) / 2)``, in nats."""
         return jnp.sum(self.log_std + _HALF_LOG_2PI_E, axis=-1)
+
+
+def of_legal(scores: Float[Array, "n a"], legal: PyTree) -> Float[Array, "n a"]:
+    """Scores that no illegal action can win by: the least number there is, for -inf has no gradient but NaN."""
+    return scores if isinstance(legal, tuple) else jnp.where(legal, scores, jnp.finfo(scores.dtype).min)

@@ -21,16 +21,15 @@ _LARGE_FROM = 36  # pixels a side: what LARGE makes one number of
 
 
 class Conv(eqx.Module):
-    """A convolution of an image [h, w, c] with kernels [k, k, c, c'] and no padding; biases start at 0."""
+    """A convolution of an image [h, w, c] with kernels [k, k, c, c'] and no padding."""
 
     weight: Float[Array, "k k c d"]
     bias: Float[Array, " d"]
     stride: int = eqx.field(static=True)
 
     def __init__(self, n_in: int, n_out: int, side: int, stride: int, *, key: Key, init: Initializer = fan_in_uniform):
-        flat = init(key, (side * side * n_in, n_out))
-        self.weight, self.bias = flat.reshape(side, side, n_in, n_out), jnp.zeros(n_out)
-        self.stride = stride
+        flat, self.bias = init(key, (side * side * n_in, n_out))
+        self.weight, self.stride = flat.reshape(side, side, n_in, n_out), stride
 
     def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
         """Unbatched."""

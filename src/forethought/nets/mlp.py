@@ -14,30 +14,39 @@ from jaxtyping import Array, Float
 
 from forethought.types import Key
 
-Initializer: TypeAlias = Callable[..., Array]
+Layer: TypeAlias = tuple[Float[Array, "i o"], Float[Array, " o"]]  # weights and biases
+Initializer: TypeAlias = Callable[[Key, tuple[int, int]], Layer]
 
 
-def fan_in_uniform(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
-    """Uniform in +-1/sqrt(fan in): PyTorch's default for weights, with which most SAC results were obtained."""
+def fan_in_uniform(key: Key, shape: tuple[int, int]) -> Layer:
+    """Weights uniform in +-1/sqrt(fan in), PyTorch's default, with which most SAC results were obtained."""
     bound = shape[0] ** -0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound), jnp.zeros(shape[1])
 
 
-def truncated_normal(key: Key, shape: tuple[int, int]) -> Float[Array, "i o"]:
-    """Normal cut at two standard deviations, standard deviation 1/(2 sqrt(fan in)).
+def pytorch_default(key: Key, shape: tuple[int, int]) -> Layer:
+    """As `fan_in_uniform`, and so the biases: they put the kinks of ReLUs apart."""
+    weight, _ = fan_in_uniform(key, shape)
+    bound = shape[0] ** -0.5
+    return weight, jax.random.uniform(jax.random.fold_in(key, 1), shape[1:], minval=-bound, maxval=bound)
+
+
+def truncated_normal(key: Key, shape: tuple[int, int]) -> Layer:
+    """Weights normal, cut at two standard deviations, standard deviation 1/(2 sqrt(fan in)).
 
     The initialisation of the ensembles of PETS (Chua et al. 2018, official code) and MBPO.
     """
-    return jax.random.truncated_normal(key, -2.0, 2.0, shape) / (2.0 * shape[0] ** 0.5)
+    return jax.random.truncated_normal(key, -2.0, 2.0, shape) / (2.0 * shape[0] ** 0.5), jnp.zeros(shape[1])
 
 
 def orthogonal(scale: float) -> Initializer:
-    """Orthogonal columns or rows of length ``scale`` (Saxe et al. 2014), as the published code of PPO begins."""
-    return jax.nn.initializers.orthogonal(scale)
+    """Weights: orthogonal columns or rows of length ``scale`` (Saxe et al. 2014), as PPO's published code has it."""
+    weight = jax.nn.initializers.orthogonal(scale)
+    return lambda key, shape: (weight(key, shape), jnp.zeros(shape[1]))
 
 
 class Linear(eqx.Module):
-    """``y = x W + b`` with W of shape [in, out]; b starts at 0.
+    """``y = x W + b`` with W of shape [in, out].
 
     The product is taken in the numbers of W (bfloat16, say) and summed in those of b.
     """
@@ -46,8 +55,7 @@ class Linear(eqx.Module):
     bias: Float[Array, " o"]
 
     def __init__(self, n_in: int, n_out: int, *, key: Key, init: Initializer = fan_in_uniform):
-        self.weight = init(key, (n_in, n_out))
-        self.bias = jnp.zeros(n_out)
+        self.weight, self.bias = init(key, (n_in, n_out))
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
         """Unbatched."""
@@ -61,8 +69,8 @@ class MLP(eqx.Module):
     Args:
         sizes: width of the input, of each hidden layer, and of the output.
         activation: a named function of one array (a fresh lambda would recompile for each network).
-        init: of the weights.
-        last: of those of the last layer, where it is another.
+        init: weights and biases of a layer.
+        last: those of the last layer, where they are others.
     """
 
     layers: tuple[Linear, ...]

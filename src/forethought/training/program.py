@@ -48,6 +48,7 @@ class Program:
         keep_programs()  # here, because whatever compiles an agent comes by, and before anything is compiled
         self.agent, self.seeds, self.num_envs = agent, tuple(seeds), num_envs
         agent.setting = Setting(num_envs, steps)
+        agent.check_setting()
         self.keys = jax.vmap(jax.random.key)(jnp.array(self.seeds, jnp.uint32))  # of 32 bits, as `require_seed` says
         wanted = max(min(agent.replay_capacity, steps), num_envs)
         self.replay_capacity = -(-wanted // num_envs) * num_envs

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from forethought.agents.base import Agent, Phase, Portable
+from forethought.agents.base import Agent, Phase, Portable, Seen
 from forethought.agents.dyna.tables import epsilon_greedy, q_learning
 from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
@@ -85,9 +85,9 @@ class DynaQ(Agent):
         model = TabularModel(*shape, outcomes=self.config.outcomes, decay=self.config.model_decay)
         return DynaQState(jnp.zeros(shape), model, jnp.zeros(shape, jnp.int32))
 
-    def decide(self, state: DynaQState, carry: Array, *, key: Key, explore: bool):
+    def decide(self, state: DynaQState, carry: Seen, *, key: Key, explore: bool):
         """Epsilon-greedy while learning, greedy when evaluated; ties are broken at random in both."""
-        return epsilon_greedy(state.q, carry, self.config.epsilon if explore else 0.0, key=key), carry, ()
+        return epsilon_greedy(state.q, carry.obs, self.config.epsilon if explore else 0.0, key=key), carry, ()
 
     def acts_with(self, state: DynaQState) -> Array:
         """The table."""

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from forethought.agents.base import Agent, Phase, Portable
+from forethought.agents.base import Agent, Phase, Portable, Seen
 from forethought.agents.ensemble import NOTHING, EnsembleConfig, EnsembleLearner, Known
 from forethought.agents.free.sac import ActorCritic, ActorCriticConfig, GaussianActor, SACState
 from forethought.errors import UsageError, require_within
@@ -133,9 +133,10 @@ class MBPO(Agent):
         imagined = ring.create(Transition(obs, action, jnp.array(0.0), obs, no, no), self.config.imagined_capacity)
         return MBPOState(self.sac.init(key=key_sac), self.learner.init(key=key_model), imagined)
 
-    def decide(self, state: MBPOState, carry: Array, *, key: Key, explore: bool):
+    def decide(self, state: MBPOState, carry: Seen, *, key: Key, explore: bool):
         """Sampled while exploring; else the squashed mean."""
-        action = self.sac.policy(state.sac, carry, key=key) if explore else self.sac.best(state.sac, carry)
+        obs = carry.obs
+        action = self.sac.policy(state.sac, obs, key=key) if explore else self.sac.best(state.sac, obs)
         return action, carry, ()
 
     def acts_with(self, state: MBPOState) -> tuple[GaussianActor, Normalizer]:

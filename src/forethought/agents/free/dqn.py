@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
-from forethought.agents.base import Agent, Phase, Portable
+from forethought.agents.base import Agent, Phase, Portable, Seen, random_action
 from forethought.errors import require_above, require_within
+from forethought.nets.distributions import of_legal
 from forethought.nets.encoder import Encoder, Layout, require_layout
-from forethought.nets.mlp import MLP, Linear
+from forethought.nets.mlp import MLP, Linear, pytorch_default
 from forethought.replay import ring
 from forethought.replay.moments import Replay
 from forethought.returns import n_step_returns
@@ -92,9 +93,10 @@ class QNetwork(eqx.Module):
 
     def __init__(self, config: DQNConfig, obs: Box, n_actions: int, *, key: Key):
         key_net, key_value, key_encoder = jax.random.split(key, 3)
-        self.encoder = Encoder(obs, config.conv, key=key_encoder)
-        self.net = MLP((self.encoder.size, *config.hidden, n_actions), jax.nn.relu, key=key_net)
-        self.value = Linear(config.hidden[-1], 1, key=key_value) if config.dueling else None
+        init = pytorch_default  # without biases of different sizes a small network learns CartPole on one seed of two
+        self.encoder = Encoder(obs, config.conv, key=key_encoder, init=init)
+        self.net = MLP((self.encoder.size, *config.hidden, n_actions), jax.nn.relu, key=key_net, init=init)
+        self.value = Linear(config.hidden[-1], 1, key=key_value, init=init) if config.dueling else None
 
     def __call__(self, obs: Num[Array, "*obs"]) -> Float[Array, "b a"]:
         """On a batch."""
@@ -136,22 +138,20 @@ class DQN(Agent):
         """The priority of the transition that begins in a row, to the power alpha; 0 before its error is known."""
         return jnp.array(0.0) if self.config.prioritized else ()
 
-    def decide(self, state: DQNState, carry: Array, *, key: Key, explore: bool):
+    def decide(self, state: DQNState, carry: Seen, *, key: Key, explore: bool):
         """Epsilon-greedy while learning, greedy when evaluated."""
-        greedy = jnp.argmax(state.online(carry), axis=1).astype(jnp.int32)
+        greedy = jnp.argmax(of_legal(state.online(carry.obs), carry.legal), axis=1).astype(jnp.int32)
         if not explore:
             return greedy, carry, ()
         key_any, key_which = jax.random.split(key)
-        anything = jax.random.randint(key_any, greedy.shape, 0, self.n_actions)
+        anything = random_action(self.spec.action, greedy.shape[0], key_any, carry.legal)
         by_chance = jax.random.uniform(key_which, greedy.shape) < self.epsilon(state.step)
         return jnp.where(by_chance, anything, greedy), carry, ()
 
     def epsilon(self, step: Array) -> Array:
         """Chance of a random action."""
-        c, share = (
-            self.config,
-            jnp.clip(step / self.config.epsilon_steps, 0.0, 1.0),
-        )  # steps before the first are negative
+        c = self.config
+        share = jnp.clip(step / c.epsilon_steps, 0.0, 1.0)  # steps before the first are negative
         return c.epsilon_first + share * (c.epsilon_last - c.epsilon_first)
 
     def acts_with(self, state: DQNState) -> QNetwork:
@@ -203,7 +203,8 @@ class DQN(Agent):
     def target(self, state: DQNState, window: TimeStep) -> Float[Array, " b"]:
         """``sum_{i<n} gamma^i r_i + gamma^n max_a Q'(s_n, a)`` along windows of n + 1 moments [n + 1, b, ...].
 
-        A window that meets the end of an episode has fewer rewards, and bootstraps there unless the world terminated.
+        The greatest of the legal ones. A window that meets the end of an episode has fewer rewards, and bootstraps
+        there unless the world terminated.
         With ``double`` it is ``Q'(s_n, argmax_a Q(s_n, a))``.
         """
         c = self.config
@@ -211,9 +212,9 @@ class DQN(Agent):
         ended = (led.terminated | led.truncated).at[:-1].max(led.first[1:])  # some are broken off without either
         before = jnp.cumsum(ended, axis=0) - ended
         last = jnp.sum(before == 0, axis=0) - 1  # the step after which it bootstraps
-        reached = led.obs[last, jnp.arange(last.shape[0])]
+        reached, legal = jax.tree.map(lambda x: x[last, jnp.arange(last.shape[0])], (led.obs, led.legal))
         values = state.target(reached)
-        best = jnp.argmax(state.online(reached) if c.double else values, axis=1)
+        best = jnp.argmax(of_legal(state.online(reached) if c.double else values, legal), axis=1)
         value = jnp.take_along_axis(values, best[:, None], axis=1)[:, 0]
         placed = jnp.where(jnp.arange(c.n_step)[:, None] == last, value, 0.0)
         going_on = c.discount * (1.0 - led.terminated)

@@ -4,18 +4,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Num
 
-from forethought.agents.base import Agent, Output, Phase, Portable
-from forethought.errors import require_above, require_within
-from forethought.models.normalizer import Running, unseen
-from forethought.nets.distributions import Categorical, Gaussian
-from forethought.nets.encoder import Encoder, Layout, require_layout
-from forethought.nets.mlp import MLP, orthogonal
+from forethought.agents.base import Agent, Output, Phase, Portable, Seen
+from forethought.errors import UsageError, require_above, require_within
+from forethought.models.normalizer import RewardScale, Running, unseen
+from forethought.nets.distributions import Categorical
+from forethought.nets.encoder import Layout, require_layout
+from forethought.nets.policies import EncodedMLP, StochasticPolicy
 from forethought.replay.moments import Replay
 from forethought.returns import advantages
 from forethought.settings import Settings, require_widths
@@ -74,46 +73,11 @@ class PPOConfig(Settings):
             require_within(name, getattr(self, name), 0.0)
 
 
-class Net(eqx.Module):
-    """An encoder of its own and a dense network with ``n`` outputs, which begin about ``scale`` large."""
-
-    encoder: Encoder
-    net: MLP
-
-    def __init__(self, config: PPOConfig, obs: Box, n: int, scale: float, *, key: Key):
-        key_encoder, key_net = jax.random.split(key)
-        init = orthogonal(2.0**0.5)
-        self.encoder = Encoder(obs, config.conv, key=key_encoder, init=init)
-        sizes = (self.encoder.size, *config.hidden, n)
-        self.net = MLP(sizes, jnp.tanh, key=key_net, init=init, last=orthogonal(scale))
-
-    def __call__(self, obs: Num[Array, "*obs"]) -> Float[Array, "n a"]:
-        """On a batch."""
-        return jax.vmap(lambda x: self.net(self.encoder(x)))(obs)
-
-
-class StochasticPolicy(eqx.Module):
-    """Logits, or means with a deviation that does not depend on what is seen."""
-
-    net: Net
-    log_std: Float[Array, " a"] | None
-
-    def __init__(self, config: PPOConfig, obs: Box, space: Box | Discrete, *, key: Key):
-        n = space.n if isinstance(space, Discrete) else space.shape[0]
-        self.net = Net(config, obs, n, 0.01, key=key)
-        self.log_std = None if isinstance(space, Discrete) else jnp.zeros(n)
-
-    def __call__(self, obs: Num[Array, "*obs"]) -> Categorical | Gaussian:
-        """On a batch."""
-        out = self.net(obs)
-        return Categorical(out) if self.log_std is None else Gaussian(out, jnp.broadcast_to(self.log_std, out.shape))
-
-
 class Nets(NamedTuple):
     """What is learned."""
 
     policy: StochasticPolicy
-    value: Net
+    value: EncodedMLP
 
 
 class PPOState(NamedTuple):
@@ -122,16 +86,14 @@ class PPOState(NamedTuple):
     nets: Nets
     opt: optax.OptState
     obs: Running
-    returns: Running
+    rewards: RewardScale
 
 
 class Steps(NamedTuple):
     """The steps of an update, [b, ...]."""
 
     obs: Num[Array, "*obs"]
-    drawn: PyTree  # the action before it was cut off at the bounds
-    log_prob: Float[Array, " b"]
-    own: Float[Array, " b"]
+    says: dict[str, PyTree]  # see `PPO.decide`
     advantage: Float[Array, " b"]
     returns: Float[Array, " b"]
 
@@ -154,6 +116,17 @@ class PPO(Agent):
         """The steps of one update."""
         return self.config.rollout_steps * self.setting.num_envs
 
+    def check_setting(self) -> None:
+        """Raises `UsageError` where an update has fewer steps than parts, or the run ends before the first one."""
+        steps, parts = self.replay_capacity, self.config.minibatches
+        if parts > steps:
+            raise UsageError(f"an update has {steps:,} steps, too few for --agent.minibatches {parts}; lower that")
+        if self.setting.steps < steps:
+            raise UsageError(
+                f"{self.setting.steps:,} steps end before the first update, which takes {steps:,}: nothing would be "
+                "learned; raise --steps or lower --agent.rollout-steps"
+            )
+
     @property
     def optimizer(self) -> optax.GradientTransformation:
         """Adam on shortened gradients."""
@@ -165,17 +138,23 @@ class PPO(Agent):
     def init(self, *, key: Key) -> PPOState:
         """Fresh networks."""
         key_policy, key_value = jax.random.split(key)
-        policy = StochasticPolicy(self.config, self.obs, self.spec.action, key=key_policy)
-        nets = Nets(policy, Net(self.config, self.obs, 1, 1.0, key=key_value))
-        return PPOState(nets, self.optimizer.init(nets), unseen(self.obs.shape[0]), unseen(1))
+        c, obs = self.config, self.obs
+        policy = StochasticPolicy(obs, self.spec.action, c.hidden, c.conv, key=key_policy)
+        nets = Nets(policy, EncodedMLP(obs, c.hidden, c.conv, 1, 1.0, key=key_value))
+        scales = unseen(self.obs.shape[0]), RewardScale.unseen(self.setting.num_envs)
+        return PPOState(nets, self.optimizer.init(nets), *scales)
 
-    def decide(self, state: PPOState, carry: Array, *, key: Key, explore: bool):
-        """Drawn while learning, else the mode; beside it the draw, its log-probability, and that it was made."""
-        says = state.nets.policy(self._seen(state, carry))
+    def decide(self, state: PPOState, carry: Seen, *, key: Key, explore: bool):
+        """Drawn while learning, else the mode.
+
+        Extras: the draw before it was cut off at the bounds, its log-probability, what was legal, and 1 for "own":
+        where another has acted, it is 0.
+        """
+        says = state.nets.policy(self._seen(state, carry.obs), carry.legal)
         drawn = says.sample(key=key) if explore else says.mode()
         action = drawn if isinstance(says, Categorical) else jnp.clip(drawn, -1.0, 1.0)
         own = jnp.ones(action.shape[0])
-        return action, carry, {"drawn": drawn, "log_prob": says.log_prob(drawn), "own": own}
+        return action, carry, {"drawn": drawn, "log_prob": says.log_prob(drawn), "legal": carry.legal, "own": own}
 
     def acts_with(self, state: PPOState) -> tuple[StochasticPolicy, Running]:
         """The policy, and the scale at which it sees."""
@@ -199,8 +178,8 @@ class PPO(Agent):
         c, n = self.config, self.setting.num_envs
         rows = replay.last(self.replay_capacity)
         lived = jax.tree.map(lambda x: x.reshape(c.rollout_steps, n, *x.shape[1:]), rows)
-        state, steps = self._judged(state, lived)
-        size = max(1, self.replay_capacity // c.minibatches)
+        state, steps = self._targets(state, lived)
+        size = self.replay_capacity // c.minibatches
 
         def minibatch(at: tuple[Nets, optax.OptState], index: Array) -> tuple[Any, Info]:
             nets, opt = at
@@ -224,13 +203,13 @@ class PPO(Agent):
 
         Over the steps whose action was the agent's own: of another's nothing is known that a ratio could be taken to.
         """
-        c, count = self.config, jnp.maximum(jnp.sum(steps.own), 1.0)
+        c, said, own = self.config, steps.says, steps.says["own"]
 
         def mean(x: Float[Array, " b"]) -> Float[Array, ""]:
-            return jnp.sum(x * steps.own) / count
+            return jnp.sum(x * own) / jnp.maximum(jnp.sum(own), 1.0)
 
-        says = nets.policy(steps.obs)
-        log_ratio = says.log_prob(steps.drawn) - steps.log_prob
+        says = nets.policy(steps.obs, said["legal"])
+        log_ratio = says.log_prob(said["drawn"]) - said["log_prob"]
         ratio = jnp.exp(log_ratio)
         centred = steps.advantage - mean(steps.advantage)
         advantage = centred / (jnp.sqrt(mean(centred**2)) + 1e-8)
@@ -243,22 +222,19 @@ class PPO(Agent):
         told = {"surrogate": mean(gain), "value_loss": value_loss, "entropy": entropy}
         return loss, {**told, "kl": kl, "clipped": clipped}
 
-    def _judged(self, state: PPOState, lived: Transition) -> tuple[PPOState, Steps]:
+    def _targets(self, state: PPOState, lived: Transition) -> tuple[PPOState, Steps]:
         """Advantages and returns of the steps [t, n, ...], flattened; the scale of rewards is that of these, too."""
         c, value = self.config, jax.vmap(partial(self._value, state.nets))
         seen, led = self._seen(state, lived.obs), self._seen(state, lived.next_obs)
         ended, going_on = lived.terminated | lived.truncated, c.discount * (1.0 - lived.terminated)
-        returns, reward = state.returns, lived.reward
+        rewards, reward = state.rewards, lived.reward
         if c.normalize:
-            zeros = jnp.zeros_like(reward)
-            earned = advantages(reward, going_on, zeros, zeros, ended, 1.0)  # of the rewards alone, up to here
-            returns = returns.add(earned.reshape(-1, 1))
-            reward = reward / returns.std()[0]
+            rewards = rewards.add(reward, ended, c.discount)
+            reward = reward / rewards.std()
         v = value(seen)
         advantage = advantages(reward, going_on, v, value(led), ended, c.gae_lambda)
-        extras = lived.extras
-        steps = Steps(seen, extras["drawn"], extras["log_prob"], extras["own"], advantage, advantage + v)
-        return state._replace(returns=returns), jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)
+        steps = Steps(seen, lived.extras, advantage, advantage + v)
+        return state._replace(rewards=rewards), jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)
 
     def _value(self, nets: Nets, obs: Num[Array, "*obs"]) -> Float[Array, " n"]:
         return nets.value(obs)[:, 0]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from forethought.agents.base import Agent, Phase, Portable
+from forethought.agents.base import Agent, Phase, Portable, Seen
 from forethought.agents.free.scales import Scales, fit_scales, preserve_outputs, unscaled
 from forethought.errors import require_above, require_within
 from forethought.models.normalizer import Normalizer
@@ -272,9 +272,9 @@ class SAC(Agent):
         """Fresh networks."""
         return self.learner.init(key=key)
 
-    def decide(self, state: SACState, carry: Array, *, key: Key, explore: bool):
+    def decide(self, state: SACState, carry: Seen, *, key: Key, explore: bool):
         """Sampled while exploring; else the squashed mean."""
-        action = self.learner.policy(state, carry, key=key) if explore else self.learner.best(state, carry)
+        action = self.learner.policy(state, carry.obs, key=key) if explore else self.learner.best(state, carry.obs)
         return action, carry, ()
 
     def acts_with(self, state: SACState) -> tuple[GaussianActor, Normalizer]:
