@@ -204,14 +204,14 @@ def test_a_vector_stands_where_the_last_whole_step_led():
 
 def test_blocks_begin_at_a_step_that_does_not_depend_on_where_a_run_is_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "FROM_STEP", 30)
-    blocks, live = [], small.Learner.live
+    blocks, live = [], small.Learner.run_block
 
     def counted(learner, world, most):
         began, told = learner.env_steps, live(learner, world, most)
         blocks.append((began, learner.env_steps))
         return told
 
-    monkeypatch.setattr(small.Learner, "live", counted)
+    monkeypatch.setattr(small.Learner, "run_block", counted)
     options = {"agent": small.SETTINGS["sac"], "eval_every": 100, "eval_episodes": 1, "log_every": 50}
     whole = forethought.train("sac", PENDULUM, steps=60, run=tmp_path / "whole", **options)
     assert min(blocks)[0] == 30

@@ -61,7 +61,7 @@ def verdict(run: RunLog) -> str:
     )
 
 
-def _learned(progress: series.Progress) -> str:
+def _learned(progress: series.RunStatus) -> str:
     """Return how much was learned; what was never done (a planner makes no updates) is left out."""
     fits = [plural(progress.fits, "fit") + " of the model"] if progress.fits else []
     updates = [plural(progress.updates, "update")] if progress.updates or not fits else []
