@@ -1,5 +1,6 @@
 """What makes of an observation the numbers that a dense network takes: convolutions of an image, a vector as it is."""
 
+import itertools
 import math
 
 import equinox as eqx
@@ -32,12 +33,14 @@ class Conv(eqx.Module):
         self.weight, self.stride = flat.reshape(side, side, n_in, n_out), stride
 
     def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
-        """Unbatched."""
-        strides = self.stride, self.stride
-        out = jax.lax.conv_general_dilated(
-            x[None], self.weight, strides, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-        return out[0] + self.bias
+        """Unbatched. One product with the patches: XLA's own convolution takes 11 times as long within a loop on a CPU,
+        and five times as long for two seeds as for one.
+        """
+        side, _, _, n_out = self.weight.shape
+        rows, columns = (self.stride * ((n - side) // self.stride) + 1 for n in x.shape[:2])
+        offsets = itertools.product(range(side), repeat=2)
+        patches = [x[i : i + rows : self.stride, j : j + columns : self.stride] for i, j in offsets]
+        return jnp.concatenate(patches, axis=-1) @ self.weight.reshape(-1, n_out) + self.bias
 
 
 class Encoder(eqx.Module):
