@@ -1,7 +1,7 @@
 """Environment steps that each algorithm needs to a stated return: "ten times fewer samples", measured.
 
-SAC, which the others are held against, gets what MBPO gets: its random steps, its target entropy, and evaluations as
-close together.
+All begin with as many random steps as MBPO, and SAC, which the others are held against, gets its target entropy and
+evaluations as close together besides.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,10 @@ def samples(env: str, goal: float, steps: dict[str, int], name: str, planners: M
     ``planners``: the settings of those that plan.
     """
     every = max(50, min(budget for algorithm, budget in steps.items() if algorithm not in planners) // 80)
-    options = {a: {**ONCE, "agent": planners[a]} if a in planners else evaluated(a, env, every) for a in steps}
+    begin = {"random_steps": shared_settings(env)["random_steps"]}
+    options = {
+        a: {**ONCE, "agent": {**planners[a], **begin}} if a in planners else evaluated(a, env, every) for a in steps
+    }
 
     def measure(asked: Request) -> Result:
         details = {
@@ -69,8 +72,11 @@ def shared_settings(env: str) -> dict[str, Any]:
 
 
 def _trained(longest: Training, goal: float, asked: Request, *, planner: bool) -> Summary:
+    random = shared_settings(longest.env)["random_steps"]
     for share in _SHARES:
         training = replace(longest, steps=int(share * longest.steps))
+        if training.steps <= random:  # nothing would be learned yet
+            continue
         run = trained(training, asked.runs, or_longer=True)
         found = first_steps(run, asked.seeds, goal, planner=planner)
         if np.all(np.isfinite(found)):

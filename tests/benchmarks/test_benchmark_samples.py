@@ -60,7 +60,7 @@ def test_trials_that_began_with_random_actions_do_not_count():
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("samples_")])
-def test_sac_has_the_random_steps_the_target_entropy_and_the_evaluations_of_mbpo(tmp_path, monkeypatch, name):
+def test_all_have_the_random_steps_of_mbpo_and_sac_its_target_entropy_and_evaluations(tmp_path, monkeypatch, name):
     """As the runs would be configured: nothing that both have may differ, but for what was not set for MBPO either."""
     made = {}
 
@@ -73,7 +73,7 @@ def test_sac_has_the_random_steps_the_target_entropy_and_the_evaluations_of_mbpo
 
     monkeypatch.setattr(sys.modules[first_steps.__module__], "trained", configured)
     anything = {"iqm": 1.0}
-    for label in ("sac", "mbpo"):
+    for label in LABELS:
         with pytest.raises(Asked):
             TASKS[name].run(Request(tmp_path, 5, 10, {other: anything for other in LABELS if other != label}))
     sac, mbpo = made["sac"], made["mbpo"]
@@ -81,6 +81,7 @@ def test_sac_has_the_random_steps_the_target_entropy_and_the_evaluations_of_mbpo
     assert {key: sac.agent[key] for key in shared} == {**mbpo.agent["sac"], "random_steps": mbpo.agent["random_steps"]}
     assert sac.agent["target_entropy"] is not None
     assert (sac.eval_every, sac.eval_episodes) == (mbpo.eval_every, mbpo.eval_episodes)
+    assert {config.agent["random_steps"] for config in made.values()} == {mbpo.agent["random_steps"]}
 
 
 def test_runs_that_are_kept_are_not_made_anew(tmp_path, monkeypatch):
