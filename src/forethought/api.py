@@ -143,7 +143,7 @@ def start_run(
         raise UsageError(f"controller is {brief(controller)}; it takes a function, and a run that plays baselines")
     config, logged = _with_data(config, data)
     agent, plan = _plan(config)
-    world = make_world(config, config.seed_list, config.num_envs)
+    world = make_world(config, config.seed_list, config.num_envs, workers=config.workers)
     try:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         name = re.sub(r"[^\w.-]+", "-", config.env.split("/")[-1])  # no colon: scp takes what is before it for a host
@@ -236,7 +236,7 @@ def resume(
     with run.claimed(), Signals() as signals:
         if not checkpoint.found(run.checkpoints):
             run.require_untrained()
-        world = make_world(config, config.seed_list, config.num_envs, made_for=held.spec)
+        world = make_world(config, config.seed_list, config.num_envs, made_for=held.spec, workers=config.workers)
         with run.blamed():
             agent = build_agent(config, world.spec)
         require_functions(agent)

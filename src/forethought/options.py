@@ -25,6 +25,8 @@ class Train(Generic[C]):
     """How many seeds to train side by side, as one program."""
     num_envs: int | None = None
     """Environments per seed. Default: 1, or what the preset says."""
+    workers: int = 1
+    """Processes that step the environments of the training, where a step takes long; not for those written in JAX."""
     run: Path | None = None
     """The run directory; it must not exist. Default: runs/ALGO-ENV-TIME."""
     preset: str | None = None

@@ -30,7 +30,7 @@ def test_pendulum_truncates_at_200_and_keeps_the_final_observation():
     assert last.reached.truncated[0]
     assert not last.reached.terminated[0]
     assert not np.array_equal(last.now.obs, last.reached.obs)
-    native = env._envs[0].unwrapped
+    native = env._first.unwrapped
     np.testing.assert_array_equal(last.now.obs[0], native._get_obs().astype(np.float32))
     assert last.reached.obs[0, 2] == pytest.approx(
         before[-1].reached.obs[0, 2], abs=2.0
@@ -81,7 +81,7 @@ def test_actions_are_rescaled_to_the_bounds_exactly(pliable):
     env.reset()
     for action in (-1.0, 1.0, 5.0, 0.0):
         env.step(np.full((1, 2), action))
-    received = env._envs[0].unwrapped.received
+    received = env._first.unwrapped.received
     np.testing.assert_array_equal(received[0], low)
     np.testing.assert_array_equal(received[1], high)
     np.testing.assert_array_equal(received[2], high)
@@ -100,7 +100,7 @@ def test_discrete_start_is_added_to_actions_and_taken_from_observations(pliable)
     step = env.step(np.array([0]))
     assert step.now.obs.tolist() == [1]
     assert step.now.obs.dtype == np.int32
-    assert env._envs[0].unwrapped.received == [-1]
+    assert env._first.unwrapped.received == [-1]
 
 
 def test_dict_observations_are_flattened_in_key_order(pliable):

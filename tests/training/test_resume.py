@@ -33,6 +33,10 @@ CASES = {
         *["sac", "Pendulum-v1", "--steps", "390", "--seeds", "2", "--num-envs", "3", "--action-repeat", "2"],
         *["--agent.hidden", "8", "8", "--agent.random-steps", "90", "--agent.replay-capacity", "150"],
     ],
+    "sac-workers": [
+        *["sac", "Pendulum-v1", "--steps", "260", "--num-envs", "4", "--workers", "2"],
+        *["--agent.hidden", "8", "8", "--agent.random-steps", "90"],
+    ],
     "dyna-q-plus": [
         *["dyna-q-plus", "forethought/BlockingMaze-v0", "--steps", "1500"],
         *["--env-kwargs", '{"switch_at": 400}'],

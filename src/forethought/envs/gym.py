@@ -6,17 +6,16 @@ deterministic as that needs.
 """
 
 import math
-import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
+from forethought.envs.bodies import Arrival, Body, Broken, Here, Workers
 from forethought.envs.codec import SpaceCodec, item_shape, observation_bounds
 from forethought.envs.contract import (
     EnvState,
@@ -31,8 +30,8 @@ from forethought.envs.contract import (
     where,
 )
 from forethought.envs.gym_make import Maker, make_gym_env, missing_dependency, one_line, time_limit
-from forethought.envs.kinds import as_flag, as_reward, reward_as_float32
-from forethought.errors import CheckpointError, EnvironmentFault, UsageError, brief
+from forethought.envs.kinds import reward_as_float32
+from forethought.errors import CheckpointError, EnvironmentFault, UsageError
 from forethought.stored import array, require
 from forethought.types import EnvSpec, TimeStep
 
@@ -42,67 +41,23 @@ MOST_GYM_SLOTS = 20_000  # they are Python objects that are made and stepped one
 _OF_NOW = ("obs", "prev_action", "reward", "first")  # of the moment to act on; no episode has ended there
 
 
-class _Arrival(NamedTuple):
-    """What one agent step led to in one slot."""
-
-    obs: np.ndarray
-    reward: float
-    terminated: bool
-    truncated: bool
-    frames: int
-
-
 class _Slot:
-    """One environment, its place in the seeding, and what replays its episode."""
+    """The place of one environment in the seeding, and what replays its episode."""
 
-    def __init__(self, env: gymnasium.Env, codec: SpaceCodec, spec: EnvSpec, stream: str, origin: tuple[int, int]):
-        self.env, self.codec, self.spec, self.stream, self.origin = env, codec, spec, stream, origin
+    def __init__(self, spec: EnvSpec, stream: str, origin: tuple[int, int]):
+        self.spec, self.stream, self.origin = spec, stream, origin
         self.episode = 0
         self.actions: list[np.ndarray | np.generic] = []
 
-    def begin(self, episode: int) -> np.ndarray:
+    def begin(self, episode: int) -> tuple[int]:
+        """Nothing was done in an episode yet; the arguments of its reset."""
         self.episode, self.actions = episode, []
-        with self._blame():
-            returned = self.env.reset(seed=self.reset_seed())
-        if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping | None)):
-            raise self.fault(f"returned {brief(returned)} from reset, which is not (observation, info): {_OLD_API}")
-        return self._agent_view(returned[0])
+        return (self.reset_seed(),)
 
-    def step(self, action: np.ndarray | np.generic) -> _Arrival:
-        """Act (in the environment's own units) until the repeat is over or the episode ends."""
+    def act(self, action: np.ndarray | np.generic) -> tuple[np.ndarray | np.generic]:
+        """This was done next; the arguments of that step."""
         self.actions.append(action)
-        total, frames, terminated, truncated = 0.0, 0, False, False
-        while frames < self.spec.action_repeat and not (terminated or truncated):
-            with self._blame():
-                # A copy: an environment that clips its action in place must not change what is replayed.
-                returned = self.env.step(action.copy())
-            obs, reward, terminated, truncated = self._parts(returned)
-            total += reward
-            frames += 1
-        return _Arrival(self._agent_view(obs), total, terminated, truncated, frames)
-
-    def _parts(self, returned: Any) -> tuple[Any, float, bool, bool]:
-        """What a step returned, each part of its kind, without the info."""
-        if not isinstance(returned, tuple) or len(returned) != 5:
-            raise self.fault(_wrong_step(len(returned) if isinstance(returned, tuple) else 1))
-        obs, reward, terminated, truncated, _ = returned
-        try:
-            return obs, as_reward(reward), as_flag("terminated", terminated), as_flag("truncated", truncated)
-        except UsageError as error:
-            raise self.fault(f"broke its contract ({error})") from error
-
-    def replay(self, episode: int, actions: np.ndarray, expected: np.ndarray) -> str | None:
-        """Go back to a stored state; returns what went otherwise than before, or None."""
-        try:
-            obs = self.begin(episode)
-            for action in actions:
-                arrival = self.step(action)
-                obs = arrival.obs
-                if arrival.terminated or arrival.truncated:
-                    return "the episode ended early"
-        except EnvironmentFault as error:
-            return str(error)
-        return None if np.array_equal(obs, expected, equal_nan=True) else "another observation was reached"
+        return (action,)
 
     def reset_seed(self) -> int:
         seed, j = self.origin
@@ -115,52 +70,12 @@ class _Slot:
             f"to see it again: reset(seed={self.reset_seed()}) and the same actions"
         )
 
-    @contextmanager
-    def _blame(self) -> Iterator[None]:
-        try:
-            yield
-        except KeyboardInterrupt:  # the user's
-            raise
-        except BaseException as error:  # `sys.exit` in an environment must not end the run unsaved
-            raise self.fault(_old_api(error) or f"raised {type(error).__name__} ({one_line(error)})") from error
-
-    def _agent_view(self, obs: Any) -> np.ndarray:
-        try:
-            seen = self.codec.obs_to_agent(obs)
-        except UsageError as error:
-            raise self.fault(f"broke its observation space ({error})") from error
-        expected = item_shape(self.codec.obs)
-        if seen.shape != expected:  # the codec also takes batches, an environment may not return one
-            raise self.fault(f"broke its observation space (shape {np.shape(obs)})")
-        return seen
-
-
-_OLD_API = "this is the API of the old Gym package, which Gymnasium has changed"
-
-
-def _wrong_step(n: int) -> str:
-    return f"returned {n} values from step, not (observation, reward, terminated, truncated, info)" + (
-        f": {_OLD_API}" if n == 4 else ""
-    )
-
-
-def _old_api(error: BaseException) -> str | None:
-    """What an exception says of an environment that is written for the old Gym package; None for any other."""
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    module = "" if where is None else str(where.tb_frame.f_globals.get("__name__"))
-    if not module.startswith(("gymnasium.", "forethought.")):  # the environment's own code may say the same
-        return None
-    if isinstance(error, TypeError) and re.search("got an unexpected keyword argument '(seed|options)'", str(error)):
-        return f"has a reset without the arguments seed and options: {_OLD_API}"
-    # Gymnasium's wrappers unpack what a step returns.
-    unpacked = re.fullmatch(r"not enough values to unpack \(expected 5, got (\d+)\)", str(error))
-    return _wrong_step(int(unpacked[1])) if unpacked else None
-
 
 class GymVector:
-    """Gymnasium environments side by side in this process; see `VectorEnv` for the contract.
+    """Gymnasium environments side by side; see `VectorEnv` for the contract.
+
+    With ``workers`` above 1 they are stepped in so many processes, to the same bits. That pays where a step takes more
+    than some tenths of a millisecond.
 
     Raises what `make_gym_env` raises, and `UsageError` for spaces that are not supported.
     """
@@ -176,26 +91,42 @@ class GymVector:
         env_kwargs: Mapping[str, Any] | None = None,
         render: bool = False,
         maker: Maker | None = None,
+        workers: int = 1,
     ):
         self._origins = slot_seeds(seeds, envs_per_seed, MOST_GYM_SLOTS)
         self.num_slots = len(self._origins)
-        self._envs = [
-            make_gym_env(env_id, env_kwargs, render=render and i == 0, maker=maker) for i in range(self.num_slots)
-        ]
-        first = self._envs[0]
+        self._first = first = make_gym_env(env_id, env_kwargs, render=render, maker=maker)
         for name in ("observation_space", "action_space"):
             if getattr(first, name, None) is None:
                 raise UsageError(f"{env_id} has no {name}; declare it as an attribute of the class")
         self.codec = SpaceCodec.from_spaces(first.observation_space, first.action_space).named_by(first.unwrapped)
         limit = agent_steps(time_limit(first), action_repeat)
         self.spec = replace(self.codec.spec(env_id), max_episode_steps=limit, action_repeat=action_repeat)
-        self._slots = [
-            _Slot(env, self.codec, self.spec, stream, origin)
-            for env, origin in zip(self._envs, self._origins, strict=True)
-        ]
+        self._slots = [_Slot(self.spec, stream, origin) for origin in self._origins]
+        make = partial(_make_body, env_id, env_kwargs, maker, self.codec, action_repeat)
+        self._bodies = self._make_bodies(make, workers)
         self._bounds = observation_bounds(first.observation_space)
         self._render = render
         self._now: TimeStep | None = None
+
+    def _make_bodies(self, make: Callable[[], Body], workers: int) -> Here | Workers:
+        workers = min(workers, self.num_slots)
+        if workers > 1:
+            return Workers(make, self.num_slots, workers)
+        first = Body(self._first, self.codec, self.spec.action_repeat)
+        return Here({0: first, **{i: make() for i in range(1, self.num_slots)}})
+
+    def _all(self, method: str, args: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        """What a method returns in these slots. Raises `EnvironmentFault` in the words of the first that fails."""
+        found = self._bodies.call(method, args)
+        for i in args:
+            if isinstance(found[i], Broken):
+                raise self._slots[i].fault(str(found[i])) from found[i].__cause__
+        return found
+
+    def _begin(self, episodes: Mapping[int, int]) -> dict[int, np.ndarray]:
+        """What is seen first in these episodes."""
+        return self._all("reset", {i: self._slots[i].begin(episode) for i, episode in episodes.items()})
 
     def now(self) -> TimeStep:
         """The moment to act on. Raises `ValueError` before the first reset."""
@@ -205,7 +136,8 @@ class GymVector:
 
     def reset(self) -> TimeStep:
         """Begin again from the first episode of every slot; returns its first moment."""
-        obs = np.stack([slot.begin(0) for slot in self._slots])
+        begun = self._begin(dict.fromkeys(range(self.num_slots), 0))
+        obs = np.stack([begun[i] for i in range(self.num_slots)])
         self._check_obs(obs)
         self._now = beginning(self.spec, obs)
         return self._now
@@ -224,7 +156,8 @@ class GymVector:
     def _step(self, action: np.ndarray) -> Step:
         checked = checked_action(self.spec, self._origins, action)
         native = self.codec.action_to_env(checked)
-        arrivals = [slot.step(native[i]) for i, slot in enumerate(self._slots)]
+        done = self._all("step", {i: slot.act(native[i]) for i, slot in enumerate(self._slots)})
+        arrivals: list[Arrival] = [done[i] for i in range(self.num_slots)]
         obs = np.stack([arrival.obs for arrival in arrivals])
         reward = reward_as_float32([arrival.reward for arrival in arrivals])
         terminated = np.array([arrival.terminated for arrival in arrivals])
@@ -239,8 +172,8 @@ class GymVector:
         ended = terminated | truncated
         if ended.any():
             obs = obs.copy()
-            for i in np.flatnonzero(ended):
-                obs[i] = self._slots[i].begin(self._slots[i].episode + 1)
+            for i, seen in self._begin({int(i): self._slots[i].episode + 1 for i in np.flatnonzero(ended)}).items():
+                obs[i] = seen
             self._check_obs(obs)
             now = where(ended, beginning(self.spec, obs), reached)
         self._now = now
@@ -286,18 +219,29 @@ class GymVector:
         if np.min(state["length"]) < 0 or ends[-1] != len(state["actions"]):
             raise CheckpointError(f"{about} does not hold the actions of its episodes")
         astray, notes = np.zeros(self.num_slots, bool), []
-        for i, slot in enumerate(self._slots):
-            episode = int(state["episode"][i])
-            actions = state["actions"][ends[i] - state["length"][i] : ends[i]]
-            difference = slot.replay(episode, actions, expected[i])
-            if difference is not None:
-                begun.obs[i], astray[i] = slot.begin(episode + 1), True
-                notes.append(
-                    f"{self.spec.id}, {place(*slot.origin)}, could not be restored: {difference} when its "
-                    f"{len(actions)} actions were replayed; it is no function of its seed, and begins a new episode"
-                )
+        for i, difference in self._replay(np.split(state["actions"], ends[:-1]), expected).items():
+            slot = self._slots[i]
+            notes.append(
+                f"{self.spec.id}, {place(*slot.origin)}, could not be restored: {difference} when its "
+                f"{len(slot.actions)} actions were replayed; it is no function of its seed, and begins a new episode"
+            )
+            begun.obs[i], astray[i] = self._begin({i: slot.episode + 1})[i], True
         self._now = where(astray, begun, begun._replace(**{name: state[name] for name in _OF_NOW}))
         return self._now, notes
+
+    def _replay(self, actions: Sequence[np.ndarray], expected: np.ndarray) -> dict[int, str]:
+        """Go back to what was done in the episodes; where that leads elsewhere, what went otherwise than before."""
+        args = {i: (*slot.begin(slot.episode), actions[i]) for i, slot in enumerate(self._slots)}
+        reached = self._bodies.call("replay", args)
+        for slot, of_slot in zip(self._slots, actions, strict=True):
+            slot.actions = list(of_slot)
+        found: dict[int, str] = {}
+        for i, seen in reached.items():
+            if isinstance(seen, Broken):
+                found[i] = str(seen)
+            elif not np.array_equal(seen, expected[i], equal_nan=True):
+                found[i] = "another observation was reached"
+        return found
 
     def render(self) -> np.ndarray | None:
         """A picture [height, width, 3] of slot 0; None unless made with ``render=True``.
@@ -307,7 +251,7 @@ class GymVector:
         if not self._render:
             return None
         try:
-            return np.asarray(self._envs[0].render(), np.uint8)
+            return np.asarray(self._first.render(), np.uint8)
         except (DependencyNotInstalled, ImportError) as error:
             raise missing_dependency(self.spec.id, error) from error
         except Exception as error:
@@ -318,8 +262,8 @@ class GymVector:
 
     def close(self) -> None:
         """Close every environment."""
-        for env in self._envs:
-            env.close()
+        self._bodies.close()
+        self._first.close()
 
     def _reset_seeds(self) -> np.ndarray:
         return np.array([slot.reset_seed() for slot in self._slots], np.int64)
@@ -343,3 +287,9 @@ class GymVector:
                 stacklevel=3,
             )
             self._bounds = None  # once is enough
+
+
+def _make_body(
+    env_id: str, env_kwargs: Mapping[str, Any] | None, maker: Maker | None, codec: SpaceCodec, action_repeat: int
+) -> Body:
+    return Body(make_gym_env(env_id, env_kwargs, maker=maker), codec, action_repeat)

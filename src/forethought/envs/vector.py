@@ -27,6 +27,7 @@ def make(
     env_kwargs: Mapping[str, Any] | None = None,
     render: bool = False,
     maker: Maker | None = None,
+    workers: int = 1,
 ) -> VectorEnv:
     """Make ``len(seeds) * envs_per_seed`` environments of one kind; `reset` them before the first step.
 
@@ -34,7 +35,7 @@ def make(
     Gymnasium, also ``package.module:Name-v0``, or ``package.module:Name`` of a class or function that makes one. A
     ``maker`` makes them in its place, and ``env_id`` only names them. ``stream`` keeps the random numbers of several
     uses of one seed apart ("train", "eval"). ``env_kwargs`` go to the environment's constructor. With ``render=True``
-    slot 0 can be drawn.
+    slot 0 can be drawn. Gymnasium's are stepped in ``workers`` processes, to the same bits whatever their number.
 
     Raises `UsageError` for an unknown id, unsuitable arguments or unsupported spaces, `MissingExtra` where an optional
     dependency is missing, and `EnvironmentFault` where the environment's own constructor fails.
@@ -50,9 +51,11 @@ def make(
         "action_repeat": action_repeat,
         "render": render,
     }
+    if env is not None and workers > 1:
+        raise UsageError(f"{env_id} is written in JAX and takes all its steps in one program; leave out --workers")
     if env is not None:
         return JaxVector(env, name=env_id, **slots)
-    return GymVector(env_id, env_kwargs=env_kwargs, maker=maker, **slots)
+    return GymVector(env_id, env_kwargs=env_kwargs, maker=maker, workers=workers, **slots)
 
 
 def _functional(env_id: str, env_kwargs: Mapping[str, Any], maker: Maker | None) -> FunctionalEnv | None:

@@ -50,6 +50,7 @@ class RunConfig:
     seed: int = 0
     seeds: int = 1
     num_envs: int = 1
+    workers: int = 1
     action_repeat: int = 1
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     preset: str | None = None
@@ -91,7 +92,8 @@ class RunConfig:
         if self.data is not None:
             require_count("data.rows", self.data.get("rows"))
         require_count("pretrain", self.pretrain, 0)
-        for name in ("steps", "seeds", "num_envs", "action_repeat", "eval_every", "eval_episodes", "log_every", "keep"):
+        counts = "steps", "seeds", "num_envs", "workers", "action_repeat", "eval_every", "eval_episodes", "log_every"
+        for name in (*counts, "keep"):
             require_count(name, getattr(self, name), 0 if name == "steps" and self.pretrain else 1)
         for name in self.writers:
             if name not in WRITERS:

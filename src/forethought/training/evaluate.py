@@ -88,6 +88,7 @@ def make_world(
     stream: str = "train",
     render: bool = False,
     made_for: EnvSpec | None = None,
+    workers: int = 1,
 ) -> envs.VectorEnv:
     """The environments of a run, as its config describes them; ``stream`` keeps the uses of one seed apart.
 
@@ -102,6 +103,7 @@ def make_world(
         env_kwargs=config.env_kwargs,
         render=render,
         maker=config.given.env,
+        workers=workers,
     )
     if made_for is not None:
         try:
