@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from forethought.agents.base import Seen
 from forethought.agents.dyna.dyna_q import DynaQ, DynaQConfig, DynaQPlusConfig
 from forethought.replay.moments import holding
 from forethought.types import Discrete, EnvSpec, Transition
@@ -95,9 +96,7 @@ def test_dyna_q_plus_forgets_an_old_world():
 def test_acting_explores_only_while_learning():
     made = agent(epsilon=0.5)
     state = made.init(key=jax.random.key(0))._replace(q=jnp.array([[0.0, 1.0]] * 3))
-    decide = jax.jit(made.decide, static_argnames="explore")
-    evaluated, explored = (
-        decide(state, jnp.zeros(2000, int), key=jax.random.key(0), explore=explore)[0] for explore in (False, True)
-    )
+    decide, seen = jax.jit(made.decide, static_argnames="explore"), Seen(jnp.zeros(2000, int))
+    evaluated, explored = (decide(state, seen, key=jax.random.key(0), explore=explore)[0] for explore in (False, True))
     assert np.all(np.asarray(evaluated) == 1)
     assert np.mean(np.asarray(explored) == 0) == pytest.approx(0.25, abs=0.04)

@@ -17,7 +17,7 @@ class Recorder(Agent):
         return {"at": jax.numpy.zeros(20, int), "n": jax.numpy.array(0)}
 
     def decide(self, state, carry, *, key, explore):
-        return jax.numpy.zeros((len(carry), 1)), carry, ()
+        return jax.numpy.zeros((len(carry.obs), 1)), carry, ()
 
     def phases(self):
         return (self._phase,)

@@ -46,7 +46,7 @@ class Staged(Agent):
         return {"first": jnp.array(0.0), "second": jnp.array(0.0)}
 
     def decide(self, state, carry, *, key, explore):
-        return jnp.full((carry.shape[0], *self.spec.action.shape), jnp.tanh(state["second"])), carry, ()
+        return jnp.full((carry.obs.shape[0], *self.spec.action.shape), jnp.tanh(state["second"])), carry, ()
 
     def acts_with(self, state):
         return state["second"]
