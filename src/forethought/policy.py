@@ -23,7 +23,7 @@ from forethought.training.evaluate import STEP_LIMIT, functional, make_world, pl
 from forethought.training.given import known
 from forethought.training.learner import Learner
 from forethought.training.rundir import Description, RunDir
-from forethought.types import EnvSpec
+from forethought.types import EnvSpec, TimeStep
 from forethought.unroll import unroll
 
 WHICH = ("newest", "best")  # of the policies of a run
@@ -46,13 +46,17 @@ class Policy:
         self._action: Any = None  # the last one
         self._t = 0
 
-    def __call__(self, obs: Any) -> np.ndarray | np.generic:
-        """The action for one observation or a batch. Raises `UsageError` for another shape than the run's."""
+    def __call__(self, obs: Any, legal: Any = ()) -> np.ndarray | np.generic:
+        """The action for one observation or a batch; ``legal``: truths of each action, where a game allows only some.
+
+        Raises `UsageError` for another shape than the run's.
+        """
         seen = self.codec.obs_to_agent(obs)
         if not np.all(np.isfinite(seen)):
             raise UsageError(f"the policy got an observation that is not finite: {brief(obs)}")
         single = seen.ndim == len(item_shape(self.agent.spec.obs))
-        own = self.codec.action_to_env(self.act(seen[None] if single else seen))
+        rules = np.atleast_2d(np.asarray(legal, bool)) if len(legal) else ()
+        own = self.codec.action_to_env(self.act(seen[None] if single else seen, rules))
         return own[0] if single else own
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -62,9 +66,9 @@ class Policy:
         made_of = (agent.config, agent.spec, *([known] if known else []))
         return _unpickled, (type(agent), made_of, self.codec, leaves, self.seed)
 
-    def act(self, batch: np.ndarray) -> np.ndarray:
+    def act(self, batch: np.ndarray, legal: Any = ()) -> np.ndarray:
         """Actions for a batch of observations, both as agents see them."""
-        now = beginning(self.agent.spec, batch)
+        now = beginning(self.agent.spec, batch)._replace(legal=legal)
         if self._carry is None:
             self._carry = self.agent.init_actor(len(batch))
         else:
@@ -142,7 +146,11 @@ def film(
 def _frames(world: VectorEnv, policy: Policy) -> Iterator[np.ndarray]:
     limit = world.spec.max_episode_steps or STEP_LIMIT
     yield _picture(world)
-    for _, _, step in unroll(world, lambda now, carry, t: (policy.act(now.obs), carry), (), limit - 1, anew=False):
+
+    def act(now: TimeStep, carry: Any, t: int) -> tuple[np.ndarray, Any]:
+        return policy.act(now.obs, now.legal), carry
+
+    for _, _, step in unroll(world, act, (), limit - 1, anew=False):
         if step.ended[0]:
             return
         yield _picture(world)

@@ -94,3 +94,19 @@ def test_in_blocks_the_same_games_are_played():
     (learner, world), (other, elsewhere) = after(80, blocks=True), after(80, blocks=False)
     jax.tree.map(np.testing.assert_array_equal, learner.replay, other.replay)
     jax.tree.map(np.testing.assert_array_equal, world.now(), elsewhere.now())
+
+
+@pytest.mark.parametrize("algorithm", ["dqn", "ppo"])
+def test_agents_keep_to_the_rules(algorithm, tmp_path):
+    """In 2048 a move that shifts nothing is illegal: pgx ends the game there with a reward of -1."""
+    settings = {"random_steps": 40, "epsilon_last": 0.5} if algorithm == "dqn" else {"rollout_steps": 32}
+    agent = {**small.SETTINGS[algorithm], **settings}
+    run = forethought.train(algorithm, "pgx/2048", steps=600, run=tmp_path / "run", agent=agent, eval_every=200, seeds=2)
+    lived = run.transitions(seed=1)
+    assert lived.reward.min() >= 0.0
+    assert lived.reward.max() > 0.0
+    assert min(np.min(line["return"]) for line in read_run(run.path).of("eval")) >= 0.0
+    policy = forethought.load(run.path)
+    obs, alone = lived.obs[:8], np.eye(4, dtype=bool)[[0, 1, 2, 3] * 2]
+    assert policy(obs, alone).tolist() == [0, 1, 2, 3] * 2
+    assert policy(obs[0], [False, False, True, False]) == 2
