@@ -6,11 +6,13 @@ import jax
 import numpy as np
 import pytest
 
+import forethought
 import small
 from forethought.agents.base import random_action
 from forethought.agents.catalog import require_fit
 from forethought.envs import env_spec, make
 from forethought.errors import MissingExtra, UsageError
+from forethought.report.read import read_run
 from forethought.types import Box, Discrete
 from forethought.unroll import unroll
 
@@ -101,7 +103,9 @@ def test_agents_keep_to_the_rules(algorithm, tmp_path):
     """In 2048 a move that shifts nothing is illegal: pgx ends the game there with a reward of -1."""
     settings = {"random_steps": 40, "epsilon_last": 0.5} if algorithm == "dqn" else {"rollout_steps": 32}
     agent = {**small.SETTINGS[algorithm], **settings}
-    run = forethought.train(algorithm, "pgx/2048", steps=600, run=tmp_path / "run", agent=agent, eval_every=200, seeds=2)
+    run = forethought.train(
+        algorithm, "pgx/2048", steps=600, run=tmp_path / "run", agent=agent, eval_every=200, seeds=2
+    )
     lived = run.transitions(seed=1)
     assert lived.reward.min() >= 0.0
     assert lived.reward.max() > 0.0

@@ -28,7 +28,8 @@ class Categorical(NamedTuple):
 
     def log_prob(self, action: Int[Array, "*b"]) -> Float[Array, "*b"]:
         """``log p(action)``."""
-        return jnp.take_along_axis(jax.nn.log_softmax(self.logits), action[..., None], axis=-1)[..., 0]
+        chosen = jax.nn.one_hot(action, self.logits.shape[-1])  # a product: the gradient of a gather is a loop
+        return jnp.sum(chosen * jax.nn.log_softmax(self.logits), axis=-1)
 
     def entropy(self) -> Float[Array, "*b"]:
         """``-sum_a p(a) log p(a)``, in nats."""

@@ -15,6 +15,7 @@ from forethought.models.normalizer import RewardScale, Running, unseen
 from forethought.nets.distributions import Categorical
 from forethought.nets.encoder import Layout, require_layout
 from forethought.nets.policies import EncodedMLP, StochasticPolicy
+from forethought.permutation import permutation
 from forethought.replay.moments import Replay
 from forethought.returns import advantages
 from forethought.settings import Settings, require_widths
@@ -129,11 +130,11 @@ class PPO(Agent):
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam on shortened gradients."""
+        """Adam on shortened gradients, of all parameters as one vector: there are many, and most are small."""
         c = self.config
         updates = max(1, self.setting.steps // self.replay_capacity) * c.epochs * c.minibatches
         rate = optax.linear_schedule(c.learning_rate, 0.0, updates) if c.anneal else c.learning_rate
-        return optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(rate, eps=1e-5))
+        return optax.flatten(optax.chain(optax.clip_by_global_norm(c.max_grad_norm), optax.adam(rate, eps=1e-5)))
 
     def init(self, *, key: Key) -> PPOState:
         """Fresh networks."""
@@ -189,7 +190,7 @@ class PPO(Agent):
             return (optax.apply_updates(nets, updates), opt), info
 
         def epoch(at: tuple[Nets, optax.OptState], key: Key) -> tuple[Any, Info]:
-            order = jax.random.permutation(key, self.replay_capacity)[: size * c.minibatches]
+            order = permutation(key, self.replay_capacity)[: size * c.minibatches]
             return jax.lax.scan(minibatch, at, order.reshape(-1, size))
 
         (nets, opt), infos = jax.lax.scan(epoch, (state.nets, state.opt), jax.random.split(key, c.epochs))
