@@ -233,8 +233,9 @@ OFFICIAL = {
         "max_grad_norm": 0.5,
         "anneal": True,
     },
-    # github.com/vwxyzjn/cleanrl: cleanrl/ppo.py.
+    # github.com/vwxyzjn/cleanrl: cleanrl/ppo.py, which takes the time limit for an end of the world.
     ("ppo", "cartpole"): {
+        "normalize": True,
         "rollout_steps": 128,
         "epochs": 4,
         "minibatches": 4,

@@ -166,8 +166,15 @@ SAC_PRESETS: dict[str, Preset] = {}
 
 _PPO_CARTPOLE = Preset(
     "CartPole-v1",
-    "CleanRL, ppo.py",
-    {"rollout_steps": 128, "epochs": 4, "minibatches": 4, "learning_rate": 2.5e-4, "entropy_weight": 0.01},
+    "CleanRL, ppo.py, and normalize: with time limits that are none of the world's ends all values are near 100",
+    {
+        "rollout_steps": 128,
+        "epochs": 4,
+        "minibatches": 4,
+        "learning_rate": 2.5e-4,
+        "entropy_weight": 0.01,
+        "normalize": True,
+    },
     num_envs=4,
 )
 _PPO_PENDULUM = Preset(
