@@ -81,15 +81,16 @@ def test_outcomes_are_drawn_with_their_probabilities():
 
 
 def test_an_untried_pair_stays_where_it_is():
-    t = after((0, 1, 1.0, 2, True)).sample_outcome(jnp.array(3), jnp.array(0), key=jax.random.key(0))
-    assert (int(t.next_obs), float(t.reward), bool(t.terminated), bool(t.truncated)) == (3, 0.0, False, False)
+    model = after((0, 1, 1.0, 2, True))
+    t = model.sample_outcomes(jnp.array([3, 0]), jnp.array([0, 1]), key=jax.random.key(0))
+    assert [x.tolist() for x in (t.obs, t.action, t.next_obs)] == [[3, 0], [0, 1], [3, 2]]
+    assert [x.tolist() for x in (t.reward, t.terminated, t.truncated)] == [[0.0, 1.0], [False, True], [False, False]]
 
 
 def test_pairs_and_states_are_drawn_uniformly_from_the_visited_ones():
     model = after((3, 1, 0, 0), (0, 0, 0, 1), (3, 1, 0, 2), (3, 0, 0, 1))
-    keys = jax.random.split(jax.random.key(0), 3000)
-    s, a = jax.vmap(lambda k: model.sample_pair(key=k))(keys)
+    s, a = model.sample_pairs(3000, key=jax.random.key(0))
     counts = np.bincount(np.asarray(s) * N_ACTIONS + np.asarray(a), minlength=8)
     np.testing.assert_allclose(counts / 3000, [1 / 3, 0, 0, 0, 0, 0, 1 / 3, 1 / 3], atol=0.04)
-    states = np.bincount(np.asarray(jax.vmap(lambda k: model.sample_state(key=k))(keys)), minlength=4)
+    states = np.bincount(np.asarray(model.sample_states(3000, key=jax.random.key(0))), minlength=4)
     np.testing.assert_allclose(states / 3000, [0.5, 0, 0, 0.5], atol=0.04)

@@ -79,20 +79,25 @@ class TabularModel(eqx.Module):
             ),
         )
 
-    def sample_pair(self, *, key: Key) -> tuple[Int[Array, ""], Int[Array, ""]]:
-        """A visited (state, action), uniformly."""
-        pair = self.pairs[jax.random.randint(key, (), 0, jnp.maximum(self.n_pairs, 1))]
+    def sample_pairs(self, n: int, *, key: Key) -> tuple[Int[Array, " n"], Int[Array, " n"]]:
+        """n visited (state, action), each uniformly."""
+        pair = self.pairs[jax.random.randint(key, (n,), 0, jnp.maximum(self.n_pairs, 1))]
         return pair // self.n_actions, pair % self.n_actions
 
-    def sample_state(self, *, key: Key) -> Int[Array, ""]:
-        """A visited state, uniformly."""
-        return self.states[jax.random.randint(key, (), 0, jnp.maximum(self.n_states, 1))]
+    def sample_states(self, n: int, *, key: Key) -> Int[Array, " n"]:
+        """n visited states, each uniformly."""
+        return self.states[jax.random.randint(key, (n,), 0, jnp.maximum(self.n_states, 1))]
 
-    def sample_outcome(self, s: Int[Array, ""], a: Int[Array, ""], *, key: Key) -> Transition:
-        """A transition from the empirical distribution of a pair; an untried one stays where it is, reward 0."""
-        count = self.count[s, a]
-        tried = jnp.sum(count) > 0
-        k = jnp.argmax(jnp.where(count > 0, jnp.log(count) + jax.random.gumbel(key, count.shape), -jnp.inf))
+    def sample_outcomes(self, s: Int[Array, " n"], a: Int[Array, " n"], *, key: Key) -> Transition:
+        """A transition from the empirical distribution of each pair; an untried one stays where it is, reward 0.
+
+        The first outcome whose share, added to those before it, is above a uniform number: of all random numbers that
+        a step in the model needs, the cheapest.
+        """
+        below = jnp.cumsum(self.count[s, a], axis=-1)
+        total = below[:, -1]
+        k = jnp.argmax(below > (jax.random.uniform(key, s.shape) * total)[:, None], axis=-1)
+        tried = total > 0
         ended = tried & self.ended[s, a, k]
         next_state = jnp.where(tried, self.next_state[s, a, k], s)
         reward = jnp.where(tried, self.reward[s, a, k], 0.0)
@@ -118,8 +123,7 @@ class TabularModel(eqx.Module):
 
     def step(self, belief: TabularBelief, action: Int[Array, " n"], *, key: Key) -> tuple[TabularBelief, Outcome]:
         """Sample an outcome for each particle."""
-        keys = jax.random.split(key, action.shape[0])
-        t = jax.vmap(lambda s, a, k: self.sample_outcome(s, a, key=k))(belief.state, action, keys)
+        t = self.sample_outcomes(belief.state, action, key=key)
         return TabularBelief(t.next_obs), Outcome(t.reward, 1.0 - t.terminated)
 
 

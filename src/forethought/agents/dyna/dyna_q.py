@@ -13,7 +13,7 @@ from forethought.errors import require_within
 from forethought.models.tabular import TabularModel
 from forethought.replay.moments import Replay
 from forethought.settings import Settings
-from forethought.types import Discrete, EnvSpec, Info, Key
+from forethought.types import Discrete, EnvSpec, Info, Key, Transition
 
 
 @dataclass(frozen=True)
@@ -112,25 +112,26 @@ class DynaQ(Agent):
         model = state.model.learn(t)
         last_tried = state.last_tried.at[t.obs, t.action].set(step)
 
-        def plan(q: Array, key: Key) -> tuple[Array, None]:
-            key_pair, key_outcome = jax.random.split(key)
-            s, a = self._imagined_pair(model, key=key_pair)
-            dream = model.sample_outcome(s, a, key=key_outcome)
-            bonus = self.config.kappa * jnp.sqrt((step - last_tried[s, a]).astype(jnp.float32))
-            dream = dream._replace(reward=dream.reward + bonus)
+        def plan(q: Array, dream: Transition) -> tuple[Array, None]:
             return q_learning(q, dream, self.config.step_size, self.config.discount), None
 
-        q, _ = jax.lax.scan(plan, q, jax.random.split(key, self.config.planning_steps))
+        # The model stays as it is meanwhile: all is drawn at once, and only the values follow one another.
+        key_pairs, key_outcomes = jax.random.split(key)
+        s, a = self._imagined_pairs(model, key=key_pairs)
+        dreams = model.sample_outcomes(s, a, key=key_outcomes)
+        bonus = self.config.kappa * jnp.sqrt((step - last_tried[s, a]).astype(jnp.float32))
+        q, _ = jax.lax.scan(plan, q, dreams._replace(reward=dreams.reward + bonus))
         info = {"q_max": jnp.max(q), "pairs_visited": model.n_pairs.astype(jnp.float32)}
         return DynaQState(q, model, last_tried), replay, info
 
-    def _imagined_pair(self, model: TabularModel, *, key: Key) -> tuple[Array, Array]:
-        """What planning tries: a visited pair, and in Dyna-Q+ any action of a visited state.
+    def _imagined_pairs(self, model: TabularModel, *, key: Key) -> tuple[Array, Array]:
+        """What planning tries: visited pairs, and in Dyna-Q+ any action of visited states.
 
         The book's Tabular Dyna-Q draws a visited state and then an action taken in it; here all visited pairs are
         equally likely, which differs where states have different numbers of actions tried.
         """
+        n = self.config.planning_steps
         if self.config.kappa == 0:
-            return model.sample_pair(key=key)
+            return model.sample_pairs(n, key=key)
         key_state, key_action = jax.random.split(key)
-        return model.sample_state(key=key_state), jax.random.randint(key_action, (), 0, self.n_actions)
+        return model.sample_states(n, key=key_state), jax.random.randint(key_action, (n,), 0, self.n_actions)
