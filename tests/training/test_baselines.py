@@ -208,3 +208,8 @@ def test_baselines_can_be_left_out(tmp_path):
     run = forethought.train("sac", "Pendulum-v1", steps=30, run=tmp_path / "run", agent=TINY, baselines=False, **QUICK)
     assert run.summary["baselines"] == {}
     assert '"baselines"' not in (run.path / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("error", "told"), [(131.4, "130"), (94.6, "95"), (0.4561, "0.46"), (0.0, "0")])
+def test_an_error_has_two_digits_and_no_powers(error, told):
+    assert module.earned(Baseline(-1404.2, error, None)) == f"-1404 ± {told}"

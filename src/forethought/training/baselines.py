@@ -160,7 +160,8 @@ def of_action(baseline: Baseline) -> str:
 
 def earned(baseline: Baseline) -> str:
     """Its mean return and the standard error of that."""
-    return f"{baseline.mean:.4g} ± {baseline.error:.2g}"
+    error = float(f"{baseline.error:.2g}")  # two digits are known of it, but 130 is not to read 1.3e+02
+    return f"{baseline.mean:.4g} ± {error:g}"
 
 
 def are_stored(value: Any) -> bool:
