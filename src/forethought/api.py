@@ -36,7 +36,7 @@ from forethought.training.config import RunConfig, flatten, to_dict
 from forethought.training.evaluate import STEP_LIMIT, Evaluation, make_spec, make_world, playable
 from forethought.training.evaluate import evaluate as play
 from forethought.training.program import Program
-from forethought.training.progress import Progress, Silent
+from forethought.training.progress import Progress, asked_for
 from forethought.training.rundir import RunDir, cpu_name
 from forethought.training.schedule import check_room, check_warm_up
 from forethought.training.signals import Signals
@@ -64,7 +64,7 @@ def train(
     action_names: Sequence[str] = (),
     controller: Controller | str | None = None,
     callback: Callback | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **options: Any,
 ) -> Run:
     """Train an algorithm on an environment, and keep everything in a run directory.
@@ -100,8 +100,8 @@ def train(
             written: "eval" with ``return`` [seeds][episodes], "train", "model", "episode" (of which a quick world tells
             means, with their ``count``), "warning". Where it returns
             True or raises `StopTraining` the run ends after that step: saved, status "stopped", to be resumed.
-        progress: where to report to; default: nowhere. ``forethought.training.progress.terminal()`` is the display
-            of the command line.
+        progress: where to report to; default: nowhere. True is the display of the command line, and any
+            `forethought.training.progress.Progress` will do.
         options: further fields of `forethought.training.config.RunConfig`, such as ``eval_every``.
 
     Raises:
@@ -122,9 +122,7 @@ def train(
         **options,
     )
     names = tuple(obs_names), tuple(action_names)
-    return start_run(
-        config, run, progress or Silent(), data=data, names=names, controller=controller, callback=callback
-    )
+    return start_run(config, run, asked_for(progress), data=data, names=names, controller=controller, callback=callback)
 
 
 def start_run(
@@ -214,7 +212,7 @@ def resume(
     reward: Function = None,
     termination: Function = None,
     callback: Callback | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     trust: bool = False,
 ) -> Run:
     """Go on with a run that was stopped, killed or finished; ``steps`` extends it, ``callback`` is as in `train`.
@@ -224,7 +222,7 @@ def resume(
 
     Raises `CheckpointError` where there is nothing to go on with, `UsageError` where nothing is left to do.
     """
-    run, progress = RunDir.open(as_path(path)), progress or Silent()
+    run, progress = RunDir.open(as_path(path)), asked_for(progress)
     held = run.require_world(trust=trust, env=env, reward=reward, termination=termination)
     config = held.config
     if steps is not None:

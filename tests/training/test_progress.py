@@ -8,9 +8,10 @@ import time
 import pytest
 
 import small
+from forethought.errors import UsageError
 from forethought.training.config import RunConfig
 from forethought.training.pace import Pace
-from forethought.training.progress import InPlace, Plain, Snapshot, describe
+from forethought.training.progress import InPlace, Plain, Silent, Snapshot, asked_for, describe
 
 
 class Screen(io.StringIO):
@@ -144,3 +145,13 @@ def test_the_time_left_is_that_of_what_is_left():
     assert pace.left(2300.0) == pytest.approx(steps + 12 * 5.0 / 5 + 2 * 40.0 + 2 * 1.0 + evaluations)
     learner.env_steps = 32
     assert pace.left(5000.0) == 0.0
+
+
+def test_what_a_caller_asks_for():
+    assert isinstance(asked_for(True), Plain)  # no terminal here
+    assert isinstance(asked_for(None), Silent)
+    assert isinstance(asked_for(False), Silent)
+    own = Plain()
+    assert asked_for(own) is own
+    with pytest.raises(UsageError, match="progress is 'loud'; give True, or"):
+        asked_for("loud")

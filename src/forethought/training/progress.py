@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from io import TextIOBase
 from typing import Any, Protocol, runtime_checkable
 
+from forethought.errors import UsageError, brief
+
 _FRAMES_PER_S = 4  # of the live display
 _LINE_S = 10.0  # seconds between two plain lines
 
@@ -33,7 +35,7 @@ class Snapshot:
     taken: float = field(default_factory=time.monotonic)
 
 
-@runtime_checkable  # for the type checks of the tests
+@runtime_checkable
 class Progress(Protocol):
     """Where a run reports to."""
 
@@ -205,6 +207,17 @@ class InPlace:
 def terminal() -> Progress:
     """The live display on a terminal, plain lines in a pipe or a file."""
     return InPlace() if sys.stdout.isatty() else Plain()
+
+
+def asked_for(progress: Any) -> Progress:
+    """What a caller means: True is `terminal`, None and False are `Silent`. Raises `UsageError` for anything else that
+    is no `Progress`.
+    """
+    if isinstance(progress, bool | None):
+        return terminal() if progress else Silent()
+    if not isinstance(progress, Progress):
+        raise UsageError(f"progress is {brief(progress)}; give True, or a forethought.training.progress.Progress")
+    return progress
 
 
 def describe(now: Snapshot) -> list[tuple[str, str]]:
