@@ -132,11 +132,10 @@ def _rules(env: FunctionalEnv, state: PyTree) -> tuple[PyTree, PyTree]:
     return (env.legal(state), env.player(state)) if isinstance(env, Game) else ((), ())
 
 
-def _advance(env: FunctionalEnv, repeat: int, slot: _Slot, action: Array) -> tuple[_Slot, Step]:
-    """One agent step of one slot, with the next episode's beginning where one ended."""
+def _act(env: FunctionalEnv, repeat: int, slot: _Slot, action: Array) -> _Moment:
+    """One agent step of one slot."""
     limit = env.spec.max_episode_steps
-    time = slot.time + 1
-    keys = _keys_at(slot.key, time, repeat + 1)
+    keys = _keys_at(slot.key, slot.time + 1, repeat + 1)
 
     def act(moment: _Moment, key_step: Key) -> tuple[_Moment, None]:
         state, obs, reward, terminated = env.step(moment.env, action, key_step)
@@ -147,16 +146,16 @@ def _advance(env: FunctionalEnv, repeat: int, slot: _Slot, action: Array) -> tup
         return jax.tree.map(partial(jnp.where, ended), moment, after), None
 
     no = jnp.bool_(False)
-    moment, _ = jax.lax.scan(
-        act, _Moment(slot.env, slot.now.obs, slot.steps, jnp.float32(0), no, no), keys[1:], unroll=True
-    )
-    rules = _rules(env, moment.env)
-    reached = TimeStep(moment.obs, action, moment.reward, no, moment.terminated, moment.truncated, *rules)
-    ended = moment.terminated | moment.truncated
-    begun, obs = env.reset(moment.env, keys[0])
-    state, now = jax.tree.map(partial(jnp.where, ended), (begun, _first(env, begun, obs)), (moment.env, reached))
-    after = _Slot(state, now, jnp.where(ended, 0, moment.steps), slot.key, time)
-    return after, Step(reached, now, moment.steps - slot.steps)
+    still = _Moment(slot.env, slot.now.obs, slot.steps, jnp.float32(0), no, no)
+    return jax.lax.scan(act, still, keys[1:], unroll=True)[0]
+
+
+def _anew(env: FunctionalEnv, repeat: int, slot: _Slot, ended: Bool[Array, ""], at: PyTree) -> PyTree:
+    """State and moment of one slot, of the next episode's beginning where one ended."""
+    key = _keys_at(slot.key, slot.time + 1, repeat + 1)[0]
+    state, obs = env.reset(at[0], key)
+    begun = state, _first(env, state, obs)
+    return jax.tree.map(lambda new, old: jnp.where(ended, new, old).astype(old.dtype), begun, at)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -165,8 +164,22 @@ def _begin_all(env: FunctionalEnv, keys: UInt32[Array, "slots 2"]) -> _Slot:
 
 
 def advance(env: FunctionalEnv, repeat: int, slots: _Slot, action: Array) -> tuple[_Slot, Step]:
-    """One agent step of all slots: a pure function of their state."""
-    return jax.vmap(partial(_advance, env, repeat))(slots, action)
+    """One agent step of all slots: a pure function of their state.
+
+    Where an episode ended the next one begins. That may cost more than many steps, and is not done where none ended.
+    """
+    moment = jax.vmap(partial(_act, env, repeat))(slots, action)
+    ended, rules = moment.terminated | moment.truncated, jax.vmap(partial(_rules, env))(moment.env)
+    no = jnp.zeros_like(ended)
+    reached = TimeStep(moment.obs, action, moment.reward, no, moment.terminated, moment.truncated, *rules)
+
+    def begin(_: Array, at: PyTree) -> PyTree:
+        return jax.vmap(partial(_anew, env, repeat))(slots, ended, at)
+
+    # A loop of one turn, or none: a branch would copy what it does not change.
+    state, now = jax.lax.fori_loop(0, jnp.any(ended).astype(jnp.int32), begin, (moment.env, reached))
+    after = _Slot(state, now, jnp.where(ended, 0, moment.steps), slots.key, slots.time + 1)
+    return after, Step(reached, now, moment.steps - slots.steps)
 
 
 _advance_all = jax.jit(advance, static_argnums=(0, 1))
