@@ -11,11 +11,13 @@ import jax
 import rejax
 
 SIZES = {"64": (64, 64), "256": (256, 256)}
+ACTIVATIONS = {"ppo": "tanh", "dqn": "relu", "sac": "relu"}  # forethought's
 
 
 def made(algorithm: str, env: str, steps: int, hidden: str, random_steps: int) -> rejax.PPO:
-    """With its default settings, but for what the arguments say."""
+    """With its default settings, but for what the arguments say and the activations."""
     options: dict[str, object] = {"env": env, "total_timesteps": steps, "eval_freq": steps}
+    options["agent_kwargs"] = {"activation": ACTIVATIONS[algorithm]}
     if algorithm == "sac":
         options["hidden_layer_sizes"] = SIZES[hidden]
     if algorithm != "ppo":

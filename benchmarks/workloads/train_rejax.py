@@ -45,8 +45,8 @@ CASES: dict[str, Case] = {
 def run(quick: bool) -> Result:
     """Environment steps per second of all seeds, compilation left out on both sides, logging and checkpoints included.
 
-    Not alike are activations, which are each library's own (PPO: tanh here and swish there; DQN: ReLU and swish), DQN's
-    target network (copied, and moved along), and that PPO's gradients are shortened by their norm here alone.
+    Activations are the same: tanh for PPO, ReLU for DQN and SAC. Not alike are DQN's target network (copied here, moved
+    along there), and that PPO's gradients are shortened by their norm here alone.
 
     rejax compiles a training whole and is timed when it runs once more, without evaluations; ours, without them too,
     is timed from the first log line after which nothing compiles to the last one.

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.stats import rankdata
 from jaxtyping import Array, Float
 
 from forethought.diagnostics.open_loop import root_mean_square
@@ -18,13 +19,8 @@ def rank_correlation(
 
 
 def spearman(x: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, ""]:
-    """Rank correlation: Pearson's correlation of the `ranks` (Spearman 1904); NaN where one never changes."""
-    return correlation(ranks(x), ranks(y))
+    """Rank correlation: Pearson's correlation of the ranks, of which equal numbers share the mean (Spearman 1904).
 
-
-def ranks(x: Float[Array, " n"]) -> Float[Array, " n"]:
-    """``rank_i = #{j: x_j < x_i} + (#{j: x_j = x_i} + 1) / 2``: equal numbers share the mean of their ranks."""
-    ordered = jnp.sort(x)
-    below = jnp.searchsorted(ordered, x, side="left")
-    up_to = jnp.searchsorted(ordered, x, side="right")
-    return 0.5 * (below + up_to + 1).astype(jnp.float32)
+    NaN where one never changes.
+    """
+    return correlation(rankdata(x), rankdata(y))
