@@ -51,5 +51,6 @@ def test_a_stack_of_networks_is_a_vmap_of_one():
 
 def test_silu_is_x_times_sigmoid():
     x = jnp.linspace(-20.0, 20.0, 401)
-    np.testing.assert_allclose(silu(x), jax.nn.silu(x), atol=2e-6)
-    np.testing.assert_allclose(jax.vmap(jax.grad(silu))(x), jax.vmap(jax.grad(jax.nn.silu))(x), atol=2e-6)
+    # Of outputs up to 20; instruction sets differ in the last bits of tanh.
+    np.testing.assert_allclose(silu(x), jax.nn.silu(x), atol=5e-6)
+    np.testing.assert_allclose(jax.vmap(jax.grad(silu))(x), jax.vmap(jax.grad(jax.nn.silu))(x), atol=5e-6)
