@@ -202,6 +202,7 @@ def test_a_vector_stands_where_the_last_whole_step_led():
     assert learner.env_steps == 4
 
 
+@pytest.mark.slow
 def test_blocks_begin_at_a_step_that_does_not_depend_on_where_a_run_is_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "FROM_STEP", 30)
     blocks, live = [], small.Learner.run_block
