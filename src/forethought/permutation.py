@@ -10,7 +10,7 @@ _BITS = 32
 
 
 def permutation(key: Key, n: int) -> Int[Array, " n"]:
-    """The numbers ``0 .. n-1`` in random order: `jax.random.permutation` in a quarter of its time on a CPU.
+    """The numbers ``0 .. n-1`` in random order: `jax.random.permutation`, only faster on a CPU.
 
     That sorts pairs of a random number and a place, for which XLA calls a comparison; here the place is in the low
     bits of the random number, and numbers alone are sorted by the standard library (on a GPU by their digits). Sorting

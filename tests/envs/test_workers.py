@@ -1,5 +1,6 @@
 """Environments in processes of their own do what they do in this one, to the last bit."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -90,6 +91,22 @@ def test_a_process_that_dies_is_a_fault_and_can_be_closed():
     same(env.get_state(), before)
     env.close()
     assert not any(process.is_alive() for process in env._bodies._vector.processes)
+
+
+def test_an_environment_that_cannot_be_made_in_a_process_is_a_fault():
+    """The second of each process: also the first one, which could be made, has not begun then."""
+    made = []
+
+    def maker():
+        made.append(1)
+        if len(made) == 2 and multiprocessing.parent_process() is not None:
+            raise OSError("the port is taken")
+        return gymnasium.make("Pendulum-v1")
+
+    env = make("mine", seeds=[0], envs_per_seed=4, workers=2, maker=maker)
+    with pytest.raises(EnvironmentFault, match=r"cannot be made in another process .*the port is taken"):
+        env.reset()
+    env.close()
 
 
 def test_what_cannot_be_sent_is_refused():

@@ -149,9 +149,9 @@ class _Share(gymnasium.Env):
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that trains, which then saves
             jax.config.update("jax_platforms", "cpu")  # the accelerator is for that one, too
             made = {i: _tried(self._make, ()) for i in self._share}
-            broken = {i: body for i, body in made.items() if isinstance(body, Broken)}
+            broken = [body for body in made.values() if isinstance(body, Broken)]
             if broken:
-                return broken
+                return dict.fromkeys(self._share, broken[0])
             self._here = Here(made)
         return self._here.call(method, {i: of_one for i, of_one in args.items() if i in self._here.bodies})
 

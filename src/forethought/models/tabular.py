@@ -91,8 +91,7 @@ class TabularModel(eqx.Module):
     def sample_outcomes(self, s: Int[Array, " n"], a: Int[Array, " n"], *, key: Key) -> Transition:
         """A transition from the empirical distribution of each pair; an untried one stays where it is, reward 0.
 
-        The first outcome whose share, added to those before it, is above a uniform number: of all random numbers that
-        a step in the model needs, the cheapest.
+        One uniform number chooses: the first outcome where the sum of the shares up to it is greater.
         """
         below = jnp.cumsum(self.count[s, a], axis=-1)
         total = below[:, -1]

@@ -33,8 +33,8 @@ class Conv(eqx.Module):
         self.weight, self.stride = flat.reshape(side, side, n_in, n_out), stride
 
     def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
-        """Unbatched. One product with the patches: XLA's own convolution takes 11 times as long within a loop on a CPU,
-        and five times as long for two seeds as for one.
+        """Unbatched. One product with the patches: on a CPU XLA's own convolution is slow within loops, and slower
+        still where seeds lie side by side.
         """
         side, _, _, n_out = self.weight.shape
         rows, columns = (self.stride * ((n - side) // self.stride) + 1 for n in x.shape[:2])
