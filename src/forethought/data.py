@@ -16,12 +16,11 @@ import jax
 import numpy as np
 
 from forethought.envs import SpaceCodec
-from forethought.envs.codec import item_shape
 from forethought.errors import MissingExtra, UsageError
 from forethought.files import as_path, write_atomically
 from forethought.policy import load_learner
 from forethought.replay.moments import of_seed
-from forethought.types import Box, Discrete, Transition
+from forethought.types import Box, Discrete, PyTree, Transition
 
 FIELDS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
 MINARI = "minari:"
@@ -79,7 +78,7 @@ class Logged:
     def described(self) -> dict[str, Any]:
         """What a run keeps of it besides the rows."""
         digest = hashlib.sha256()
-        for array in self.rows[: len(FIELDS)]:
+        for array in jax.tree.leaves(self.rows[: len(FIELDS)]):
             digest.update(np.ascontiguousarray(array).tobytes())
         return {"source": self.source, "rows": len(self), "sha256": digest.hexdigest()}
 
@@ -127,7 +126,8 @@ def read(source: DataSource, codec: SpaceCodec) -> Logged:
     flags = [_flag(named[name], name, n, origin) for name in ("terminated", "truncated")]
     rows = Transition(obs, action, reward.astype(np.float32), next_obs, *flags)
     for name, values in (("obs", obs), ("action", action), ("reward", rows.reward), ("next_obs", next_obs)):
-        bad = np.flatnonzero(~np.isfinite(values.reshape(n, -1)).all(axis=1))
+        finite = [np.isfinite(x.reshape(n, -1)).all(axis=1) for x in jax.tree.leaves(values)]
+        bad = np.flatnonzero(~np.all(finite, axis=0))
         if bad.size:
             raise UsageError(
                 f"{origin}: {name} of row {bad[0]} is not finite{_more(bad)}; leave such rows out, or mend them"
@@ -198,13 +198,15 @@ def _minari(dataset: Any) -> dict[str, Any]:
     return {name: jax.tree.map(lambda *xs: np.concatenate(xs), *values) for name, values in parts.items()}
 
 
-def _observations(values: Any, name: str, n: int, codec: SpaceCodec, origin: str) -> np.ndarray:
+def _observations(values: Any, name: str, n: int, codec: SpaceCodec, origin: str) -> PyTree:
     try:
         seen = codec.obs_to_agent(values)
     except UsageError as error:
         raise UsageError(f"{origin}: {name} does not fit the environment: {error}") from error
-    if seen.shape != (n, *item_shape(codec.obs)):
-        raise UsageError(f"{origin}: {name} has {_rows(seen, item_shape(codec.obs))}, reward has {n}")
+    batch = codec.batch_of(seen)
+    if batch != (n,):
+        found = f"{batch[0]} rows" if len(batch) == 1 else "no axis of rows"
+        raise UsageError(f"{origin}: {name} has {found}, reward has {n}")
     return seen
 
 
@@ -257,10 +259,6 @@ def _numeric(values: Any, name: str, origin: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise UsageError(f"{origin}: {name} must be an array of numbers, it holds {array.dtype}")
     return array
-
-
-def _rows(seen: np.ndarray, item: tuple[int, ...]) -> str:
-    return f"{len(seen)} rows" if seen.ndim == len(item) + 1 else "no axis of rows"
 
 
 def _more(bad: np.ndarray) -> str:

@@ -12,13 +12,14 @@ import numpy as np
 from jax import export as jax_export
 
 from forethought import numpy_policy
-from forethought.agents.base import Agent, Seen, empty_items
+from forethought.agents.base import Agent, Seen
 from forethought.envs import SpaceCodec
+from forethought.envs.views import empty_items
 from forethought.errors import MissingExtra, UsageError
 from forethought.files import as_path, write_atomically
 from forethought.models.taught import Function
 from forethought.policy import load_learner
-from forethought.types import Discrete, PyTree, TimeStep
+from forethought.types import Discrete, Parts, PyTree, TimeStep, item_dtype, item_shape
 
 PLATFORMS = ("cpu", "cuda")  # that a .stablehlo file runs on
 _AGAIN = "export again"
@@ -99,7 +100,7 @@ def _arrays(agent: Agent, codec: SpaceCodec, state: PyTree, origin: dict[str, st
 def _program(agent: Agent, codec: SpaceCodec, state: PyTree, seed: int) -> bytes:
     if importlib.util.find_spec("flatbuffers") is None:  # in which jax.export writes and reads
         raise MissingExtra("a .stablehlo file", "stablehlo")
-    memory, structure = jax.tree.flatten((empty_items(agent.spec.action, 1), agent.init_actor(1)))
+    memory, structure = jax.tree.flatten((jnp.asarray(empty_items(agent.spec.action, 1)), agent.init_actor(1)))
     key = jax.random.key(seed)
 
     def policy(obs: PyTree) -> jax.Array:
@@ -125,17 +126,20 @@ def _obs_shape(codec: SpaceCodec, n: Any) -> PyTree:
     """Shape and type of n observations as the environment gives them."""
     if isinstance(codec.obs, Discrete):
         return jax.ShapeDtypeStruct((n,), jnp.int32)
-    parts = [jax.ShapeDtypeStruct((n, *own), codec.obs.dtype) for own in codec.obs_parts]
+    seen = zip(codec.obs_parts, codec.seen_parts(), strict=True)
+    parts = [jax.ShapeDtypeStruct((n, *own), item_dtype(part)) for own, part in seen]
     return dict(zip(codec.obs_keys, parts, strict=True)) if codec.obs_keys else parts[0]
 
 
-def _seen(codec: SpaceCodec, obs: PyTree) -> jax.Array:
+def _seen(codec: SpaceCodec, obs: PyTree) -> PyTree:
     """`SpaceCodec.obs_to_agent` as part of a program."""
     if isinstance(codec.obs, Discrete):
         return (obs - codec.obs_start).astype(jnp.int32)
-    parts = [obs[key] for key in codec.obs_keys] if codec.obs_keys else [obs]
-    sizes = [codec.obs.shape] if not codec.obs_keys else [(-1,)] * len(parts)
-    return jnp.concatenate([x.reshape(x.shape[0], *size) for x, size in zip(parts, sizes, strict=True)], axis=-1)
+    given = [obs[key] for key in codec.obs_keys] if codec.obs_keys else [obs]
+    parts = [x.reshape(x.shape[0], *item_shape(part)) for x, part in zip(given, codec.seen_parts(), strict=True)]
+    if isinstance(codec.obs, Parts):
+        return dict(zip(codec.obs_keys, parts, strict=True))
+    return jnp.concatenate(parts, axis=-1)
 
 
 def _own(codec: SpaceCodec, action: jax.Array) -> jax.Array:

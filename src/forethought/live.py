@@ -5,21 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from forethought.agents import catalog
-from forethought.agents.base import empty_items
 from forethought.configure import configure
 from forethought.data import DataSource, read
 from forethought.envs import Source, SpaceCodec, Step
-from forethought.envs.codec import item_shape
-from forethought.envs.contract import beginning, where
+from forethought.envs.contract import beginning, seen_amiss, where
 from forethought.envs.kinds import as_flag, as_reward, reward_as_float32
+from forethought.envs.views import empty_items
 from forethought.errors import UsageError, brief
 from forethought.files import as_path
 from forethought.models.taught import Function
 from forethought.policy import build_agent, print_warning, require_functions
-from forethought.stored import array, require
+from forethought.stored import arrays, require
 from forethought.training import memory
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.journal import Journal
@@ -27,7 +27,7 @@ from forethought.training.learner import Learner
 from forethought.training.program import Program
 from forethought.training.rundir import RunDir
 from forethought.training.schedule import check_room, check_warm_up
-from forethought.types import PyTree, TimeStep
+from forethought.types import PyTree, TimeStep, item_shape
 
 _ONE_WORLD = "an agent lives in one world"
 _NO = np.zeros(1, bool)
@@ -47,8 +47,7 @@ class AskTell:
         self.journal = Journal(config, run, self.agent, self.learner, print_warning)
         self._now: TimeStep | None = None  # for which `act` was asked
         self._action: np.ndarray | None = None
-        nothing = np.asarray(empty_items(codec.obs, 1))
-        self._last = beginning(self.agent.spec, nothing)  # where the last step led
+        self._last = beginning(self.agent.spec, empty_items(codec.obs, 1))  # where the last step led
 
     def warm_up(self) -> None:
         """Compile all that `act`, `observe` and `learn` will run, before the world moves; it may take a minute.
@@ -64,10 +63,10 @@ class AskTell:
         Raises `UsageError` for an observation that does not fit or is not finite, and for a batch.
         """
         seen = self._seen(obs, "act")
-        if not np.all(np.isfinite(seen)):
+        if seen_amiss(seen) is not None:
             raise UsageError(f"act got an observation that is not finite: {brief(obs)}")
         self._now = self._last._replace(obs=seen, terminated=_NO, truncated=_NO)
-        self._apart = not np.array_equal(seen, self._last.obs)  # time has passed since `observe`
+        self._apart = not jax.tree.all(jax.tree.map(np.array_equal, seen, self._last.obs))  # time has passed since
         self.learner.decision = None  # for another moment
         self._action = self.learner.act(self._now)
         return self.codec.action_to_env(self._action)[0]
@@ -101,7 +100,7 @@ class AskTell:
         seen, paid = self._seen(next_obs, "observe"), reward_as_float32([as_reward(reward)])
         ended, stopped = np.array([as_flag("terminated", terminated)]), np.array([as_flag("truncated", truncated)])
         for name, value, given in (("reward", paid, reward), ("observation", seen, next_obs), ("action", done, action)):
-            if not np.all(np.isfinite(value)):
+            if seen_amiss(value) is not None:
                 raise UsageError(
                     f"observe got {name} {brief(given)}, which is not finite in float32; this step was not learned"
                 )
@@ -122,12 +121,13 @@ class AskTell:
         """Learn all that is due; only needed after ``observe(..., learn=False)``."""
         self.journal.learned(self.learner.learn())
 
-    def _seen(self, obs: Any, where: str) -> np.ndarray:
+    def _seen(self, obs: Any, where: str) -> PyTree:
         """One observation as the agent sees it, as a batch of one."""
         seen = self.codec.obs_to_agent(obs)
-        if seen.shape != item_shape(self.codec.obs):
-            raise UsageError(f"{where} takes one observation, got a batch of shape {seen.shape[:1]}: {_ONE_WORLD}")
-        return seen[None]
+        batch = self.codec.batch_of(seen)
+        if batch:
+            raise UsageError(f"{where} takes one observation, got a batch of shape {batch[:1]}: {_ONE_WORLD}")
+        return jax.tree.map(lambda x: x[None], seen)
 
     def _really_done(self, action: Any) -> np.ndarray:
         done = self.codec.action_from_env(action)[None]
@@ -137,13 +137,13 @@ class AskTell:
             raise UsageError(f"observe got the action {brief(action)}, which lies outside of the action space; clip it")
         return done
 
-    def _last_of_arrays(self) -> dict[str, np.ndarray]:
+    def _last_of_arrays(self) -> dict[str, PyTree]:
         """The moment that the last step led to, without what the world does not have."""
-        return {name: x for name, x in self._last._asdict().items() if isinstance(x, np.ndarray)}
+        return {name: x for name, x in self._last._asdict().items() if len(x)}
 
     def restore(self, tree: PyTree, host: dict[str, Any]) -> None:
         """Become what a checkpoint holds. Raises `CheckpointError` where it is not what it must be."""
-        held = {name: array(x.shape, x.dtype) for name, x in self._last_of_arrays().items()}
+        held = {name: arrays(x) for name, x in self._last_of_arrays().items()}
         require(host, {"last": lambda value: isinstance(value, dict)})
         require(host["last"], held)
         self.learner.restore(tree, host.get("counters"))

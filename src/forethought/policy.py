@@ -12,8 +12,8 @@ from forethought.agents import catalog
 from forethought.agents.base import Agent
 from forethought.agents.ensemble import EnsembleLearner, Known
 from forethought.envs import SpaceCodec, VectorEnv
-from forethought.envs.codec import item_shape
-from forethought.envs.contract import beginning
+from forethought.envs.contract import beginning, seen_amiss
+from forethought.envs.views import rows
 from forethought.errors import UsageError, brief, nearest, require_seed
 from forethought.files import as_path
 from forethought.models.taught import Function
@@ -23,7 +23,7 @@ from forethought.training.evaluate import STEP_LIMIT, functional, make_world, pl
 from forethought.training.given import known
 from forethought.training.learner import Learner
 from forethought.training.rundir import Description, RunDir
-from forethought.types import EnvSpec, TimeStep
+from forethought.types import EnvSpec, PyTree, TimeStep
 from forethought.unroll import unroll
 
 WHICH = ("newest", "best")  # of the policies of a run
@@ -52,11 +52,12 @@ class Policy:
         Raises `UsageError` for another shape than the run's.
         """
         seen = self.codec.obs_to_agent(obs)
-        if not np.all(np.isfinite(seen)):
+        if seen_amiss(seen) is not None:
             raise UsageError(f"the policy got an observation that is not finite: {brief(obs)}")
-        single = seen.ndim == len(item_shape(self.agent.spec.obs))
+        single = not self.codec.batch_of(seen)
         rules = np.atleast_2d(np.asarray(legal, bool)) if len(legal) else ()
-        own = self.codec.action_to_env(self.act(seen[None] if single else seen, rules))
+        batch = jax.tree.map(lambda x: x[None], seen) if single else seen
+        own = self.codec.action_to_env(self.act(batch, rules))
         return own[0] if single else own
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -66,11 +67,11 @@ class Policy:
         made_of = (agent.config, agent.spec, *([known] if known else []))
         return _unpickled, (type(agent), made_of, self.codec, leaves, self.seed)
 
-    def act(self, batch: np.ndarray, legal: Any = ()) -> np.ndarray:
+    def act(self, batch: PyTree, legal: Any = ()) -> np.ndarray:
         """Actions for a batch of observations, both as agents see them."""
         now = beginning(self.agent.spec, batch)._replace(legal=legal)
         if self._carry is None:
-            self._carry = self.agent.init_actor(len(batch))
+            self._carry = self.agent.init_actor(rows(batch))
         else:
             now = now._replace(prev_action=self._action, first=~now.first)
         key = jax.random.fold_in(jax.random.key(self.seed), self._t)

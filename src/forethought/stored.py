@@ -2,13 +2,26 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from forethought.errors import CheckpointError
 
 Check = Callable[[Any], bool]
+T = TypeVar("T")
+
+
+def built(cls: type[T], said: Any, where: str) -> T:
+    """What ``msgspec.to_builtins`` said of it, as an object of the class, with its defaults for what is not said.
+
+    Raises `CheckpointError`, naming the entry, where something is not of the type that the class declares.
+    """
+    try:
+        return msgspec.convert(said, cls)
+    except msgspec.ValidationError as error:
+        raise CheckpointError(f"{where} is damaged: {error}") from error
 
 
 def require(held: Any, wanted: Mapping[str, Check], where: str = "the checkpoint") -> None:
@@ -68,6 +81,18 @@ def named(value: Any) -> bool:
 def flag(value: Any) -> bool:
     """True or False."""
     return isinstance(value, bool)
+
+
+def arrays(like: Any) -> Check:
+    """A numpy array shaped and typed like this one, or a dict of them by the same names."""
+    if not isinstance(like, dict):
+        return array(like.shape, like.dtype)
+    checks = {name: arrays(one) for name, one in like.items()}
+
+    def fits(value: Any) -> bool:
+        return named(value) and value.keys() == checks.keys() and all(checks[name](value[name]) for name in checks)
+
+    return fits
 
 
 def array(shape: tuple[int, ...], dtype: Any) -> Check:

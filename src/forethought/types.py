@@ -14,32 +14,71 @@ Inside forethought an action of a `Box` space lies in [-1, 1] on every dimension
 observation is an int32 in ``0 .. n-1``; the environment adapters translate to and from the environment's own units.
 """
 
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from jaxtyping import Array, Float
+from msgspec import Meta, Struct
 
 PyTree: TypeAlias = Any
 Key: TypeAlias = Array  # a typed PRNG key, or a batch of them
 Info: TypeAlias = dict[str, Array]  # what a person looks at, never what the next step needs
 
 
-@dataclass(frozen=True)
-class Box:
+Size: TypeAlias = Annotated[int, Meta(ge=1)]
+Finite: TypeAlias = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+NumberType: TypeAlias = Annotated[str, Meta(pattern=r"^(u?int(8|16|32|64)|float(16|32|64|128))$")]
+
+
+class Box(Struct, frozen=True, tag=True):
     """Real-valued arrays of one shape; ``dtype`` is float32, or uint8 for images."""
 
-    shape: tuple[int, ...]
-    dtype: str = "float32"
+    shape: tuple[Size, ...]
+    dtype: Literal["float32", "uint8"] = "float32"
 
 
-@dataclass(frozen=True)
-class Discrete:
+class Discrete(Struct, frozen=True, tag=True):
     """The integers ``0 .. n-1``."""
 
-    n: int
+    n: Size
 
 
-Space: TypeAlias = Box | Discrete
+class Parts(Struct, frozen=True, tag=True):
+    """Several that are seen together, such as an image and a vector: items are dicts of arrays by these names."""
+
+    named: tuple[tuple[str, Box | Discrete], ...]
+
+
+Space: TypeAlias = Box | Discrete | Parts
+
+
+def per_part(function: Callable[..., Any], space: Space, *values: PyTree) -> PyTree:
+    """``function(space, *values)``, or that of each part by its name."""
+    if not isinstance(space, Parts):
+        return function(space, *values)
+    return {name: function(part, *(value[name] for value in values)) for name, part in space.named}
+
+
+def item_shape(space: Box | Discrete) -> tuple[int, ...]:
+    """The shape of one item of the agent's view of a space; () for integers."""
+    return space.shape if isinstance(space, Box) else ()
+
+
+def item_dtype(space: Box | Discrete) -> str:
+    """The type of its numbers."""
+    return space.dtype if isinstance(space, Box) else "int32"
+
+
+def is_image(space: Space) -> bool:
+    """Whether its items are pictures [h, w, c] of whole numbers up to 255."""
+    return isinstance(space, Box) and len(space.shape) == 3
+
+
+def is_vector(space: Space) -> bool:
+    """Whether its items are vectors [d]."""
+    return isinstance(space, Box) and len(space.shape) == 1
 
 
 @dataclass(frozen=True)
@@ -54,13 +93,13 @@ class EnvSpec:
 
     id: str
     obs: Space
-    action: Space
-    max_episode_steps: int | None = None
-    action_repeat: int = 1
-    action_low: tuple[float, ...] = ()
-    action_high: tuple[float, ...] = ()
-    action_dtype: str = "float32"
-    players: int = 1
+    action: Box | Discrete
+    max_episode_steps: Size | None = None
+    action_repeat: Size = 1
+    action_low: tuple[Finite, ...] = ()
+    action_high: tuple[Finite, ...] = ()
+    action_dtype: NumberType = "float32"
+    players: Size = 1
     game: bool = False
 
 

@@ -3,12 +3,14 @@ import pytest
 from forethought.agents.catalog import ALGORITHMS, find, find_preset, require_fit
 from forethought.errors import UsageError
 from forethought.training.config import from_dict, to_dict
-from forethought.types import Box, Discrete, EnvSpec
+from forethought.types import Box, Discrete, EnvSpec, Parts
 
 VECTOR = EnvSpec("Vector-v0", Box((3,)), Box((1,)))
 TABLE = EnvSpec("Table-v0", Discrete(4), Discrete(2))
 PIXELS = EnvSpec("Pixels-v0", Box((8, 8, 3), "uint8"), Box((1,)))
 MIXED = EnvSpec("Mixed-v0", Box((3,)), Discrete(2))
+BOTH = EnvSpec("Both-v0", Parts((("see", PIXELS.obs), ("feel", VECTOR.obs))), Discrete(2))
+TABLES = "dyna-q", "dyna-q-plus", "prioritized-sweeping"
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -26,11 +28,11 @@ def test_unknown_names_get_the_nearest_ones():
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_agent_fits_its_own_spaces_alone(name):
-    discrete = ALGORITHMS[name].obs is Discrete
-    own = {TABLE} if discrete else {"dqn": {MIXED}, "ppo": {MIXED, VECTOR, PIXELS}}.get(name, {VECTOR})
+    all_of_them = {TABLE, VECTOR, MIXED, PIXELS, BOTH}
+    own = {"dqn": {TABLE, MIXED, BOTH}, "ppo": all_of_them}.get(name, {TABLE} if name in TABLES else {VECTOR})
     for spec in own:
         require_fit(name, spec)
-    for spec in {TABLE, VECTOR, MIXED, PIXELS} - own:
+    for spec in all_of_them - own:
         with pytest.raises(UsageError, match=f"{name} cannot learn {spec.id}"):
             require_fit(name, spec)
 
@@ -39,15 +41,15 @@ def test_a_misfit_names_the_reason_and_the_way_out():
     with pytest.raises(UsageError) as error:
         require_fit("sac", TABLE)
     assert str(error.value) == (
-        "sac cannot learn Table-v0: it takes vector observations and continuous actions, Table-v0 has Discrete(4) and "
-        "Discrete(2); use dyna-q or dyna-q-plus or prioritized-sweeping"
+        "sac cannot learn Table-v0: it takes vector observations and continuous actions, Table-v0 has discrete "
+        "observations (Discrete(4)) and Discrete(2); use dyna-q or dyna-q-plus or prioritized-sweeping or dqn or ppo"
     )
-    with pytest.raises(
-        UsageError, match="it takes vector or image observations and continuous or discrete actions, Table-v0"
-    ):
-        require_fit("ppo", TABLE)
-    with pytest.raises(UsageError, match=r"images of shape \(8, 8, 3\)"):
+    with pytest.raises(UsageError, match=r"vector or image or discrete or dict observations and discrete actions, Vec"):
+        require_fit("dqn", VECTOR)
+    with pytest.raises(UsageError, match=r"Pixels-v0 has image observations \(Box\(8, 8, 3\)\)"):
         require_fit("mbpo", PIXELS)
+    with pytest.raises(UsageError, match=r"has dict observations \(see: Box\(8, 8, 3\), feel: Box\(3,\)\)"):
+        require_fit("sac", BOTH)
 
 
 def test_presets_are_found_by_environment_or_by_name():

@@ -69,7 +69,7 @@ def test_a_file_where_a_run_is_meant(tmp_path, capsys):
 
 def bare_run(path: Path) -> Path:
     path.mkdir()
-    (path / "config.json").write_text(json.dumps({"format": 1, "algorithm": "sac", "env": "x"}))
+    (path / "config.json").write_text(json.dumps({"format": 2, "algorithm": "sac", "env": "x"}))
     return path
 
 

@@ -162,7 +162,9 @@ def test_stepping_does_not_compile_again():
 def test_nan_from_the_environment_is_its_fault():
     env = JaxVector(Walk(noise=float("nan")), seeds=[5, 1])
     env.reset()
-    with pytest.raises(EnvironmentFault, match=r"observation nan in dimension 0 .* environment 0 of seed 5; its"):
+    with pytest.raises(
+        EnvironmentFault, match=r"an observation with nan in dimension 0 .* environment 0 of seed 5; its"
+    ):
         roll(env, 1)
 
 

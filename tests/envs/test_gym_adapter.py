@@ -234,7 +234,7 @@ def test_actions_changed_in_place_by_the_environment_are_replayed_unchanged(plia
 def test_a_state_of_other_slots_is_refused():
     env = make("CartPole-v1", seeds=[0])
     env.reset()
-    with pytest.raises(CheckpointError, match="these environments need"):
+    with pytest.raises(CheckpointError, match="are not those of 2 such environments"):
         make("CartPole-v1", seeds=[0, 1]).set_state(env.get_state())
     with pytest.raises(CheckpointError, match="saved with other seeds"):
         make("CartPole-v1", seeds=[1]).set_state(env.get_state())

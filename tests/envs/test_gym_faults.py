@@ -151,13 +151,13 @@ def test_bounds_that_are_nan_or_reversed_are_refused(pliable):
     "space",
     [
         spaces.MultiDiscrete([2, 3]),
-        spaces.Dict(a=spaces.Discrete(2)),
-        spaces.Dict(camera=spaces.Box(0, 255, (8, 8, 3), np.uint8)),
+        spaces.Dict(a=spaces.Discrete(2, start=1)),
+        spaces.Dict(a=spaces.Dict(b=spaces.Discrete(2))),
         spaces.Tuple([spaces.Discrete(2)]),
     ],
 )
 def test_observation_spaces_that_cannot_be_served(pliable, space):
-    with pytest.raises(UsageError, match="supported are Box, Discrete and Dict of Box"):
+    with pytest.raises(UsageError, match=r"supported are Box, Discrete .* and Dict of these"):
         make(pliable(observation_space=space), seeds=[0])
 
 
@@ -174,7 +174,7 @@ def broken_at_3(value):
         ),
         ({"observe": broken_at_3(np.array([np.inf, 0.0]))}, "an observation with inf in dimension 0 at step 3"),
         ({"observe": broken_at_3(np.zeros(5))}, r"observation space .*shape \(2,\).* got \(5,\)\) at step 3"),
-        ({"observe": broken_at_3(np.zeros((4, 2)))}, r"observation space \(shape \(4, 2\)\) at step 3"),
+        ({"observe": broken_at_3(np.zeros((4, 2)))}, r"observation space \(a batch of shape \(4,\)\) at step 3"),
         ({"observe": broken_at_3("hello")}, "observation space .*array of real numbers, got 'hello'"),
         (
             {"pay": lambda self: float("nan") if self.steps == 3 else 0.0},

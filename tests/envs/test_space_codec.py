@@ -1,12 +1,15 @@
 import json
 
+import jax
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from forethought.envs import SpaceCodec
+from forethought.envs.views import empty_items
 from forethought.errors import UsageError
-from forethought.types import Box, Discrete
+from forethought.stored import arrays
+from forethought.types import Box, Discrete, Parts
 
 OBSERVATIONS = [
     spaces.Box(-1, 1, (3,), np.float64),
@@ -16,6 +19,7 @@ OBSERVATIONS = [
     spaces.Box(0, 255, (128,), np.uint8),
     spaces.Discrete(4, start=2),
     spaces.Dict(b=spaces.Box(-1, 1, (2,), np.float32), a=spaces.Box(-1, 1, (), np.float32)),
+    spaces.Dict(see=spaces.Box(0, 255, (6, 7), np.uint8), gear=spaces.Discrete(3), feel=spaces.Box(-1, 1, (2, 2))),
 ]
 ACTIONS = [
     spaces.Box(-2.5, 0.1, (2,), np.float32),
@@ -30,14 +34,16 @@ def test_observations_one_by_one_and_in_batches_agree(space):
     codec = SpaceCodec.from_spaces(space, ACTIONS[0])
     space.seed(0)
     samples = [space.sample() for _ in range(3)]
-    singles = np.stack([codec.obs_to_agent(sample) for sample in samples])
+    singles = jax.tree.map(lambda *x: np.stack(x), *[codec.obs_to_agent(sample) for sample in samples])
     if isinstance(space, spaces.Dict):
         batch = codec.obs_to_agent({key: np.stack([s[key] for s in samples]) for key in space})
     else:
         batch = codec.obs_to_agent(np.stack(samples))
-    np.testing.assert_array_equal(singles, batch)
-    assert batch.shape == (3, *(codec.obs.shape if isinstance(codec.obs, Box) else ()))
-    assert batch.dtype == (codec.obs.dtype if isinstance(codec.obs, Box) else np.int32)
+    jax.tree.map(np.testing.assert_array_equal, singles, batch)
+    assert arrays(empty_items(codec.obs, 3))(batch)
+    assert codec.batch_of(batch) == (3,)
+    assert codec.batch_of(codec.obs_to_agent(samples[0])) == ()
+    jax.tree.map(np.testing.assert_array_equal, codec.obs_to_agent(codec.obs_to_env(batch)), batch)
 
 
 def test_views_of_the_observation_spaces():
@@ -50,6 +56,7 @@ def test_views_of_the_observation_spaces():
         Box((128,)),
         Discrete(4),
         Box((3,)),
+        Parts((("feel", Box((4,))), ("gear", Discrete(3)), ("see", Box((6, 7, 1), "uint8")))),
     ]
 
 
@@ -87,7 +94,7 @@ def test_json_brings_the_same_codec_back(obs, action):
 
 
 def test_observations_that_do_not_fit_are_refused():
-    vector, integer, record = (SpaceCodec.from_spaces(OBSERVATIONS[i], ACTIONS[0]) for i in (0, 5, 6))
+    vector, integer, record, parts = (SpaceCodec.from_spaces(OBSERVATIONS[i], ACTIONS[0]) for i in (0, 5, 6, 7))
     with pytest.raises(UsageError, match=r"must have the shape \(3,\)"):
         vector.obs_to_agent(np.zeros(4))
     with pytest.raises(UsageError, match=r"must lie in 2..5, got 6"):
@@ -96,5 +103,15 @@ def test_observations_that_do_not_fit_are_refused():
         integer.obs_to_agent(3.0)
     with pytest.raises(UsageError, match=r"keys \['a', 'b'\]"):
         record.obs_to_agent({"a": 0.0})
+    for given, said in (
+        ({"gear": 3}, r"observation\['gear'\] must lie in 0..2, got 3"),
+        ({"see": np.full((6, 7), 0.5)}, r"observation\['see'\] is an image, whole numbers from 0 to 255"),
+        ({"feel": np.zeros(4)}, r"observation\['feel'\] must have the shape \(2, 2\)"),
+        ({"feel": np.zeros((5, 2, 2))}, r"parts of the observation are not equally many, .*'feel': \(5,\)"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            parts.obs_to_agent({"see": np.zeros((6, 7)), "gear": 1, "feel": np.zeros((2, 2)), **given})
+    with pytest.raises(UsageError, match="parts of the observation are not equally many"):
+        record.obs_to_agent({"a": np.zeros(3), "b": np.zeros((4, 2))})
     with pytest.raises(UsageError, match=r"the action must have the shape \(2,\)"):
         vector.action_to_env(np.zeros(3))

@@ -8,7 +8,7 @@ import pytest
 from forethought.errors import UsageError
 from forethought.nets.encoder import LARGE, SMALL, Conv, Encoder
 from forethought.nets.mlp import orthogonal
-from forethought.types import Box
+from forethought.types import Box, Discrete, Parts
 
 KEY = jax.random.key(0)
 
@@ -50,6 +50,20 @@ def test_the_layout_is_that_of_the_papers(shape, layout, size):
     encoder = Encoder(Box(shape, "uint8"), key=KEY)
     assert [(conv.weight.shape[3], conv.weight.shape[0], conv.stride) for conv in encoder.layers] == list(layout)
     assert encoder.size == size
+
+
+def test_of_a_number_comes_the_row_of_an_identity_matrix():
+    encoder = Encoder(Discrete(3), key=KEY)
+    np.testing.assert_array_equal(jax.vmap(encoder)(jnp.arange(3)), np.eye(3))
+
+
+def test_parts_stand_one_after_the_other():
+    space = Parts((("gear", Discrete(2)), ("see", Box((10, 10, 1), "uint8")), ("feel", Box((3,)))))
+    encoder = Encoder(space, key=KEY)
+    obs = {"feel": jnp.arange(3.0), "gear": jnp.array(1), "see": jnp.full((10, 10, 1), 9, jnp.uint8)}
+    seen, image = encoder(obs), Encoder(space.named[1][1], key=jax.random.split(KEY, 3)[1])
+    assert seen.shape == (encoder.size,) == (2 + image.size + 3,)
+    np.testing.assert_allclose(seen, np.concatenate([[0, 1], image(obs["see"]), [0, 1, 2]]), rtol=1e-6)
 
 
 def test_a_small_image_is_said_to_be_too_small():

@@ -83,13 +83,13 @@ def test_what_is_no_run_is_refused_in_one_line(tmp_path, write_run):
     write_run(tmp_path / "pendulum")
     broken = write_run(tmp_path / "broken")
     (broken / "config.json").write_text('{"format": 1,')
-    newer = write_run(tmp_path / "newer", config={"format": 2})
+    newer = write_run(tmp_path / "newer", config={"format": 9})
     for path, match in [
         (tmp_path / "empty", "no config.json"),
         (tmp_path / "pendulun", "did you mean 'pendulum'"),
         (tmp_path / "nowhere" / "at_all", "forethought train"),
         (broken, "is not JSON"),
-        (newer, "format 2"),
+        (newer, "format 9"),
     ]:
         with pytest.raises(CheckpointError, match=match) as caught:
             read_run(path)

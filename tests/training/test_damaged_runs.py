@@ -54,15 +54,15 @@ def refused(call, *args, **kwargs) -> str:
         ({"agent": 3}, "agent is 3"),
         ({"env": "forethought/BlockingMaze-v0"}, f"the run was made with '{MAZE}'"),
         ({"action_repeat": 2}, "action_repeat is 2, the run was made with 1"),
-        ({"spaces__obs": {"discrete": 3}}, "spaces is"),
-        ({"spaces__obs": {"discrete": 0}}, "its obs cannot be {'discrete': 0}"),
-        ({"spaces__action": {"box": [2], "dtype": "float32"}}, "contradicts itself"),
-        ({"spaces__action_dtype": "object"}, "its action_dtype cannot be object"),
-        ({"spaces__obs_start": 0.5}, "its obs_start cannot be 0.5"),
-        ({"spaces": 7}, "lacks action, action_dtype"),
-        ({"env_spec__max_episode_steps": -4}, "its max_episode_steps cannot be -4"),
-        ({"env_spec": None}, "lacks action"),
-        ({"format": 9}, "has the format 9, this version reads 1"),
+        ({"spaces__obs": {"type": "Discrete", "n": 3}}, "spaces is"),
+        ({"spaces__obs": {"type": "Discrete", "n": 0}}, "Expected `int` >= 1 - at `$.obs.n`"),
+        ({"spaces__action": {"type": "Box", "shape": [2]}}, "contradicts itself"),
+        ({"spaces__action_dtype": "object"}, "at `$.action_dtype`"),
+        ({"spaces__obs_start": 0.5}, "Expected `int`, got `float` - at `$.obs_start`"),
+        ({"spaces": 7}, "the description of the spaces is damaged: Expected `object`, got `int`"),
+        ({"env_spec__max_episode_steps": -4}, "Expected `int` >= 1 - at `$.max_episode_steps`"),
+        ({"env_spec": None}, "the description of the environment is damaged"),
+        ({"format": 9}, "has the format 9, this version reads 2"),
     ],
 )
 def test_what_was_edited_by_hand_is_named(run, changes, said):
@@ -87,11 +87,11 @@ def test_every_command_that_reads_a_run_checks_it(run, capsys):
     [
         (b"", "is not JSON"),
         (b"\x00\xff" * 40, "is not JSON"),
-        (b'{"format": 1, "algor', "is not JSON"),
+        (b'{"format": 2, "algor', "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b"[]", "holds no JSON object"),
         (b"{}", "has the format None"),
-        (b'{"format": 1}', "lacks action_repeat"),
+        (b'{"format": 2}', "lacks action_repeat"),
     ],
 )
 def test_a_config_that_cannot_be_read_says_where_to_get_one(run, content, said):

@@ -75,3 +75,12 @@ def test_a_run_must_outlast_its_warm_up():
     check_room(agent, 200)
     with pytest.raises(UsageError, match="the steps to come are 201, the replay keeps 200"):
         check_room(agent, 201)
+
+
+@pytest.mark.parametrize("num_envs", [1, 256, 4096])
+@pytest.mark.parametrize("step", [0, 600_000, 2_000_000_000])
+def test_blocks_go_on_for_ever(num_envs, step):
+    """However far a run has come, and however many environments it has."""
+    step -= step % num_envs
+    for phases in ([], [Phase("update", num_envs, lambda *a, **k: None)]):
+        assert 0 < Schedule(phases, num_envs).steady(step)[1] <= (2**31 - 1 - step) // num_envs

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from forethought.envs.views import empty_items
 from forethought.errors import UsageError
 from forethought.models.base import WorldModel
 from forethought.models.normalizer import Normalizer, identity
 from forethought.nets.distributions import of_legal
 from forethought.nets.encoder import Encoder
 from forethought.nets.mlp import MLP
-from forethought.types import Box, Discrete, EnvSpec, Info, Key, PyTree, Space, TimeStep
+from forethought.types import Box, Discrete, EnvSpec, Info, Key, PyTree, TimeStep, is_vector
 
 MOST_UNITS = 2**31 - 1  # they are counted in int32
 Output: TypeAlias = Literal["tanh", "clip", "argmax"]  # how the last layer of a policy becomes an action
@@ -116,9 +117,9 @@ class Portable:
         limit: float = math.inf,
         encoder: Encoder | None = None,
     ) -> "Portable":
-        """The first ``n_action`` outputs of a network, or all of them. Raises `UsageError` where images are seen."""
-        if encoder is not None and encoder.layers:
-            raise UsageError("numpy_policy.py has no convolutions; write a .stablehlo instead, which any policy can be")
+        """The first ``n_action`` outputs of a network, or all of them. Raises `UsageError` where no vector is seen."""
+        if encoder is not None and not is_vector(encoder.space):
+            raise UsageError("numpy_policy.py sees vectors only; write a .stablehlo instead, which any policy can be")
         if net.activation.__name__ not in ("relu", "tanh"):
             raise UsageError(f"numpy_policy.py knows relu and tanh, not {net.activation.__name__}; add it there")
         seen = identity(net.layers[0].weight.shape[0]) if seen is None else seen
@@ -181,7 +182,7 @@ class Agent(ABC):
 
     def init_actor(self, n: int) -> PyTree:
         """What acting carries from step to step, for n environments, before the first time step."""
-        obs, action = empty_items(self.spec.obs, n), self.spec.action
+        obs, action = jax.tree.map(jnp.asarray, empty_items(self.spec.obs, n)), self.spec.action
         if not self.spec.game:
             return Seen(obs)
         assert isinstance(action, Discrete)
@@ -242,15 +243,10 @@ class Agent(ABC):
         return None
 
 
-def random_action(space: Space, n: int, key: Key, legal: PyTree = ()) -> Array:
+def random_action(space: Box | Discrete, n: int, key: Key, legal: PyTree = ()) -> Array:
     """n uniform actions, in the agent's units; of the legal ones [n, actions] where a game says which are."""
     if not isinstance(legal, tuple):
         return jax.random.categorical(key, of_legal(jnp.zeros(legal.shape), legal)).astype(jnp.int32)
     if isinstance(space, Box):
         return jax.random.uniform(key, (n, *space.shape), minval=-1.0, maxval=1.0)
     return jax.random.randint(key, (n,), 0, space.n)
-
-
-def empty_items(space: Space, n: int) -> Array:
-    """Zeros shaped and typed like n items of the space, as agents see them."""
-    return jnp.zeros((n, *space.shape), space.dtype) if isinstance(space, Box) else jnp.zeros(n, jnp.int32)

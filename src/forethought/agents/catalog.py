@@ -2,7 +2,7 @@
 
 import importlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from forethought.agents.presets import (
     CEM_PRESETS,
@@ -18,9 +18,11 @@ from forethought.agents.presets import (
     Preset,
 )
 from forethought.errors import UsageError, brief, nearest
-from forethought.types import Box, Discrete, EnvSpec, Space
+from forethought.types import Box, Discrete, EnvSpec, Parts, Space, is_image
 
 _PLANNING = "planning at decision time"
+_Sees: TypeAlias = Literal["vector", "image", "discrete", "dict"]
+_ALL: tuple[_Sees, ...] = ("vector", "image", "discrete", "dict")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Entry:
 
     ``evaluations`` of ``eval_episodes`` each are made in a run unless the user says otherwise, and ``final_episodes``
     are played to evaluate it: few where every action is expensive. ``replays``: it keeps transitions, and can learn
-    from others'. ``images``: it takes them as observations too.
+    from others'.
     """
 
     module: str
@@ -38,14 +40,13 @@ class Entry:
     use: str
     summary: str
     paper: str
-    obs: type[Box] | type[Discrete]
-    action: tuple[type[Space], ...]
+    obs: tuple[_Sees, ...]
+    action: tuple[type[Box] | type[Discrete], ...]
     presets: dict[str, Preset] = field(default_factory=dict)
     evaluations: int = 20
     eval_episodes: int = 10
     final_episodes: int = 100
     replays: bool = True
-    images: bool = False
 
     def with_data(self) -> dict[str, Any]:
         """Settings for a run that begins with transitions given. Raises `UsageError` where there is no use for them."""
@@ -68,15 +69,12 @@ class Entry:
 
     def misfit(self, spec: EnvSpec) -> str | None:
         """Why the algorithm cannot take this environment; None where it can."""
-        if not isinstance(spec.obs, self.obs) or not isinstance(spec.action, self.action):
-            seen = "discrete" if self.obs is Discrete else "vector or image" if self.images else "vector"
+        if _sees(spec.obs) not in self.obs or not isinstance(spec.action, self.action):
             return (
-                f"it takes {seen} observations and "
+                f"it takes {' or '.join(self.obs)} observations and "
                 f"{' or '.join('continuous' if kind is Box else 'discrete' for kind in self.action)} actions, "
-                f"{spec.id} has {_describe(spec.obs)} and {_describe(spec.action)}"
+                f"{spec.id} has {_sees(spec.obs)} observations ({_describe(spec.obs)}) and {_describe(spec.action)}"
             )
-        if isinstance(spec.obs, Box) and len(spec.obs.shape) != 1 and not self.images:
-            return f"it takes vectors, the observations of {spec.id} are images of shape {spec.obs.shape}"
         if spec.players > 1:
             return f"it knows no opponent, and {spec.id} is a game of {spec.players} players"
         return None
@@ -97,7 +95,7 @@ def _planning(
         use=_PLANNING,
         summary=summary,
         paper=paper,
-        obs=Box,
+        obs=("vector",),
         action=(Box,),
         presets=presets,
         evaluations=4,
@@ -114,7 +112,7 @@ ALGORITHMS: dict[str, Entry] = {
         use="source of data",
         summary="Q table; planning repeats what a model of counts remembers",
         paper="Sutton 1990",
-        obs=Discrete,
+        obs=("discrete",),
         action=(Discrete,),
         presets=TABULAR_PRESETS,
         replays=False,
@@ -126,7 +124,7 @@ ALGORITHMS: dict[str, Entry] = {
         use="source of data",
         summary="Dyna-Q with a bonus for what was not tried for long: follows a changing world",
         paper="Sutton 1990",
-        obs=Discrete,
+        obs=("discrete",),
         action=(Discrete,),
         presets=TABULAR_PRESETS,
         replays=False,
@@ -138,7 +136,7 @@ ALGORITHMS: dict[str, Entry] = {
         use="source of data",
         summary="Q table; full backups through the model where the values are most wrong",
         paper="Moore & Atkeson 1993",
-        obs=Discrete,
+        obs=("discrete",),
         action=(Discrete,),
         presets=TABULAR_PRESETS,
         replays=False,
@@ -150,7 +148,7 @@ ALGORITHMS: dict[str, Entry] = {
         use="none (baseline)",
         summary="soft actor-critic: twin critics, entropy with a learned weight",
         paper="Haarnoja et al. 2018",
-        obs=Box,
+        obs=("vector",),
         action=(Box,),
         presets=SAC_PRESETS,
     ),
@@ -161,9 +159,8 @@ ALGORITHMS: dict[str, Entry] = {
         use="none (baseline)",
         summary="deep Q-network: double, dueling, n-step and prioritized as options",
         paper="Mnih et al. 2015",
-        obs=Box,
+        obs=_ALL,
         action=(Discrete,),
-        images=True,
         presets=DQN_PRESETS,
     ),
     "ppo": Entry(
@@ -173,9 +170,8 @@ ALGORITHMS: dict[str, Entry] = {
         use="none (baseline)",
         summary="on-policy: clipped policy gradients, generalized advantages",
         paper="Schulman et al. 2017",
-        obs=Box,
+        obs=_ALL,
         action=(Box, Discrete),
-        images=True,
         presets=PPO_PRESETS,
         replays=False,
     ),
@@ -186,7 +182,7 @@ ALGORITHMS: dict[str, Entry] = {
         use="source of data",
         summary="SAC on short rollouts of a probabilistic ensemble that branch off real states",
         paper="Janner et al. 2019",
-        obs=Box,
+        obs=("vector",),
         action=(Box,),
         presets=MBPO_PRESETS,
     ),
@@ -267,5 +263,13 @@ def find_preset(name: str, preset: str | None, env_id: str) -> tuple[str | None,
     return preset, dict(presets[preset].settings), dict(presets[preset].env_kwargs)
 
 
+def _sees(space: Space) -> _Sees:
+    if isinstance(space, Box):
+        return "image" if is_image(space) else "vector"
+    return "dict" if isinstance(space, Parts) else "discrete"
+
+
 def _describe(space: Space) -> str:
+    if isinstance(space, Parts):
+        return ", ".join(f"{name}: {_describe(part)}" for name, part in space.named)
     return f"Box{space.shape}" if isinstance(space, Box) else f"Discrete({space.n})"

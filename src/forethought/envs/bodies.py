@@ -13,10 +13,11 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
 
-from forethought.envs.codec import SpaceCodec, item_shape
+from forethought.envs.codec import SpaceCodec
 from forethought.envs.gym_make import one_line
 from forethought.envs.kinds import as_flag, as_reward
 from forethought.errors import EnvironmentFault, ForethoughtError, UsageError, brief
+from forethought.types import PyTree
 
 _CONTEXT = "forkserver"  # JAX has threads, which a fork of this process would leave behind
 
@@ -24,7 +25,7 @@ _CONTEXT = "forkserver"  # JAX has threads, which a fork of this process would l
 class Arrival(NamedTuple):
     """What one agent step led to."""
 
-    obs: np.ndarray
+    obs: PyTree
     reward: float
     terminated: bool
     truncated: bool
@@ -41,7 +42,7 @@ class Body:
     def __init__(self, env: gymnasium.Env, codec: SpaceCodec, action_repeat: int):
         self.env, self.codec, self.action_repeat = env, codec, action_repeat
 
-    def reset(self, seed: int) -> np.ndarray:
+    def reset(self, seed: int) -> PyTree:
         """Begin an episode; what is seen first."""
         with _blame():
             returned = self.env.reset(seed=seed)
@@ -61,7 +62,7 @@ class Body:
             frames += 1
         return Arrival(self._agent_view(obs), total, terminated, truncated, frames)
 
-    def replay(self, seed: int, actions: np.ndarray) -> np.ndarray:
+    def replay(self, seed: int, actions: np.ndarray) -> PyTree:
         """Begin an episode and act so; what is seen in the end."""
         obs = self.reset(seed)
         for action in actions:
@@ -71,13 +72,14 @@ class Body:
                 raise Broken("the episode ended early")
         return obs
 
-    def _agent_view(self, obs: Any) -> np.ndarray:
+    def _agent_view(self, obs: Any) -> PyTree:
         try:
             seen = self.codec.obs_to_agent(obs)
         except UsageError as error:
             raise Broken(f"broke its observation space ({error})") from error
-        if seen.shape != item_shape(self.codec.obs):  # the codec also takes batches, an environment may not return one
-            raise Broken(f"broke its observation space (shape {np.shape(obs)})")
+        batch = self.codec.batch_of(seen)
+        if batch:  # which the codec also takes, an environment may not return one
+            raise Broken(f"broke its observation space (a batch of shape {batch})")
         return seen
 
 

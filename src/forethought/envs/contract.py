@@ -9,12 +9,14 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+import jax
 import numpy as np
 from jaxtyping import Bool
 
-from forethought.envs.codec import SpaceCodec, item_shape
+from forethought.envs.codec import SpaceCodec
+from forethought.envs.views import empty_items, rows
 from forethought.errors import TrainingDiverged, UsageError, brief
-from forethought.types import Box, EnvSpec, PyTree, TimeStep
+from forethought.types import Box, EnvSpec, PyTree, TimeStep, item_shape
 from forethought.wording import plural
 
 MOST_SLOTS = 2**20  # environments of one kind at a time
@@ -93,21 +95,20 @@ class VectorEnv(Protocol):
         ...
 
 
-def beginning(spec: EnvSpec, obs: np.ndarray) -> TimeStep:
+def beginning(spec: EnvSpec, obs: PyTree) -> TimeStep:
     """The first moment of an episode in each of n slots, which see ``obs`` [n, ...]."""
-    n = len(obs)
-    action = np.zeros((n, *item_shape(spec.action)), np.float32 if isinstance(spec.action, Box) else np.int32)
+    n = rows(obs)
     no = np.zeros(n, bool)
-    return TimeStep(obs, action, np.zeros(n, np.float32), ~no, no, no)
+    return TimeStep(obs, empty_items(spec.action, n), np.zeros(n, np.float32), ~no, no, no)
 
 
 def where(mask: Bool[np.ndarray, " n"], one: TimeStep, other: TimeStep) -> TimeStep:
     """The rows of ``one`` where the mask is True, else those of ``other``."""
 
-    def chosen(a: PyTree, b: PyTree) -> PyTree:
-        return np.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b) if len(a) else a  # what a world has not is ()
+    def chosen(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
-    return TimeStep(*(chosen(a, b) for a, b in zip(one, other, strict=True)))
+    return jax.tree.map(chosen, one, other)
 
 
 def slot_seeds(seeds: Sequence[int], envs_per_seed: int, most: int = MOST_SLOTS) -> list[tuple[int, int]]:
@@ -168,6 +169,21 @@ def first_nonfinite(array: np.ndarray) -> tuple[int, ...] | None:
     if array.dtype.kind != "f" or np.isfinite(array).all():
         return None
     return tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+
+
+def seen_amiss(obs: PyTree) -> tuple[int, str] | None:
+    """The first slot that sees a NaN or infinity, and what it sees in words; None where none does."""
+    for name, seen in obs.items() if isinstance(obs, dict) else [("", obs)]:
+        bad = first_nonfinite(seen)
+        if bad is not None:
+            dimension = f" in dimension {bad[1]}" if len(bad) > 1 else ""
+            return bad[0], f"an observation{of_part(name)} with {seen[bad]}{dimension}"
+    return None
+
+
+def of_part(name: str) -> str:
+    """What to say after "observation" where it has parts."""
+    return f"[{name!r}]" if name else ""
 
 
 def agent_steps(frames: int | None, action_repeat: int) -> int | None:

@@ -12,7 +12,6 @@ import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnasium import spaces
 from gymnasium.error import UnsupportedMode
 from jaxtyping import Array, Bool, Float32, Int32, UInt32
 
@@ -25,10 +24,12 @@ from forethought.envs.contract import (
     derived_entropy,
     first_nonfinite,
     place,
+    seen_amiss,
     slot_seeds,
 )
+from forethought.envs.views import gym_space
 from forethought.errors import CheckpointError, EnvironmentFault
-from forethought.types import Box, EnvSpec, Key, PyTree, Space, TimeStep
+from forethought.types import Box, EnvSpec, Key, PyTree, TimeStep, per_part
 
 KeyData = UInt32[Array, "2"]  # a threefry key as plain numbers, so that a state holds nothing but arrays
 
@@ -50,11 +51,11 @@ class FunctionalEnv(Protocol):
         """The state before the first episode."""
         ...
 
-    def reset(self, state: PyTree, key: Key) -> tuple[PyTree, Array]:
+    def reset(self, state: PyTree, key: Key) -> tuple[PyTree, PyTree]:
         """Begin an episode: (state, obs). What the state keeps across episodes is the environment's own affair."""
         ...
 
-    def step(self, state: PyTree, action: Array, key: Key) -> tuple[PyTree, Array, Array, Array]:
+    def step(self, state: PyTree, action: Array, key: Key) -> tuple[PyTree, PyTree, Array, Array]:
         """Act once: (state, obs, reward as a float32 scalar, terminated as a bool scalar)."""
         ...
 
@@ -90,7 +91,7 @@ class _Moment(NamedTuple):
     """Where an action repeat stands."""
 
     env: PyTree
-    obs: Array
+    obs: PyTree
     steps: Int32[Array, ""]
     reward: Float32[Array, ""]
     terminated: Bool[Array, ""]
@@ -120,7 +121,7 @@ def _begin(env: FunctionalEnv, key: KeyData) -> _Slot:
     return _Slot(state, _first(env, state, obs), jnp.int32(0), key, time)
 
 
-def _first(env: FunctionalEnv, state: PyTree, obs: Array) -> TimeStep:
+def _first(env: FunctionalEnv, state: PyTree, obs: PyTree) -> TimeStep:
     """The first moment of an episode."""
     space, no = env.spec.action, jnp.bool_(False)
     action = jnp.zeros(space.shape) if isinstance(space, Box) else jnp.int32(0)
@@ -223,15 +224,14 @@ class JaxVector:
         checked = checked_action(self.spec, self._origins, action)
         after, out = _advance_all(self._env, self._repeat, slots, checked)
         step: Step = jax.tree.map(np.asarray, out)
-        for name, values in (("reward", step.reached.reward), ("observation", step.reached.obs)):
-            bad = first_nonfinite(values)
-            if bad is not None:
-                dimension = f" in dimension {bad[1]}" if len(bad) > 1 else ""
-                raise EnvironmentFault(
-                    f"{self.spec.id} returned the {name} {values[bad]}{dimension} in the action that followed step "
-                    f"{int(slots.steps[bad[0]])} of the episode in {place(*self._origins[bad[0]])}; its step function "
-                    "is at fault"
-                )
+        bad = first_nonfinite(step.reached.reward)
+        amiss = seen_amiss(step.reached.obs) if bad is None else (bad[0], f"the reward {step.reached.reward[bad]}")
+        if amiss is not None:
+            raise EnvironmentFault(
+                f"{self.spec.id} returned {amiss[1]} in the action that followed step "
+                f"{int(slots.steps[amiss[0]])} of the episode in {place(*self._origins[amiss[0]])}; its step function "
+                "is at fault"
+            )
         self._slots = after
         return step
 
@@ -308,7 +308,7 @@ def _gym_init(env: FunctionalEnv, key: KeyData) -> PyTree:
 
 
 @partial(jax.jit, static_argnums=0)
-def _gym_reset(env: FunctionalEnv, state: PyTree, key: KeyData) -> tuple[PyTree, Array, KeyData]:
+def _gym_reset(env: FunctionalEnv, state: PyTree, key: KeyData) -> tuple[PyTree, PyTree, KeyData]:
     key, key_reset = _next_key(key)
     return *env.reset(state, key_reset), key
 
@@ -332,8 +332,8 @@ class FunctionalGym(gymnasium.Env):
         if render_mode not in (None, "rgb_array"):
             raise UnsupportedMode(f"{env.spec.id} is drawn with render_mode='rgb_array' only, got {render_mode!r}")
         self.render_mode = render_mode
-        self.observation_space = _gym_space(env.spec.obs, bound=np.inf)
-        self.action_space = _gym_space(env.spec.action, bound=1.0)
+        self.observation_space = gym_space(env.spec.obs, bound=np.inf)
+        self.action_space = gym_space(env.spec.action, bound=1.0)
         self._env = env
         self._limit = env.spec.max_episode_steps
         self._state: PyTree = None
@@ -366,12 +366,4 @@ class FunctionalGym(gymnasium.Env):
         return self._env.render(jax.tree.map(np.asarray, self._state))
 
     def _own(self, obs: Array) -> Any:
-        return np.array(obs) if isinstance(self._env.spec.obs, Box) else np.int64(obs)
-
-
-def _gym_space(space: Space, *, bound: float) -> spaces.Space:
-    if not isinstance(space, Box):
-        return spaces.Discrete(space.n)
-    if space.dtype == "uint8":
-        return spaces.Box(0, 255, space.shape, np.uint8)
-    return spaces.Box(-bound, bound, space.shape, np.float32)
+        return per_part(lambda part, x: np.array(x) if isinstance(part, Box) else np.int64(x), self._env.spec.obs, obs)

@@ -12,11 +12,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
 from forethought.envs.bodies import Arrival, Body, Broken, Here, Workers
-from forethought.envs.codec import SpaceCodec, item_shape, observation_bounds
+from forethought.envs.codec import SpaceCodec
 from forethought.envs.contract import (
     EnvState,
     Step,
@@ -25,15 +26,18 @@ from forethought.envs.contract import (
     checked_action,
     episode_seed,
     first_nonfinite,
+    of_part,
     place,
+    seen_amiss,
     slot_seeds,
     where,
 )
 from forethought.envs.gym_make import Maker, make_gym_env, missing_dependency, one_line, time_limit
 from forethought.envs.kinds import reward_as_float32
+from forethought.envs.views import empty_items, observation_bounds
 from forethought.errors import CheckpointError, EnvironmentFault, UsageError
-from forethought.stored import array, require
-from forethought.types import EnvSpec, TimeStep
+from forethought.stored import array, arrays, require
+from forethought.types import EnvSpec, PyTree, TimeStep
 
 MOST_GYM_SLOTS = 20_000  # they are Python objects that are made and stepped one by one
 
@@ -124,7 +128,7 @@ class GymVector:
                 raise self._slots[i].fault(str(found[i])) from found[i].__cause__
         return found
 
-    def _begin(self, episodes: Mapping[int, int]) -> dict[int, np.ndarray]:
+    def _begin(self, episodes: Mapping[int, int]) -> dict[int, PyTree]:
         """What is seen first in these episodes."""
         return self._all("reset", {i: self._slots[i].begin(episode) for i, episode in episodes.items()})
 
@@ -137,7 +141,7 @@ class GymVector:
     def reset(self) -> TimeStep:
         """Begin again from the first episode of every slot; returns its first moment."""
         begun = self._begin(dict.fromkeys(range(self.num_slots), 0))
-        obs = np.stack([begun[i] for i in range(self.num_slots)])
+        obs = _stacked([begun[i] for i in range(self.num_slots)])
         self._check_obs(obs)
         self._now = beginning(self.spec, obs)
         return self._now
@@ -158,7 +162,7 @@ class GymVector:
         native = self.codec.action_to_env(checked)
         done = self._all("step", {i: slot.act(native[i]) for i, slot in enumerate(self._slots)})
         arrivals: list[Arrival] = [done[i] for i in range(self.num_slots)]
-        obs = np.stack([arrival.obs for arrival in arrivals])
+        obs = _stacked([arrival.obs for arrival in arrivals])
         reward = reward_as_float32([arrival.reward for arrival in arrivals])
         terminated = np.array([arrival.terminated for arrival in arrivals])
         truncated = np.array([arrival.truncated for arrival in arrivals])
@@ -171,9 +175,9 @@ class GymVector:
         reached = now = TimeStep(obs, checked, reward, np.zeros(self.num_slots, bool), terminated, truncated)
         ended = terminated | truncated
         if ended.any():
-            obs = obs.copy()
+            obs = jax.tree.map(np.copy, obs)
             for i, seen in self._begin({int(i): self._slots[i].episode + 1 for i in np.flatnonzero(ended)}).items():
-                obs[i] = seen
+                _put(obs, i, seen)
             self._check_obs(obs)
             now = where(ended, beginning(self.spec, obs), reached)
         self._now = now
@@ -188,27 +192,27 @@ class GymVector:
         if self._now is None:
             raise ValueError("an environment that was never reset has no state")
         actions = [action for slot in self._slots for action in slot.actions]
-        empty = self.codec.action_to_env(np.zeros((0, *item_shape(self.codec.action))))
+        empty = self.codec.action_to_env(empty_items(self.codec.action, 0))
         return {
             "episode": np.array([slot.episode for slot in self._slots], np.int64),
             "reset_seed": self._reset_seeds(),
             "length": np.array([len(slot.actions) for slot in self._slots], np.int64),
             "actions": np.stack(actions) if actions else empty,
-            **{name: np.array(getattr(self._now, name)) for name in _OF_NOW},
+            **{name: jax.tree.map(np.array, getattr(self._now, name)) for name in _OF_NOW},
         }
 
     def set_state(self, state: EnvState) -> tuple[TimeStep, list[str]]:
         """Replay every slot's episode; a slot where that leads elsewhere starts a new episode and is warned of."""
         about, names = f"the state of {self.spec.id}", ("actions", "episode", "reset_seed", "length")
-        require(state, dict.fromkeys((*_OF_NOW, *names), lambda value: isinstance(value, np.ndarray)), about)
+        require(state, dict.fromkeys((*_OF_NOW[1:], *names), lambda value: isinstance(value, np.ndarray)), about)
+        require(state, {"obs": lambda value: True}, about)
         expected = state["obs"]
-        shape = (self.num_slots, *item_shape(self.codec.obs))
-        if expected.shape != shape:
+        if not arrays(empty_items(self.codec.obs, self.num_slots))(expected):
             raise CheckpointError(
-                f"the state of {self.spec.id} has observations of shape {expected.shape}, these environments need "
-                f"{shape}; make the environment with the seeds and env_kwargs that the state was saved with"
+                f"the observations in the state of {self.spec.id} are not those of {self.num_slots} such environments; "
+                "make the environment with the seeds and env_kwargs that the state was saved with"
             )
-        begun = beginning(self.spec, expected.copy())
+        begun = beginning(self.spec, jax.tree.map(np.copy, expected))
         held = {name: array(getattr(begun, name).shape, getattr(begun, name).dtype) for name in _OF_NOW[1:]}
         require(state, dict.fromkeys(names[1:], array((self.num_slots,), np.int64)) | held, about)
         for slot, episode in zip(self._slots, state["episode"], strict=True):
@@ -225,11 +229,12 @@ class GymVector:
                 f"{self.spec.id}, {place(*slot.origin)}, could not be restored: {difference} when its "
                 f"{len(slot.actions)} actions were replayed; it is no function of its seed, and begins a new episode"
             )
-            begun.obs[i], astray[i] = self._begin({i: slot.episode + 1})[i], True
+            _put(begun.obs, i, self._begin({i: slot.episode + 1})[i])
+            astray[i] = True
         self._now = where(astray, begun, begun._replace(**{name: state[name] for name in _OF_NOW}))
         return self._now, notes
 
-    def _replay(self, actions: Sequence[np.ndarray], expected: np.ndarray) -> dict[int, str]:
+    def _replay(self, actions: Sequence[np.ndarray], expected: PyTree) -> dict[int, str]:
         """Go back to what was done in the episodes; where that leads elsewhere, what went otherwise than before."""
         args = {i: (*slot.begin(slot.episode), actions[i]) for i, slot in enumerate(self._slots)}
         reached = self._bodies.call("replay", args)
@@ -239,7 +244,7 @@ class GymVector:
         for i, seen in reached.items():
             if isinstance(seen, Broken):
                 found[i] = str(seen)
-            elif not np.array_equal(seen, expected[i], equal_nan=True):
+            elif not jax.tree.all(jax.tree.map(np.array_equal, seen, _of_slot(expected, i))):
                 found[i] = "another observation was reached"
         return found
 
@@ -268,25 +273,40 @@ class GymVector:
     def _reset_seeds(self) -> np.ndarray:
         return np.array([slot.reset_seed() for slot in self._slots], np.int64)
 
-    def _check_obs(self, obs: np.ndarray) -> None:
-        bad = first_nonfinite(obs)
+    def _check_obs(self, obs: PyTree) -> None:
+        bad = seen_amiss(obs)
         if bad is not None:
-            raise self._slots[bad[0]].fault(f"returned an observation with {obs[bad]} in dimension {bad[1]}")
-        if self._bounds is None:
-            return
-        low, high = self._bounds
-        slack = 1e-4 * (1.0 + np.abs(obs))
-        outside = (obs < low - slack) | (obs > high + slack)
-        if outside.any():
-            i, dimension = (int(k) for k in np.argwhere(outside)[0])
-            value = obs[i, dimension]
-            bound = f"low {low[dimension]:g}" if value < low[dimension] else f"high {high[dimension]:g}"
-            warnings.warn(
-                f"{self.spec.id} returned {value:g} in dimension {dimension} of the observation, beyond its declared "
-                f"{bound}; training goes on, but the environment's observation_space should be mended",
-                stacklevel=3,
-            )
-            self._bounds = None  # once is enough
+            raise self._slots[bad[0]].fault(f"returned {bad[1]}")
+        for part, (low, high) in self._bounds.items():
+            seen = obs[part] if part else obs
+            slack = 1e-4 * (1.0 + np.abs(seen))
+            outside = (seen < low - slack) | (seen > high + slack)
+            if outside.any():
+                i, dimension = (int(k) for k in np.argwhere(outside)[0])
+                value = seen[i, dimension]
+                bound = f"low {low[dimension]:g}" if value < low[dimension] else f"high {high[dimension]:g}"
+                warnings.warn(
+                    f"{self.spec.id} returned {value:g} in dimension {dimension} of the observation{of_part(part)}, "
+                    f"beyond its declared {bound}; training goes on, but the environment's observation_space should "
+                    "be mended",
+                    stacklevel=3,
+                )
+                self._bounds = {}  # once is enough
+                return
+
+
+def _stacked(seen: Sequence[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *parts: np.stack(parts), *seen)
+
+
+def _of_slot(obs: PyTree, i: int) -> PyTree:
+    return jax.tree.map(lambda part: part[i], obs)
+
+
+def _put(obs: PyTree, i: int, seen: PyTree) -> None:
+    """Write what one slot sees into the observations of all."""
+    for part, value in seen.items() if isinstance(seen, dict) else [(..., seen)]:
+        obs[part][i] = value
 
 
 def _make_body(

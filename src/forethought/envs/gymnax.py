@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float32
 
 from forethought.envs.gym_make import one_line
 from forethought.errors import EnvironmentFault, MissingExtra, UsageError, nearest
-from forethought.types import Box, Discrete, EnvSpec, Key, PyTree, Space
+from forethought.types import Box, Discrete, EnvSpec, Key, PyTree
 
 GYMNAX = "gymnax/"
 
@@ -96,8 +96,8 @@ class _Made(NamedTuple):
 
     env: Any
     params: Any
-    obs: Space
-    action: Space
+    obs: Box | Discrete
+    action: Box | Discrete
     action_low: np.ndarray  # in the environment's units and shape; empty for Discrete actions
     action_high: np.ndarray
 
@@ -133,7 +133,7 @@ def _configured(name: str, options: Options) -> tuple[Any, Any]:
     return env, params.replace(**replaced)
 
 
-def _describe_action(name: str, space: Any) -> tuple[Space, np.ndarray, np.ndarray]:
+def _describe_action(name: str, space: Any) -> tuple[Box | Discrete, np.ndarray, np.ndarray]:
     if hasattr(space, "n"):
         return Discrete(int(space.n)), np.zeros(0), np.zeros(0)
     low, high = (np.broadcast_to(np.asarray(bound, np.float32), space.shape) for bound in (space.low, space.high))
@@ -142,7 +142,7 @@ def _describe_action(name: str, space: Any) -> tuple[Space, np.ndarray, np.ndarr
     return Box((low.size,)), low, high
 
 
-def _describe_obs(name: str, env: Any, params: Any) -> Space:
+def _describe_obs(name: str, env: Any, params: Any) -> Box | Discrete:
     space = env.observation_space(params)
     if hasattr(space, "n"):
         return Discrete(int(space.n))

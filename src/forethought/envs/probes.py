@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32
 
 from forethought.errors import UsageError
-from forethought.types import Box, Discrete, EnvSpec, Key, Space
+from forethought.types import Box, Discrete, EnvSpec, Key, Parts, PyTree, Space
 
 
 class _Rules(NamedTuple):
@@ -57,7 +57,7 @@ _RULES = {
 }
 
 
-_SHOWN = ("box", "discrete", "image")
+_SHOWN = ("box", "discrete", "image", "dict")
 _IMAGE = Box((5, 5, 1), "uint8")
 
 
@@ -72,8 +72,8 @@ class ProbeState(NamedTuple):
 class Probe:
     """One probe, for agents of every kind: observations and actions are Box vectors of one number, or Discrete.
 
-    ``obs`` may also be "image": uint8 pictures of 5 x 5, in which the pixel of that observation is lit. Raises
-    `UsageError` where ``obs`` or ``action`` is none of these.
+    ``obs`` may also be "image": uint8 pictures of 5 x 5, in which the pixel of that observation is lit, or "dict": such
+    a picture and the number of ``box``. Raises `UsageError` where ``obs`` or ``action`` is none of these.
     """
 
     name: str
@@ -89,8 +89,10 @@ class Probe:
     def spec(self) -> EnvSpec:
         """One number or ``Discrete`` to see, one number in [-1, 1] or ``Discrete(2)`` to do."""
         rules = _RULES[self.name]
-        kinds: dict[str, Space] = {"box": Box((1,)), "discrete": Discrete(len(rules.shown)), "image": _IMAGE}
-        done: Space = Box((1,)) if self.action == "box" else Discrete(2)
+        number, index = Box((1,)), Discrete(len(rules.shown))
+        both = Parts((("number", number), ("picture", _IMAGE)))
+        kinds: dict[str, Space] = {"box": number, "discrete": index, "image": _IMAGE, "dict": both}
+        done: Box | Discrete = Box((1,)) if self.action == "box" else Discrete(2)
         bounds = ((-1.0,), (1.0,)) if self.action == "box" else ((), ())
         return EnvSpec(f"forethought/Probe{self.name}-v0", kinds[self.obs], done, rules.limit, 1, *bounds)
 
@@ -98,14 +100,14 @@ class Probe:
         """Any state; `reset` begins the episode."""
         return ProbeState(jnp.int32(0), jnp.int32(0))
 
-    def reset(self, state: ProbeState, key: Key) -> tuple[ProbeState, Array]:
+    def reset(self, state: ProbeState, key: Key) -> tuple[ProbeState, PyTree]:
         """Draw one of the first observations."""
         index = jax.random.randint(key, (), 0, _RULES[self.name].starts, jnp.int32)
         return ProbeState(index, jnp.int32(0)), self._show(index)
 
     def step(
         self, state: ProbeState, action: Array, key: Key
-    ) -> tuple[ProbeState, Array, Float32[Array, ""], Bool[Array, ""]]:
+    ) -> tuple[ProbeState, PyTree, Float32[Array, ""], Bool[Array, ""]]:
         """Pay for the observation and the action; the last observation stays to the end of the episode."""
         rules = _RULES[self.name]
         reward = jnp.asarray(rules.pay, jnp.float32)[state.place]
@@ -123,11 +125,11 @@ class Probe:
         squares[0, int(state.place)] = 255
         return squares.repeat(32, axis=0).repeat(32, axis=1)
 
-    def observations(self) -> np.ndarray:
-        """Every observation that can be acted from, as the agent sees it: float32 [k, 1], int32 [k] or uint8
-        [k, 5, 5, 1].
+    def observations(self) -> PyTree:
+        """Every observation that can be acted from, as the agent sees it: float32 [k, 1], int32 [k], uint8
+        [k, 5, 5, 1], or a dict of the first and the last.
         """
-        return np.asarray(jax.vmap(self._show)(jnp.arange(len(_RULES[self.name].shown))))
+        return jax.tree.map(np.asarray, jax.vmap(self._show)(jnp.arange(len(_RULES[self.name].shown))))
 
     def optimal_values(self, gamma: float) -> np.ndarray:
         """The optimal value of each of `observations`, float64 [k], for a discount below 1."""
@@ -156,9 +158,8 @@ class Probe:
             return -jnp.square(action[0] - best)
         return jnp.where((action == 1) == (best > 0), 1.0, -1.0).astype(jnp.float32)
 
-    def _show(self, index: Int32[Array, ""]) -> Array:
-        if self.obs == "discrete":
-            return index
-        if self.obs == "image":
-            return (255 * jax.nn.one_hot(index, 25, dtype=jnp.uint8)).reshape(_IMAGE.shape)
-        return jnp.asarray(_RULES[self.name].shown, jnp.float32)[index][None]
+    def _show(self, index: Int32[Array, ""]) -> PyTree:
+        picture = (255 * jax.nn.one_hot(index, 25, dtype=jnp.uint8)).reshape(_IMAGE.shape)
+        number = jnp.asarray(_RULES[self.name].shown, jnp.float32)[index][None]
+        both = {"number": number, "picture": picture}
+        return {"box": number, "discrete": index, "image": picture, "dict": both}[self.obs]

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from forethought.types import PyTree, Space, is_vector, per_part
+
 # A dimension that never moves but for rounding, in units of its own size or by dust around zero, is not blown up.
 _ROUNDING, _DUST = 1e-6, 1e-12
 _BLOCK = 1024  # rows that are summed at once
@@ -55,6 +57,32 @@ class Running(eqx.Module):
 def unseen(dim: int) -> Running:
     """Before the first row."""
     return Running(jnp.zeros(()), jnp.zeros(dim), jnp.zeros(dim))
+
+
+class ObsScale(eqx.Module):
+    """Vectors at unit scale, by all that were met so far; whatever else is seen as it is."""
+
+    met: PyTree  # a `Running` of each vector
+    space: Space = eqx.field(static=True)
+    limit: float = eqx.field(static=True)  # standard deviations that they are cut at
+
+    @classmethod
+    def unseen(cls, space: Space, limit: float) -> "ObsScale":
+        """Before the first observation."""
+        return cls(per_part(lambda part: unseen(*part.shape) if is_vector(part) else (), space), space, limit)
+
+    def add(self, obs: PyTree) -> "ObsScale":
+        """With observations [n, ...] more."""
+        met = per_part(lambda part, x, met: met.add(x) if is_vector(part) else (), self.space, obs, self.met)
+        return ObsScale(met, self.space, self.limit)
+
+    def __call__(self, obs: PyTree) -> PyTree:
+        """Of observations [..., own shape]."""
+
+        def scaled(part: Space, x: Array, met: PyTree) -> Array:
+            return jnp.clip(met.normalizer().normalize(x), -self.limit, self.limit) if is_vector(part) else x
+
+        return per_part(scaled, self.space, obs, self.met)
 
 
 class RewardScale(eqx.Module):

@@ -3,12 +3,12 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float
 
 from forethought.nets.distributions import Categorical, Gaussian, of_legal
 from forethought.nets.encoder import Encoder, Layout
 from forethought.nets.mlp import MLP, orthogonal
-from forethought.types import Box, Discrete, Key, PyTree
+from forethought.types import Box, Discrete, Key, PyTree, Space
 
 
 class EncodedMLP(eqx.Module):
@@ -17,13 +17,13 @@ class EncodedMLP(eqx.Module):
     encoder: Encoder
     net: MLP
 
-    def __init__(self, obs: Box, hidden: tuple[int, ...], conv: Layout, n: int, scale: float, *, key: Key):
+    def __init__(self, obs: Space, hidden: tuple[int, ...], conv: Layout, n: int, scale: float, *, key: Key):
         key_encoder, key_net = jax.random.split(key)
         init = orthogonal(2.0**0.5)
         self.encoder = Encoder(obs, conv, key=key_encoder, init=init)
         self.net = MLP((self.encoder.size, *hidden, n), jnp.tanh, key=key_net, init=init, last=orthogonal(scale))
 
-    def __call__(self, obs: Num[Array, "*obs"]) -> Float[Array, "n a"]:
+    def __call__(self, obs: PyTree) -> Float[Array, "n a"]:
         """On a batch."""
         return jax.vmap(lambda x: self.net(self.encoder(x)))(obs)
 
@@ -34,12 +34,12 @@ class StochasticPolicy(eqx.Module):
     net: EncodedMLP
     log_std: Float[Array, " a"] | None
 
-    def __init__(self, obs: Box, action: Box | Discrete, hidden: tuple[int, ...], conv: Layout, *, key: Key):
+    def __init__(self, obs: Space, action: Box | Discrete, hidden: tuple[int, ...], conv: Layout, *, key: Key):
         n = action.n if isinstance(action, Discrete) else action.shape[0]
         self.net = EncodedMLP(obs, hidden, conv, n, 0.01, key=key)
         self.log_std = None if isinstance(action, Discrete) else jnp.zeros(n)
 
-    def __call__(self, obs: Num[Array, "*obs"], legal: PyTree = ()) -> Categorical | Gaussian:
+    def __call__(self, obs: PyTree, legal: PyTree = ()) -> Categorical | Gaussian:
         """On a batch; nothing illegal is ever drawn."""
         out = self.net(obs)
         if self.log_std is None:

@@ -14,9 +14,7 @@ from typing import Any
 from forethought.diagnostics import Diagnosis, read_diagnosis
 from forethought.errors import CheckpointError
 from forethought.files import read_object, require_path
-from forethought.training.rundir import neighbours
-
-FORMAT = 1  # of config.json; a higher number was written by a later version
+from forethought.training.rundir import FORMAT, neighbours
 
 # One record of these kinds covers every seed, so within a run their steps can only go back after a resume.
 _RESUMED_KINDS = ("train", "model", "eval")
@@ -76,7 +74,7 @@ def read_run(path: Path) -> RunLog:
             f"{str(path)!r} is not a run: it has no config.json; give one of the directories in runs/"
         )
     config = read_object(path / "config.json", way_out="put it back from a copy, or train again")
-    if config.get("format") != FORMAT:
+    if config.get("format") not in range(1, FORMAT + 1):  # what is shown of earlier ones has not changed
         raise CheckpointError(
             f"{str(path)!r} has format {config.get('format')!r}, this version reads {FORMAT}: upgrade forethought"
         )

@@ -93,7 +93,8 @@ def play_baselines(
 def _controlled(controller: Controller, now: TimeStep, codec: SpaceCodec) -> np.ndarray:
     """What it does in each moment [n, ...], in the agent's units."""
     name, actions = name_of(controller), []
-    for seen in now.obs:
+    for i in range(len(now.first)):
+        seen = jax.tree.map(lambda x, i=i: x[i], now.obs)
         try:
             actions.append(codec.action_from_env(controller(codec.obs_to_env(seen))))
         except ForethoughtError as error:

@@ -10,7 +10,7 @@ from forethought.errors import UsageError
 from forethought.models.taught import Function, Taught, What
 from forethought.names import name_of
 from forethought.training.config import RunConfig
-from forethought.types import Box, EnvSpec
+from forethought.types import Box, EnvSpec, is_vector
 
 
 def named(what: What, function: Function) -> tuple[str | None, Callable[..., Any] | None]:
@@ -49,7 +49,7 @@ def known(config: RunConfig, spec: EnvSpec) -> Known:
         name, held = getattr(config, what), getattr(config.given, what)
         return None if name is None else Taught(what, name, held, spec)
 
-    if not isinstance(spec.obs, Box) or not isinstance(spec.action, Box):
+    if not is_vector(spec.obs) or not isinstance(spec.action, Box):
         return Known()
     return Known(function("reward"), function("termination"))
 

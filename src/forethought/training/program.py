@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from forethought.agents.base import Agent, Phase, Setting, empty_items
+from forethought.agents.base import Agent, Phase, Setting
 from forethought.compilation import keep_programs
+from forethought.envs.views import empty_items
 from forethought.errors import UsageError
 from forethought.replay import moments
 from forethought.replay.moments import Replay
@@ -182,7 +183,8 @@ def _named(phases: tuple[tuple[Phase, int], ...]) -> tuple[tuple[str, int], ...]
 
 def empty_moment(spec: EnvSpec) -> TimeStep:
     """One moment of one environment."""
-    obs, action, no = empty_items(spec.obs, 1)[0], empty_items(spec.action, 1)[0], jnp.array(False)
+    obs, action = jax.tree.map(lambda x: jnp.asarray(x[0]), (empty_items(spec.obs, 1), empty_items(spec.action, 1)))
+    no = jnp.array(False)
     moment = TimeStep(obs, action, jnp.array(0.0), no, no, no)
     if not spec.game:
         return moment

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 
 from forethought.replay.moments import Replay
@@ -13,8 +14,9 @@ _HUGE = 1e6  # of an observation or a reward: networks and squared errors are ma
 def remedy(config: Any, replay: Replay) -> str:
     """The environment's scale where that is huge, else smaller steps of an agent with these settings."""
     rows = replay.rows
-    for name, seen in (("observations", rows.obs), ("rewards", rows.reward)):
-        if seen.dtype == np.uint8:  # images are at most 255, and large
+    of_obs = [("observations", seen) for seen in jax.tree.leaves(rows.obs)]
+    for name, seen in [*of_obs, ("rewards", rows.reward)]:
+        if np.dtype(seen.dtype).kind != "f":  # images are at most 255, and large
             continue
         largest = float(np.max(np.abs(np.asarray(seen, np.float64)), initial=0.0))
         if largest > _HUGE:

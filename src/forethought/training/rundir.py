@@ -29,7 +29,7 @@ from forethought.training.origin import code_named, made_here, sealed
 from forethought.training.segments import Segments
 from forethought.types import EnvSpec, PyTree
 
-FORMAT = 1
+FORMAT = 2
 _NAMED_VERSIONS = ("forethought", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
 
 

@@ -47,7 +47,7 @@ class Schedule:
         stays random or stops being so; 0 steps where one of them is rare.
         """
         n, now = self.num_envs, step + self.num_envs
-        most, phases = _FOR_EVER // n - step, []
+        most, phases = max(1, (_FOR_EVER - step) // n), []
         for phase in self.phases:
             repeats = self.due(phase, now)
             if repeats and (_is_long(phase) or n % phase.every or repeats != n // phase.every):

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from forethought.agents.base import Agent, Phase
@@ -19,7 +20,7 @@ from forethought.errors import (
     StopTraining,
     TrainingDiverged,
 )
-from forethought.stored import array, flag, named, require
+from forethought.stored import arrays, flag, named, require
 from forethought.training.baselines import STARTS, WHAT_HELPS, Controller, below, described, far_below, play_baselines
 from forethought.training.block import FIRST, FROM_STEP, SECONDS
 from forethought.training.config import RunConfig
@@ -84,14 +85,14 @@ class Trainer:
         require(host, {"counters": named, "world": named, "evaluating": flag, "evaluation": lambda _: True})
         self.learner.restore(tree, host["counters"])
         now, warnings = self.world.set_state(host["world"])
-        require(host, {"obs": array(now.obs.shape, now.obs.dtype)})
+        require(host, {"obs": arrays(now.obs)})
         evaluated = host["evaluation"] and Evaluation.from_host(host["evaluation"], self.config.seeds)
         self.journal.restore(host)  # last: it cuts what was written later
         self._begun, self._evaluating = True, host["evaluating"]
         self.evaluation, self._saved_at = evaluated, self.learner.now
         # A slot whose replay went astray begins a new episode.
-        stored = host["obs"].reshape(now.obs.shape[0], -1)
-        astray = ~np.all(now.obs.reshape(stored.shape) == stored, axis=1)
+        same = jax.tree.map(lambda x, y: (x == y).reshape(len(x), -1).all(axis=1), now.obs, host["obs"])
+        astray = ~np.all(jax.tree.leaves(same), axis=0)
         self.journal.episodes.returns[astray], self.journal.episodes.lengths[astray] = 0.0, 0
         if astray.any():
             self.learner.decision = None  # it was for other observations

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, Num
+from jaxtyping import Array, Float, Int
 
 from forethought.agents.base import Agent, Phase, Portable, Seen, random_action
 from forethought.errors import require_above, require_within
@@ -18,7 +18,7 @@ from forethought.replay import ring
 from forethought.replay.moments import Replay
 from forethought.returns import n_step_returns
 from forethought.settings import Settings, require_widths
-from forethought.types import Box, Discrete, EnvSpec, Info, Key, PyTree, TimeStep
+from forethought.types import Discrete, EnvSpec, Info, Key, PyTree, Space, TimeStep
 
 _LEAST_PRIORITY = 1e-6  # so that what was foretold exactly is drawn again some day
 
@@ -91,14 +91,14 @@ class QNetwork(eqx.Module):
     net: MLP
     value: Linear | None
 
-    def __init__(self, config: DQNConfig, obs: Box, n_actions: int, *, key: Key):
+    def __init__(self, config: DQNConfig, obs: Space, n_actions: int, *, key: Key):
         key_net, key_value, key_encoder = jax.random.split(key, 3)
         init = pytorch_default  # without biases of different sizes a small network learns CartPole on one seed of two
         self.encoder = Encoder(obs, config.conv, key=key_encoder, init=init)
         self.net = MLP((self.encoder.size, *config.hidden, n_actions), jax.nn.relu, key=key_net, init=init)
         self.value = Linear(config.hidden[-1], 1, key=key_value, init=init) if config.dueling else None
 
-    def __call__(self, obs: Num[Array, "*obs"]) -> Float[Array, "b a"]:
+    def __call__(self, obs: PyTree) -> Float[Array, "b a"]:
         """On a batch."""
         features = jax.vmap(lambda x: self.net.features(self.encoder(x)))(obs)
         q = jax.vmap(self.net.layers[-1])(features)
@@ -119,7 +119,6 @@ class DQN(Agent):
     """The agent; see `DQNConfig` for its settings and `forethought.agents.base.Agent` for its methods."""
 
     def __init__(self, config: DQNConfig, spec: EnvSpec):
-        assert isinstance(spec.obs, Box)
         assert isinstance(spec.action, Discrete)
         self.config, self.spec = config, spec
         self.n_actions = spec.action.n
@@ -129,7 +128,6 @@ class DQN(Agent):
     def init(self, *, key: Key) -> DQNState:
         """Fresh networks; the target is a copy, not an alias."""
         c = self.config
-        assert isinstance(self.spec.obs, Box)
         online = QNetwork(c, self.spec.obs, self.n_actions, key=key)
         target = jax.tree.map(jnp.copy, online)
         return DQNState(online, target, self.optimizer.init(online), jnp.array(0), jnp.array(0))
@@ -184,7 +182,8 @@ class DQN(Agent):
         c = self.config
         places, weight = self._draw(state, replay, key=key)
         window = replay.windows(places, c.n_step + 1)
-        target, obs, action = self.target(state, window), window.obs[0], window.prev_action[1]
+        obs, action = jax.tree.map(lambda x: x[0], window.obs), window.prev_action[1]
+        target = self.target(state, window)
 
         def loss(online: QNetwork) -> tuple[Array, Array]:
             q = jnp.take_along_axis(online(obs), action[:, None], axis=1)[:, 0]

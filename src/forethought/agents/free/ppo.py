@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float
 
 from forethought.agents.base import Agent, Output, Phase, Portable, Seen
 from forethought.errors import UsageError, require_above, require_within
-from forethought.models.normalizer import RewardScale, Running, unseen
+from forethought.models.normalizer import ObsScale, RewardScale
 from forethought.nets.distributions import Categorical
 from forethought.nets.encoder import Layout, require_layout
 from forethought.nets.policies import EncodedMLP, StochasticPolicy
@@ -19,7 +19,7 @@ from forethought.permutation import permutation
 from forethought.replay.moments import Replay
 from forethought.returns import advantages
 from forethought.settings import Settings, require_widths
-from forethought.types import Box, Discrete, EnvSpec, Info, Key, PyTree, Transition
+from forethought.types import Discrete, EnvSpec, Info, Key, PyTree, Transition, is_vector
 
 _RANGE = 10.0  # standard deviations that observations are cut at, where they are normalised
 
@@ -86,14 +86,14 @@ class PPOState(NamedTuple):
 
     nets: Nets
     opt: optax.OptState
-    obs: Running
+    obs: ObsScale
     rewards: RewardScale
 
 
 class Steps(NamedTuple):
     """The steps of an update, [b, ...]."""
 
-    obs: Num[Array, "*obs"]
+    obs: PyTree
     says: dict[str, PyTree]  # see `PPO.decide`
     advantage: Float[Array, " b"]
     returns: Float[Array, " b"]
@@ -108,9 +108,7 @@ class PPO(Agent):
     random_steps = 0
 
     def __init__(self, config: PPOConfig, spec: EnvSpec):
-        assert isinstance(spec.obs, Box)
         self.config, self.spec, self.obs = config, spec, spec.obs
-        self.normalizes = config.normalize and len(spec.obs.shape) == 1
 
     @property
     def replay_capacity(self) -> int:  # type: ignore[override]
@@ -142,7 +140,7 @@ class PPO(Agent):
         c, obs = self.config, self.obs
         policy = StochasticPolicy(obs, self.spec.action, c.hidden, c.conv, key=key_policy)
         nets = Nets(policy, EncodedMLP(obs, c.hidden, c.conv, 1, 1.0, key=key_value))
-        scales = unseen(self.obs.shape[0]), RewardScale.unseen(self.setting.num_envs)
+        scales = ObsScale.unseen(obs, _RANGE), RewardScale.unseen(self.setting.num_envs)
         return PPOState(nets, self.optimizer.init(nets), *scales)
 
     def decide(self, state: PPOState, carry: Seen, *, key: Key, explore: bool):
@@ -157,7 +155,7 @@ class PPO(Agent):
         own = jnp.ones(action.shape[0])
         return action, carry, {"drawn": drawn, "log_prob": says.log_prob(drawn), "legal": carry.legal, "own": own}
 
-    def acts_with(self, state: PPOState) -> tuple[StochasticPolicy, Running]:
+    def acts_with(self, state: PPOState) -> tuple[StochasticPolicy, ObsScale]:
         """The policy, and the scale at which it sees."""
         return state.nets.policy, state.obs
 
@@ -165,9 +163,9 @@ class PPO(Agent):
         """The mean cut off at the bounds, or the likeliest choice."""
         output: Output = "argmax" if isinstance(self.spec.action, Discrete) else "clip"
         net = state.nets.policy.net
-        if not self.normalizes:
+        if not (self.config.normalize and is_vector(self.obs)):
             return Portable.network(net.net, None, output=output, encoder=net.encoder)
-        return Portable.network(net.net, None, state.obs.normalizer(), output=output, limit=_RANGE)
+        return Portable.network(net.net, None, state.obs.met.normalizer(), output=output, limit=_RANGE)
 
     def phases(self) -> tuple[Phase, ...]:
         """One update each time the replay is full."""
@@ -195,7 +193,7 @@ class PPO(Agent):
 
         (nets, opt), infos = jax.lax.scan(epoch, (state.nets, state.opt), jax.random.split(key, c.epochs))
         # What is seen changes its scale between two updates, and not within one: the first ratio is exactly 1.
-        met = state.obs.add(rows.obs) if self.normalizes else state.obs
+        met = state.obs.add(rows.obs) if c.normalize else state.obs
         state = state._replace(nets=nets, opt=opt, obs=met)
         return state, replay, jax.tree.map(lambda x: jnp.mean(x[-1]), infos)
 
@@ -237,8 +235,8 @@ class PPO(Agent):
         steps = Steps(seen, lived.extras, advantage, advantage + v)
         return state._replace(rewards=rewards), jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), steps)
 
-    def _value(self, nets: Nets, obs: Num[Array, "*obs"]) -> Float[Array, " n"]:
+    def _value(self, nets: Nets, obs: PyTree) -> Float[Array, " n"]:
         return nets.value(obs)[:, 0]
 
-    def _seen(self, state: PPOState, obs: Num[Array, "*obs"]) -> Num[Array, "*obs"]:
-        return jnp.clip(state.obs.normalizer().normalize(obs), -_RANGE, _RANGE) if self.normalizes else obs
+    def _seen(self, state: PPOState, obs: PyTree) -> PyTree:
+        return state.obs(obs) if self.config.normalize else obs
