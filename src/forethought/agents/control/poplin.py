@@ -5,7 +5,9 @@ newest transitions, for a fixed number of updates; the average of the changes is
 has it, where the code sets them to it; the last layer of the policy is a tanh, where the code clips.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -29,6 +31,13 @@ from forethought.replay.moments import Replay
 from forethought.settings import require_widths
 from forethought.types import EnvSpec, Info, Key
 
+# What a plan is about, by the form of POPLIN.
+_GUIDES: dict[str, Callable[..., Actions]] = {
+    "init": Proposals,
+    "replan": Corrections,
+    "sep": Parameters,
+    "uni": partial(Parameters, shared=True),
+}
 _LEAST_STD = 0.1  # of what the policy is shown (official code: a variance of 0.01)
 
 
@@ -229,10 +238,4 @@ class POPLIN(PlansOnModel):
 
     def _guide(self, policy: DeterministicPolicy, seen: Normalizer) -> Actions:
         n = self.ensemble.n_action
-        match self.config.form:
-            case "init":
-                return Proposals(n, actor=policy, seen=seen)
-            case "replan":
-                return Corrections(n, actor=policy, seen=seen)
-            case form:
-                return Parameters(n, actor=policy, seen=seen, shared=form == "uni")
+        return _GUIDES[self.config.form](n, actor=policy, seen=seen)
