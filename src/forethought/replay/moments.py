@@ -177,6 +177,15 @@ def record(replay: Replay, experience: Experience) -> Replay:
 
     The moment that was acted in is written where it is ``first``; else it is there already, reached by the step before.
     """
+    if replay.num_envs > 1:
+        return _recorded(replay, experience)
+    # A loop of one turn, which XLA does not know: it would copy all rows, because it joins the writing of a slice with
+    # the draws that read it.
+    once = (replay.ends.cursor >= 0).astype(jnp.int32)
+    return jax.lax.fori_loop(0, once, lambda _, replay: _recorded(replay, experience), replay)
+
+
+def _recorded(replay: Replay, experience: Experience) -> Replay:
     now, reached, extras = experience
     n, outside = replay.num_envs, replay.room * replay.num_envs
     lanes = jnp.arange(n)
