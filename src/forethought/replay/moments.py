@@ -9,6 +9,8 @@ Everything is pure and made for use inside ``jit`` with the replay donated, as i
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -18,6 +20,7 @@ from jaxtyping import Array, Bool, Int
 
 from forethought.errors import UsageError
 from forethought.replay import ring
+from forethought.replay.hosted import on_host, to_device
 from forethought.replay.packing import Layout
 from forethought.replay.ring import Ring
 from forethought.types import Experience, Key, PyTree, TimeStep, Transition
@@ -40,6 +43,7 @@ class Replay(eqx.Module):
             the rows themselves read in a step that writes to them, XLA would copy them all.
         ends: the places of the moments that transitions led to, oldest first; the ring of the transitions.
         num_envs: number of lanes.
+        hosted: the rows lie in the host's memory, see `forethought.replay.hosted`.
     """
 
     packed: dict[str, Array]
@@ -50,6 +54,7 @@ class Replay(eqx.Module):
     ends: Ring
     num_envs: int = eqx.field(static=True)
     layout: Layout = eqx.field(static=True)
+    hosted: bool = eqx.field(static=True, default=False)
 
     @property
     def room(self) -> int:
@@ -93,7 +98,13 @@ class Replay(eqx.Module):
         return Transition(before.obs, to.prev_action, to.reward, to.obs, to.terminated, to.truncated, extras)
 
     def _at(self, places: Int[Array, "*p"]) -> tuple[TimeStep, PyTree]:
-        return self.layout.unpack({kind: x[places] for kind, x in self.packed.items()})
+        return self.layout.unpack(
+            self._drawn(lambda packed, places: {kind: x[places] for kind, x in packed.items()}, places)
+        )
+
+    def _drawn(self, draw: Callable[..., PyTree], *args: Array) -> PyTree:
+        """What is drawn from the packed rows, on the device."""
+        return to_device(on_host(draw)(self.packed, *args)) if self.hosted else draw(self.packed, *args)
 
     def in_slots(self, slots: Int[Array, "*s"]) -> Transition:
         """The transitions in these slots of their ring."""
@@ -146,7 +157,10 @@ class Replay(eqx.Module):
 
     def with_firsts(self) -> "Replay":
         """With `firsts` as the rows have them."""
-        return self if self.keeps_all else eqx.tree_at(lambda replay: replay.firsts, self, self.rows.first)
+        return self if self.keeps_all else eqx.tree_at(lambda replay: replay.firsts, self, self._drawn(self._firsts))
+
+    def _firsts(self, packed: dict[str, Array]) -> Bool[Array, " r"]:
+        return self.layout.unpack(packed)[0].first
 
     def note(self, places: Int[Array, " n"], notes: PyTree) -> "Replay":
         """With these notes [n, ...] beside these rows."""
@@ -154,12 +168,21 @@ class Replay(eqx.Module):
         return eqx.tree_at(lambda replay: replay.notes, self, written)
 
 
-def create(example: TimeStep, capacity: int, num_envs: int = 1, *, extras: PyTree = (), notes: PyTree = ()) -> Replay:
+def create(
+    example: TimeStep,
+    capacity: int,
+    num_envs: int = 1,
+    *,
+    extras: PyTree = (),
+    notes: PyTree = (),
+    hosted: bool = False,
+) -> Replay:
     """An empty replay for moments like ``example`` (one, no leading axis) of ``num_envs`` environments.
 
     ``capacity``: transitions, a multiple of ``num_envs``. Where a row is larger than 2 KiB, as those of most images
     are, there is room for one episode in 32 transitions; the oldest ones are forgotten sooner where episodes are
-    shorter than that. Of smaller rows there is room for as many episodes as transitions.
+    shorter than that. Of smaller rows there is room for as many episodes as transitions. ``hosted``: they lie in the
+    host's memory.
     """
     lane = capacity // num_envs
     spare = max(lane // _SPARE_SHARE, min(lane, _SPARE_LEAST)) if _bytes(example) > _SMALL_ROW else lane
@@ -169,7 +192,9 @@ def create(example: TimeStep, capacity: int, num_envs: int = 1, *, extras: PyTre
     none = jnp.zeros(num_envs, jnp.int32)
     ends = ring.create(jnp.array(0, jnp.int32), capacity)
     firsts = () if spare == lane else jnp.zeros(rooms, bool)
-    return Replay(layout.zeros(rooms), notes, none, jnp.copy(none), firsts, ends, num_envs, layout)
+    zeros = partial(layout.zeros, rooms)
+    packed = on_host(zeros)() if hosted else zeros()
+    return Replay(packed, notes, none, jnp.copy(none), firsts, ends, num_envs, layout, hosted)
 
 
 def record(replay: Replay, experience: Experience) -> Replay:
@@ -187,26 +212,35 @@ def record(replay: Replay, experience: Experience) -> Replay:
 
 def _recorded(replay: Replay, experience: Experience) -> Replay:
     now, reached, extras = experience
-    n, outside = replay.num_envs, replay.room * replay.num_envs
+    n = replay.num_envs
     lanes = jnp.arange(n)
 
     def place(rank: Array) -> Array:
         return (replay.written + rank) % replay.room * n + lanes
 
     at, to = place(jnp.zeros_like(now.first)), place(now.first)
+    begins = jnp.where(now.first, at, replay.room * n)  # outside, where nothing is written
 
-    def write(held: Array, before: Array, after: Array) -> Array:
-        if n == 1:  # two updates of a slice, which are much faster than a scatter; the first one may be written over
-            first = jax.lax.dynamic_update_slice_in_dim(held, before, jnp.where(now.first, at, to)[0], 0)
-            return jax.lax.dynamic_update_slice_in_dim(first, after, to[0], 0)
-        both = jnp.concatenate([jnp.where(now.first, at, outside), to])
-        return held.at[both].set(jnp.concatenate([before, after]), mode="drop")
+    def write(held: PyTree, before: PyTree, after: PyTree) -> PyTree:
+        if n > 1:
+            return _written(held, before, after, begins, to)
+        # Two updates of a slice are much faster than a scatter; the first one may be written over.
+        first = jnp.where(now.first, at, to)[0]
+
+        def put(held: Array, before: Array, after: Array) -> Array:
+            held = jax.lax.dynamic_update_slice_in_dim(held, before, first, 0)
+            return jax.lax.dynamic_update_slice_in_dim(held, after, to[0], 0)
+
+        return jax.tree.map(put, held, before, after)
 
     none = jax.tree.map(jnp.zeros_like, extras)
     before, after = replay.layout.pack((now, none)), replay.layout.pack((reached, extras))
-    packed = {kind: write(held, before[kind], after[kind]) for kind, held in replay.packed.items()}
+    if replay.hosted:
+        packed = on_host(_written)(replay.packed, before, after, begins, to)
+    else:
+        packed = write(replay.packed, before, after)
     nothing = jax.tree.map(lambda held: jnp.zeros((n, *held.shape[1:]), held.dtype), replay.notes)
-    notes = jax.tree.map(write, replay.notes, nothing, nothing)
+    notes = write(replay.notes, nothing, nothing)
     written, begun, ends = replay.written + now.first + 1, replay.begun, ring.add(replay.ends, to)
     firsts = jax.tree.map(lambda held: write(held, now.first, reached.first), replay.firsts)
     if not replay.keeps_all:  # rows that were never written are not first
@@ -214,7 +248,13 @@ def _recorded(replay: Replay, experience: Experience) -> Replay:
         cut = (written > replay.room) & ~firsts[replay.after(to)]  # what led to the oldest row of a lane
         alive = jnp.minimum(written, replay.room) - begun - cut
         ends = eqx.tree_at(lambda ends: ends.size, ends, jnp.minimum(ends.size, n * jnp.min(alive)))
-    return Replay(packed, notes, written, begun, firsts, ends, n, replay.layout)
+    return Replay(packed, notes, written, begun, firsts, ends, n, replay.layout, replay.hosted)
+
+
+def _written(held: PyTree, before: PyTree, after: PyTree, begins: Int[Array, " n"], to: Int[Array, " n"]) -> PyTree:
+    """Rows with two more of each lane."""
+    both = jnp.concatenate([begins, to])
+    return jax.tree.map(lambda x, y, z: x.at[both].set(jnp.concatenate([y, z]), mode="drop"), held, before, after)
 
 
 def fill(replay: Replay, given: Transition) -> Replay:
@@ -246,12 +286,15 @@ def fill(replay: Replay, given: Transition) -> Replay:
     reached = TimeStep(*outcome, none.legal, none.player)
     before = replay.layout.pack((start, extras))
     after = replay.layout.pack((reached, nothing if given.extras == () else given.extras))
-    packed = {
-        kind: held.at[places[begins] - n].set(before[kind]).at[places].set(after[kind])
-        for kind, held in replay.packed.items()
-    }
+    at, to = jnp.asarray(places[begins] - n, jnp.int32), jnp.asarray(places, jnp.int32)
+
+    def put(packed: PyTree, before: PyTree, after: PyTree, at: Array, to: Array) -> PyTree:
+        return jax.tree.map(lambda held, x, y: held.at[at].set(x).at[to].set(y), packed, before, after)
+
+    packed = (on_host(put) if replay.hosted else put)(replay.packed, before, after, at, to)
     ends = ring.add(replay.ends, jnp.asarray(places[np.argsort(turns)], jnp.int32))
-    filled = Replay(packed, replay.notes, jnp.asarray(written), begun, replay.firsts, ends, n, replay.layout)
+    counts = jnp.asarray(written), begun
+    filled = Replay(packed, replay.notes, *counts, replay.firsts, ends, n, replay.layout, replay.hosted)
     return filled.with_firsts()
 
 
@@ -271,12 +314,19 @@ def axes(replay: Replay) -> Replay:
 
 def spread(replay: Replay, k: int) -> Replay:
     """The same replay for each of k seeds."""
-    return jax.tree.map(
-        lambda axis, x: x if axis is None else jnp.broadcast_to(x, (k, *x.shape)),
-        axes(replay),
-        replay,
-        is_leaf=lambda x: x is None,
-    )
+
+    def repeated(x: Array) -> Array:
+        return jnp.broadcast_to(x, (k, *x.shape))
+
+    def each(axis: int | None, x: Array) -> Array:
+        return x if axis is None else repeated(x)
+
+    if not replay.hosted:
+        return jax.tree.map(each, axes(replay), replay, is_leaf=lambda x: x is None)
+    packed = {kind: on_host(repeated)(x) for kind, x in replay.packed.items()}
+    small, along = (eqx.tree_at(lambda r: r.packed, of, {}) for of in (replay, axes(replay)))
+    rest = jax.tree.map(each, along, small, is_leaf=lambda x: x is None)
+    return eqx.tree_at(lambda r: r.packed, rest, packed)
 
 
 def of_seed(replay: Replay, k: int) -> Replay:

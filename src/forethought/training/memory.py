@@ -23,14 +23,15 @@ class MemoryPlan:
     imagined: int
     networks: int
     free: int
+    hosted: bool = False  # the replay lies in the host's memory, and the rest in the device's
 
     @property
     def total(self) -> int:
-        """Bytes held throughout the run."""
-        return self.replay + self.imagined + self.networks
+        """Bytes held throughout the run in the memory that `free` is of."""
+        return self.imagined + self.networks + (0 if self.hosted else self.replay)
 
     def __str__(self) -> str:
-        parts = [f"replay {size(self.replay)}"]
+        parts = [f"replay {size(self.replay)}{' in host memory' if self.hosted else ''}"]
         if self.imagined:
             parts.append(f"imagined transitions {size(self.imagined)}")
         parts.append(f"model, policy and optimizers {size(self.networks)}")
@@ -38,6 +39,12 @@ class MemoryPlan:
 
     def refuse_if_too_large(self) -> None:
         """Raise `UsageError` where the run would not fit."""
+        beside = _available()
+        if self.hosted and self.replay * _HEADROOM > beside:
+            raise UsageError(
+                f"the replay needs about {size(int(self.replay * _HEADROOM))} of the host's memory and {size(beside)} "
+                "are free; lower --agent.replay-capacity, or train fewer --seeds at once"
+            )
         if self.total * _HEADROOM > self.free:
             raise UsageError(
                 f"the run needs about {size(int(self.total * _HEADROOM))} of memory and {size(self.free)} are free; "
@@ -51,7 +58,8 @@ def plan(program: Program, seeds: int = 1) -> MemoryPlan:
     rings = [x for x in jax.tree.leaves(state, is_leaf=_is_ring) if _is_ring(x)]
     imagined = seeds * sum(_bytes(r) for r in rings)
     replay = seeds * _bytes(jax.eval_shape(program.init_replay))
-    return MemoryPlan(replay, imagined, seeds * _bytes(state) - imagined, free_bytes())
+    networks = seeds * _bytes(state) - imagined
+    return MemoryPlan(replay, imagined, networks, free_bytes(), program.hosted)
 
 
 def free_bytes() -> int:
@@ -59,7 +67,7 @@ def free_bytes() -> int:
     stats = jax.devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return int(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
-    return int(psutil.virtual_memory().available)
+    return _available()
 
 
 def size(n_bytes: int | float) -> str:
@@ -77,3 +85,7 @@ def _is_ring(x: object) -> bool:
 
 def _bytes(tree: PyTree) -> int:
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def _available() -> int:
+    return int(psutil.virtual_memory().available)

@@ -18,7 +18,7 @@ from forethought.agents.base import Agent, Phase, Setting
 from forethought.compilation import keep_programs
 from forethought.envs.views import empty_items
 from forethought.errors import UsageError
-from forethought.replay import moments
+from forethought.replay import hosted, moments
 from forethought.replay.moments import Replay
 from forethought.training.phases import Phases
 from forethought.training.seeds import over_seeds, purpose_key, settled, tree_of
@@ -43,6 +43,7 @@ class Program:
     Attributes:
         phases: those of the agent.
         replay_capacity: transitions kept per seed; a multiple of ``num_envs``.
+        hosted: their rows lie in the host's memory.
     """
 
     def __init__(self, agent: Agent, seeds: Sequence[int], num_envs: int, steps: int):
@@ -59,6 +60,8 @@ class Program:
         self._act = {how: jax.jit(self.over_seeds(partial(self.decided, how), axes)) for how in HOW}
         self._turns: dict[tuple[tuple[str, int], ...], Any] = {}
         self._empty: dict[int, Decision] = {}
+        rows = jax.eval_shape(partial(self._empty_replay, hosted=False)).packed
+        self.hosted = hosted.needed(len(self.seeds) * sum(x.size * x.dtype.itemsize for x in rows.values()))
         self.replay_axes = moments.axes(jax.eval_shape(self._empty_replay))
         record = self.over_seeds(moments.record, (self.replay_axes, 0), self.replay_axes)
         self._record = jax.jit(record, donate_argnums=0)
@@ -76,10 +79,11 @@ class Program:
         """Empty replays of all seeds; rows have axes [K, rows, ...]."""
         return jax.jit(lambda: settled(moments.spread(self._empty_replay(), len(self.seeds))))()
 
-    def _empty_replay(self) -> Replay:
+    def _empty_replay(self, hosted: bool | None = None) -> Replay:
         extras = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), self.empty_decision(1).extras)
         example, notes = empty_moment(self.agent.spec), self.agent.notes()
-        return moments.create(example, self.replay_capacity, self.num_envs, extras=extras, notes=notes)
+        where = self.hosted if hosted is None else hosted
+        return moments.create(example, self.replay_capacity, self.num_envs, extras=extras, notes=notes, hosted=where)
 
     def fill(self, replay: Replay, rows: Transition) -> Replay:
         """Put the same transitions [n, ...] into the empty replays of all seeds; the replay is consumed.

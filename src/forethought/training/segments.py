@@ -22,6 +22,7 @@ from forethought import stored
 from forethought.errors import CheckpointError
 from forethought.files import digest, flush
 from forethought.replay import moments
+from forethought.replay.hosted import is_hosted, on_host
 from forethought.replay.moments import Replay
 from forethought.types import PyTree
 
@@ -78,7 +79,7 @@ class Segments:
             seed, lane, number = _numbers(segment.begin, segment.end)
             there = number >= (written - like.room)[seed, lane]
             place = np.where(there, number % like.room * like.num_envs + lane, outside)
-            content = _put(content, *_padded(seed, place, values, outside))
+            content = (_put_there if like.hosted else _put)(content, *_padded(seed, place, values, outside))
             kept.append(segment)
         self.kept = kept
         notes = jax.tree_util.tree_map_with_path(partial(_noted, rest, written, room, like), like.notes)
@@ -151,11 +152,12 @@ def _taken(x: Array, seed: np.ndarray, place: np.ndarray) -> np.ndarray:
     if _on_host(x):
         return np.asarray(x)[seed, place]  # without a copy of the whole
     n, more = len(seed), _power(len(seed)) - len(seed)
-    return np.asarray(_gathered(x, *(np.pad(index, (0, more)) for index in (seed, place))))[:n]
+    gathered = _gathered_there if is_hosted(x) else _gathered
+    return np.asarray(gathered(x, *(np.pad(index, (0, more)) for index in (seed, place))))[:n]
 
 
 def _on_host(x: Array) -> bool:
-    return next(iter(x.devices())).platform == "cpu"
+    return next(iter(x.devices())).platform == "cpu" and not is_hosted(x)
 
 
 def _padded(seed: np.ndarray, place: np.ndarray, values: PyTree, outside: int) -> tuple[np.ndarray, np.ndarray, PyTree]:
@@ -172,13 +174,16 @@ def _power(n: int) -> int:
     return 1 << max(n - 1, 0).bit_length()
 
 
-_gathered = jax.jit(lambda x, seed, place: x[seed, place])
-_put = jax.jit(
-    lambda content, seed, place, values: jax.tree.map(
-        lambda held, new: held.at[seed, place].set(new, mode="drop"), content, values
-    ),
-    donate_argnums=0,
-)
+def _take(x: Array, seed: Array, place: Array) -> Array:
+    return x[seed, place]
+
+
+def _set(content: PyTree, seed: Array, place: Array, values: PyTree) -> PyTree:
+    return jax.tree.map(lambda held, new: held.at[seed, place].set(new, mode="drop"), content, values)
+
+
+_gathered, _gathered_there = jax.jit(_take), jax.jit(lambda *args: on_host(_take)(*args))
+_put, _put_there = jax.jit(_set, donate_argnums=0), jax.jit(lambda *args: on_host(_set)(*args), donate_argnums=0)
 
 
 def _rest(replay: Replay) -> dict[str, np.ndarray]:

@@ -1,0 +1,101 @@
+"""A replay in the host's memory is the same replay: forced here, where the device is the host itself."""
+
+import jax
+import numpy as np
+import pytest
+
+import forethought
+import small
+from forethought.errors import UsageError
+from forethought.replay import hosted
+from forethought.training import memory
+from forethought.training.program import Program
+
+pytestmark = pytest.mark.skipif(not hosted.possible(), reason="this JAX has no memory of the host beside the device's")
+PENDULUM = "forethought/Pendulum-v0"
+
+
+def same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(one), jax.tree.leaves(other))
+
+
+def lived(env, seeds, num_envs, steps, in_blocks, **settings):
+    world = small.envs.make(env, seeds=range(seeds), envs_per_seed=num_envs)
+    name = "dqn" if "CartPole" in env else "sac"
+    learner = small.Learner(small.make_agent(name, world.spec, **settings), range(seeds), num_envs, steps)
+    world.reset()
+    while learner.env_steps < steps:
+        if not in_blocks or learner.run_block(world, 7) is None:
+            small.advance(learner, world, world.now())
+    return learner
+
+
+@pytest.mark.parametrize(
+    ("env", "seeds", "num_envs", "in_blocks", "settings"),
+    [
+        (PENDULUM, 1, 1, True, {}),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (PENDULUM, 2, 1, True, {}),
+                (PENDULUM, 2, 3, True, {}),
+                ("Pendulum-v1", 1, 1, False, {}),
+                ("CartPole-v1", 1, 2, False, {"n_step": 3, "prioritized": True}),
+            )
+        ),
+    ],
+)
+def test_what_is_learned_is_the_same(env, seeds, num_envs, in_blocks, settings, monkeypatch):
+    here = lived(env, seeds, num_envs, 48, in_blocks, **settings)
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: True)
+    there = lived(env, seeds, num_envs, 48, in_blocks, **settings)
+    assert here.updates == there.updates > 0
+    kinds = [{x.sharding.memory_kind for x in learner.replay.packed.values()} for learner in (here, there)]
+    assert kinds == [{"device"}, {hosted.KIND}]
+    same((here.state, here.replay), (there.state, there.replay))
+
+
+@pytest.mark.slow
+def test_a_run_is_saved_and_goes_on(tmp_path, monkeypatch):
+    options = {"seeds": 2, "agent": small.SETTINGS["sac"], "eval_every": 20, "eval_episodes": 1, "log_every": 10}
+    whole = forethought.train("sac", PENDULUM, steps=60, run=tmp_path / "whole", **options)
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: True)
+    forethought.train("sac", PENDULUM, steps=35, run=tmp_path / "part", **options)
+    part = forethought.resume(forethought.resume(tmp_path / "part", steps=45).path, steps=60)
+    same(whole.transitions().obs, part.transitions().obs)
+    same(forethought.load(whole.path).state, forethought.load(part.path).state)
+    monkeypatch.undo()
+    same(part.transitions().obs, whole.transitions().obs)  # where it lies is no part of a run
+    logged = forethought.train(
+        "sac", PENDULUM, steps=20, run=tmp_path / "l", data=whole.transitions(seed=0), pretrain=3, **options
+    )
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: True)
+    again = forethought.train(
+        "sac", PENDULUM, steps=20, run=tmp_path / "m", data=whole.transitions(seed=0), pretrain=3, **options
+    )
+    same(forethought.load(logged.path).state, forethought.load(again.path).state)
+
+
+def test_it_lies_there_where_the_device_is_too_small(monkeypatch):
+    class Device:
+        def memory_stats(self):
+            return {"bytes_limit": 1000, "bytes_in_use": 0}
+
+        def addressable_memories(self):
+            return jax.local_devices()[0].addressable_memories()
+
+    monkeypatch.setattr(jax, "devices", lambda *args: [Device()])
+    assert [hosted.needed(n) for n in (700, 900)] == [False, True]
+
+
+def test_the_plan_counts_both_memories(monkeypatch):
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: True)
+    spec = small.envs.env_spec(PENDULUM)
+    plan = memory.plan(Program(small.make_agent("sac", spec), [0], 1, 1000))
+    assert plan.hosted
+    assert plan.total == plan.networks
+    assert "in host memory" in str(plan)
+    plan.refuse_if_too_large()
+    monkeypatch.setattr(memory, "_available", lambda: plan.replay)
+    with pytest.raises(UsageError, match="of the host's memory"):
+        plan.refuse_if_too_large()
