@@ -10,7 +10,6 @@ import small
 from forethought.agents.base import Seen, Setting
 from forethought.agents.free.ppo import PPO, Nets, Steps
 from forethought.errors import UsageError
-from forethought.models.normalizer import unseen
 from forethought.nets.distributions import Categorical
 from forethought.replay.moments import of_seed, record
 from forethought.types import Box, Discrete, EnvSpec, Experience, TimeStep, Transition
@@ -116,7 +115,7 @@ def test_the_first_ratio_is_one(space, normalize):
     state, _, info = agent.update(state, replay, step=step, key=key)
     assert abs(float(info["kl"])) < 1e-6
     assert float(info["clipped"]) == 0.0
-    assert float(state.obs.count) == (16 if normalize else 0)
+    assert float(state.obs.met.count) == (16 if normalize else 0)
 
 
 def test_actions_are_cut_off_at_the_bounds_and_the_draw_is_kept():
@@ -200,7 +199,8 @@ def test_rewards_are_divided_by_the_deviation_of_what_was_earned():
 def test_what_is_seen_and_where_it_led_have_one_scale_and_a_limit():
     """Seen so far: 3 and 7, a mean of 5 and a deviation of 2. A value that is the first number tells what it was."""
     agent = an_agent(normalize=True, discount=0.5, rollout_steps=2)
-    state = agent.init(key=KEY)._replace(obs=unseen(2).add(jnp.array([[3.0, 0.0], [7.0, 1.0]])))
+    state = agent.init(key=KEY)
+    state = state._replace(obs=state.obs.add(jnp.array([[3.0, 0.0], [7.0, 1.0]])))
     np.testing.assert_allclose(agent._seen(state, jnp.array([[9.0, 0.5], [1e3, -1e3]])), [[2.0, 0.0], [10.0, -10.0]])
     state = state._replace(nets=Nets(state.nets.policy, lambda obs: obs[:, :1]))
     obs, led = jnp.array([[[9.0, 0.5]], [[5.0, 0.5]]]), jnp.array([[[11.0, 0.5]], [[1e3, 0.5]]])

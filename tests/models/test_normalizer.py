@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from forethought.models.normalizer import fit_normalizer, identity, unseen
+from forethought.models.normalizer import ObsScale, fit_normalizer, identity, unseen
+from forethought.types import Box, Discrete, Parts
 
 
 def test_statistics_of_the_rows_that_are_kept():
@@ -86,3 +87,17 @@ def test_running_statistics_are_those_of_all_rows_together():
         seen = met.normalizer().normalize(jnp.asarray(every))
         np.testing.assert_allclose(seen.mean(axis=0), 0.0, atol=1e-5)
         np.testing.assert_allclose(seen.std(axis=0), [1.0, 1.0, 0.0], rtol=1e-4, atol=1e-6)
+
+
+def test_of_what_is_seen_together_vectors_are_scaled():
+    space = Parts((("gear", Discrete(3)), ("see", Box((2, 2, 1), "uint8")), ("feel", Box((2,)))))
+    obs = {
+        "feel": jnp.array([[3.0, 1.0], [7.0, 1.0]]),
+        "gear": jnp.array([0, 2]),
+        "see": jnp.full((2, 2, 2, 1), 200, jnp.uint8),
+    }
+    scale = ObsScale.unseen(space, 1.5).add(obs)
+    seen = scale({**obs, "feel": jnp.array([[6.0, 1.0], [50.0, 3.0]])})
+    np.testing.assert_allclose(seen["feel"], [[0.5, 0.0], [1.5, 1.5]], atol=1e-6)
+    for name in ("gear", "see"):
+        np.testing.assert_array_equal(seen[name], obs[name])
