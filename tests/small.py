@@ -17,7 +17,7 @@ from forethought.models.termination import never
 from forethought.replay.moments import holding, of_seed
 from forethought.training.config import from_dict
 from forethought.training.learner import Learner
-from forethought.types import EnvSpec, TimeStep, Transition
+from forethought.types import Discrete, EnvSpec, TimeStep, Transition
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "sac": {"hidden": (8,), "batch_size": 16, "random_steps": 8, "replay_capacity": 200},
@@ -167,3 +167,11 @@ def ensemble(members=3, n_obs=2, hidden=(4,), termination=never):
 
 def weights_of(model):
     return Weights(model.members, model.max_logvar, model.min_logvar)
+
+
+def actions(world: Any, rng: np.random.Generator) -> np.ndarray:
+    """One for each environment, at random."""
+    n, space = world.num_slots, world.spec.action
+    if isinstance(space, Discrete):
+        return rng.integers(0, space.n, n).astype(np.int32)
+    return rng.uniform(-1.0, 1.0, (n, *space.shape)).astype(np.float32)

@@ -35,6 +35,8 @@ class Train(Generic[C]):
     """How often each action is repeated; frames are counted apart from steps."""
     env_kwargs: str = "{}"
     """Arguments of the environment, as JSON."""
+    pixels: int = 0
+    """Pixels a side of the picture that is seen in place of the environment's own observation. Default: its own."""
     eval_every: int | None = None
     """Steps between evaluations. Default: a twentieth of the run; a quarter for planners, as their actions
     are expensive."""

@@ -8,6 +8,7 @@ import gymnasium
 
 from forethought.envs.brax import BRAX, PLAYGROUND, brax_env
 from forethought.envs.cartpole import CartPoleContinuous, GymCartPole
+from forethought.envs.catch import Catch
 from forethought.envs.control import Pendulum, double_integrator
 from forethought.envs.functional import FunctionalEnv, FunctionalGym
 from forethought.envs.gymnax import GYMNAX, gymnax_env
@@ -32,6 +33,7 @@ FUNCTIONAL: dict[str, Callable[..., FunctionalEnv]] = {
     "forethought/GymCartPole-v0": GymCartPole,
     "forethought/Pendulum-v0": Pendulum,
     "forethought/DoubleIntegrator-v0": double_integrator,
+    "forethought/Catch-v0": Catch,
     "forethought/ProbeConstant-v0": partial(Probe, "Constant"),
     "forethought/ProbeObservation-v0": partial(Probe, "Observation"),
     "forethought/ProbeDiscount-v0": partial(Probe, "Discount"),

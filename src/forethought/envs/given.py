@@ -19,6 +19,7 @@ from forethought.errors import UsageError
 from forethought.imports import import_named
 from forethought.names import can_be_found, found_by, name_of
 
+_DMC = "dmc:"
 _VERSIONED = re.compile(r"-v\d+$")
 
 
@@ -44,7 +45,7 @@ def source_of(env: Any) -> Source:
     if isinstance(env, Source):
         return env
     if isinstance(env, str):
-        return Source(_full_id(env))
+        return Source(_full_id(full_name(env)))
     if isinstance(env, gymnasium.Env):
         return _of_object(env)
     if _is_functional(env):
@@ -54,6 +55,11 @@ def source_of(env: Any) -> Source:
     raise UsageError(
         f"{type(env).__name__} is no environment; give an id, a gymnasium.Env, or a class or function that makes one"
     )
+
+
+def full_name(env_id: str) -> str:
+    """The id that Gymnasium knows: of a task of DeepMind Control, ``dmc:walker-walk``, dm_control/walker-walk-v0."""
+    return f"dm_control/{env_id.removeprefix(_DMC)}-v0" if env_id.startswith(_DMC) else env_id
 
 
 def maker_of(env_id: str) -> Maker | None:

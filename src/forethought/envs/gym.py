@@ -96,10 +96,11 @@ class GymVector:
         render: bool = False,
         maker: Maker | None = None,
         workers: int = 1,
+        pixels: int = 0,
     ):
         self._origins = slot_seeds(seeds, envs_per_seed, MOST_GYM_SLOTS)
         self.num_slots = len(self._origins)
-        self._first = first = make_gym_env(env_id, env_kwargs, render=render, maker=maker)
+        self._first = first = make_gym_env(env_id, env_kwargs, render=render, maker=maker, pixels=pixels)
         for name in ("observation_space", "action_space"):
             if getattr(first, name, None) is None:
                 raise UsageError(f"{env_id} has no {name}; declare it as an attribute of the class")
@@ -107,7 +108,7 @@ class GymVector:
         limit = agent_steps(time_limit(first), action_repeat)
         self.spec = replace(self.codec.spec(env_id), max_episode_steps=limit, action_repeat=action_repeat)
         self._slots = [_Slot(self.spec, stream, origin) for origin in self._origins]
-        make = partial(_make_body, env_id, env_kwargs, maker, self.codec, action_repeat)
+        make = partial(_make_body, env_id, env_kwargs, maker, pixels, self.codec, action_repeat)
         self._bodies = self._make_bodies(make, workers)
         self._bounds = observation_bounds(first.observation_space)
         self._render = render
@@ -310,6 +311,11 @@ def _put(obs: PyTree, i: int, seen: PyTree) -> None:
 
 
 def _make_body(
-    env_id: str, env_kwargs: Mapping[str, Any] | None, maker: Maker | None, codec: SpaceCodec, action_repeat: int
+    env_id: str,
+    env_kwargs: Mapping[str, Any] | None,
+    maker: Maker | None,
+    pixels: int,
+    codec: SpaceCodec,
+    action_repeat: int,
 ) -> Body:
-    return Body(make_gym_env(env_id, env_kwargs, maker=maker), codec, action_repeat)
+    return Body(make_gym_env(env_id, env_kwargs, maker=maker, pixels=pixels), codec, action_repeat)

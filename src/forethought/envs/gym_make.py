@@ -16,10 +16,13 @@ from typing import Any, TypeAlias
 
 import gymnasium
 from gymnasium.error import DependencyNotInstalled, DeprecatedEnv, UnregisteredEnv
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import AtariPreprocessing, TimeLimit
 
+from forethought.envs.pixels import Pixels
 from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra, UsageError, brief, nearest
 from forethought.imports import import_named
+
+_ALE, _ATARI_PIXELS = "ALE/", 84
 
 Maker: TypeAlias = Callable[..., Any]  # makes one environment
 
@@ -30,36 +33,51 @@ _EXTRAS = {
     "ale_py": ("ale_py", "atari"),
     "dm_control": ("dm_control", "dmc"),
     "shimmy": ("shimmy", "dmc"),
+    "cv2": ("opencv", "atari"),
+    "vizdoom": ("vizdoom", "vizdoom"),
 }
 _NO_GYMNASIUM = re.compile("inherit from the gymnasium.Env|Gym is incompatible")
 # Namespace of environment ids -> the modules that register them when imported.
-_PLUGINS = {"ALE": ("ale_py",), "dm_control": ("shimmy", "dm_control")}
+_PLUGINS = {"ALE": ("ale_py", "cv2"), "dm_control": ("shimmy", "dm_control"), "Vizdoom": ("vizdoom.gymnasium_wrapper",)}
 
 
 def make_gym_env(
-    env_id: str, env_kwargs: Mapping[str, Any] | None = None, *, render: bool = False, maker: Maker | None = None
+    env_id: str,
+    env_kwargs: Mapping[str, Any] | None = None,
+    *,
+    render: bool = False,
+    maker: Maker | None = None,
+    pixels: int = 0,
+    drawn: bool = True,
 ) -> gymnasium.Env:
     """Make one Gymnasium environment, without Gymnasium's own checker and its warnings.
 
     ``env_kwargs`` go to ``gymnasium.make``, or to the ``maker`` that the user has given in its place;
-    ``max_episode_steps`` may be one of them. Raises `UsageError` for an
-    unknown id or unsuitable arguments, `MissingExtra` for a dependency that an extra brings, and `EnvironmentFault`
-    where the environment's own constructor fails.
+    ``max_episode_steps`` may be one of them. With ``pixels`` above 0 what is seen is a picture of that size, see
+    `Pixels`; only one that it gives itself where it is not ``drawn``. Atari's (``ALE/Pong-v5``) come with the usual
+    preprocessing, see `_atari`. Raises `UsageError` for an unknown id or unsuitable arguments, `MissingExtra` for a
+    dependency that an extra brings, and `EnvironmentFault` where the environment's own constructor fails.
     """
     require_module(env_id)
     import_plugins(env_id)
     kwargs = dict(env_kwargs or {})
-    if render:  # only then: a simple environment need not know the argument
+    if render or (pixels and drawn):  # only then: a simple environment need not know the argument
         _draw_without_display()
         kwargs["render_mode"] = "rgb_array"
+    if pixels:
+        kwargs |= _drawn_small(env_id, pixels)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"gymnasium\.")
             if maker is not None:
-                return _called(maker, env_id, **kwargs)
-            if ":" in env_id:
-                import_named(env_id.partition(":")[0])
-            return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+                made = _called(maker, env_id, **kwargs)
+            elif env_id.startswith(_ALE):
+                made = _atari(env_id, pixels, **kwargs)
+            else:
+                if ":" in env_id:
+                    import_named(env_id.partition(":")[0])
+                made = gymnasium.make(env_id, disable_env_checker=True, **kwargs)
+            return Pixels(made, pixels, env_id) if pixels else made
     except ForethoughtError:
         raise
     except (UnregisteredEnv, DeprecatedEnv) as error:
@@ -75,6 +93,8 @@ def make_gym_env(
                 "with other values returned from reset and step)"
             ) from error
         if isinstance(error, TypeError) and "render_mode" in str(error):
+            if pixels and not render:  # what it gives may be pictures already
+                return make_gym_env(env_id, env_kwargs, maker=maker, pixels=pixels, drawn=False)
             raise UsageError(f"{env_id} cannot be filmed: its constructor takes no render_mode") from error
         if isinstance(error, TypeError) and "required" in str(error):
             raise UsageError(
@@ -86,6 +106,27 @@ def make_gym_env(
             f"{env_id} raised {type(error).__name__} while it was made: {one_line(error)}; "
             f"the same happens {'in gymnasium.make' if maker is None else 'without forethought'}"
         ) from error
+
+
+def _atari(env_id: str, pixels: int, **kwargs: Any) -> gymnasium.Env:
+    """A game as Machado et al. 2018 have it: four frames to a step, of which the brighter of the last two is seen pixel
+    by pixel, up to 30 steps without action at first, and (the default of these ids) a chance of a quarter that a frame
+    repeats the last action. Grey, 84 x 84 (Mnih et al. 2015); with ``pixels`` in colour.
+
+    The emulator skips no frames of its own: then each step would be 16.
+    """
+    game = gymnasium.make(env_id, disable_env_checker=True, **{"frameskip": 1, **kwargs})
+    size = pixels or _ATARI_PIXELS
+    return AtariPreprocessing(game, frame_skip=4, noop_max=30, screen_size=size, grayscale_obs=not pixels)
+
+
+def _drawn_small(env_id: str, pixels: int) -> dict[str, Any]:
+    """Arguments with which a picture is drawn at its final size where that is possible."""
+    if env_id.startswith("dm_control/"):
+        return {"render_kwargs": {"height": pixels, "width": pixels, "camera_id": 0}}
+    known = gymnasium.registry.get(env_id)
+    of_mujoco = known is not None and str(known.entry_point).startswith("gymnasium.envs.mujoco")
+    return {"width": pixels, "height": pixels} if of_mujoco else {}
 
 
 def time_limit(env: gymnasium.Env) -> int | None:
@@ -152,12 +193,12 @@ def require_module(env_id: str) -> None:
 
 def import_plugins(env_id: str) -> None:
     """Import the packages that register ids of this namespace; Gymnasium itself does not look for them."""
-    namespace = env_id.partition("/")[0]
+    namespace = "Vizdoom" if env_id.startswith("Vizdoom") else env_id.partition("/")[0]
     for module in _PLUGINS.get(namespace, ()):
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise MissingExtra(env_id, _EXTRAS[module][1]) from error
+            raise MissingExtra(env_id, _EXTRAS[module.partition(".")[0]][1]) from error
     # Atari's older ids (PongNoFrameskip-v4) have no namespace.
     if env_id not in gymnasium.registry and importlib.util.find_spec("ale_py") is not None:
         with suppress(ImportError):

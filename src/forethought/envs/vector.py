@@ -5,14 +5,16 @@ from typing import Any
 
 import gymnasium
 
-from forethought.envs.catalog import NAMESPACES, functional_env
+from forethought.envs.catalog import FUNCTIONAL, NAMESPACES, functional_env
 from forethought.envs.contract import EnvState, Step, VectorEnv
 from forethought.envs.functional import FunctionalEnv, JaxVector
-from forethought.envs.given import Copies, maker_of, source_of
+from forethought.envs.given import Copies, full_name, maker_of, source_of
 from forethought.envs.gym import GymVector
 from forethought.envs.gym_make import Maker, one_line
 from forethought.errors import UsageError
 from forethought.types import EnvSpec
+
+_LEAST_PIXELS, _MOST_PIXELS = 8, 1024
 
 __all__ = ["EnvState", "Step", "VectorEnv", "env_spec", "make"]
 
@@ -28,6 +30,7 @@ def make(
     render: bool = False,
     maker: Maker | None = None,
     workers: int = 1,
+    pixels: int = 0,
 ) -> VectorEnv:
     """Make ``len(seeds) * envs_per_seed`` environments of one kind; `reset` them before the first step.
 
@@ -35,15 +38,23 @@ def make(
     Gymnasium, also ``package.module:Name-v0``, or ``package.module:Name`` of a class or function that makes one. A
     ``maker`` makes them in its place, and ``env_id`` only names them. ``stream`` keeps the random numbers of several
     uses of one seed apart ("train", "eval"). ``env_kwargs`` go to the environment's constructor. With ``render=True``
-    slot 0 can be drawn. Gymnasium's are stepped in ``workers`` processes, to the same bits whatever their number.
+    slot 0 can be drawn. Gymnasium's are stepped in ``workers`` processes, to the same bits whatever their number. With
+    ``pixels`` above 0 agents see a picture of so many pixels a side, and nothing else; our own step by step then.
 
     Raises `UsageError` for an unknown id, unsuitable arguments or unsupported spaces, `MissingExtra` where an optional
     dependency is missing, and `EnvironmentFault` where the environment's own constructor fails.
     """
     if action_repeat < 1:
         raise UsageError(f"action_repeat is {action_repeat}; use 1 (no repeat) or more")
+    if pixels and not _LEAST_PIXELS <= pixels <= _MOST_PIXELS:
+        raise UsageError(f"pixels is {pixels}; a picture has {_LEAST_PIXELS} to {_MOST_PIXELS} a side")
+    env_id = full_name(env_id)
     maker = maker or maker_of(env_id)
     env = _functional(env_id, env_kwargs or {}, maker)
+    if pixels and env is not None:
+        if env_id not in FUNCTIONAL:
+            raise UsageError(f"{env_id} is drawn in no program of JAX; leave out --pixels, or take Gymnasium's")
+        env = None
     slots: dict[str, Any] = {
         "seeds": seeds,
         "envs_per_seed": envs_per_seed,
@@ -55,7 +66,7 @@ def make(
         raise UsageError(f"{env_id} is written in JAX and takes all its steps in one program; leave out --workers")
     if env is not None:
         return JaxVector(env, name=env_id, **slots)
-    return GymVector(env_id, env_kwargs=env_kwargs, maker=maker, workers=workers, **slots)
+    return GymVector(env_id, env_kwargs=env_kwargs, maker=maker, workers=workers, pixels=pixels, **slots)
 
 
 def _functional(env_id: str, env_kwargs: Mapping[str, Any], maker: Maker | None) -> FunctionalEnv | None:
@@ -75,13 +86,16 @@ def _functional(env_id: str, env_kwargs: Mapping[str, Any], maker: Maker | None)
         raise UsageError(f"{env_id} does not take env_kwargs {dict(env_kwargs)}: {one_line(error)}") from error
 
 
-def env_spec(env: Any, *, action_repeat: int = 1, env_kwargs: Mapping[str, Any] | None = None) -> EnvSpec:
+def env_spec(
+    env: Any, *, action_repeat: int = 1, env_kwargs: Mapping[str, Any] | None = None, pixels: int = 0
+) -> EnvSpec:
     """What an agent may know of an environment (an id, a class, a function, an object), without stepping it.
 
     Raises what `source_of` and `make` raise.
     """
     source = source_of(env)
     kwargs = {**(source.env_kwargs or {}), **(env_kwargs or {})}
-    world = make(source.id, seeds=[0], action_repeat=action_repeat, env_kwargs=kwargs, maker=source.maker)
+    options: dict[str, Any] = {"action_repeat": action_repeat, "env_kwargs": kwargs, "pixels": pixels}
+    world = make(source.id, seeds=[0], maker=source.maker, **options)
     world.close()
     return world.spec

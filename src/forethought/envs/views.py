@@ -41,7 +41,7 @@ def observation_bounds(space: spaces.Space) -> dict[str, tuple[np.ndarray, np.nd
     found = {
         key: (np.asarray(part.low, np.float64).ravel(), np.asarray(part.high, np.float64).ravel())
         for key, part in parts.items()
-        if isinstance(part, spaces.Box) and not _is_image(part)
+        if isinstance(part, spaces.Box) and not is_picture(part)
     }
     if all(map(_is_vector, parts.values())):  # one vector
         found = {"": tuple(np.concatenate(bounds) for bounds in zip(*found.values(), strict=True))}  # type: ignore[dict-item]
@@ -117,8 +117,8 @@ def describe_action(space: spaces.Space) -> dict[str, Any]:
     }
 
 
-def _is_image(space: spaces.Space) -> bool:
-    """Whether an agent sees a picture there."""
+def is_picture(space: spaces.Space) -> bool:
+    """Whether items of a Gymnasium space are pictures."""
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3)
 
 
@@ -127,10 +127,10 @@ def _numbers(key: str, size: int) -> list[str]:
 
 
 def _is_vector(space: spaces.Space) -> bool:
-    return isinstance(space, spaces.Box) and not _is_image(space)
+    return isinstance(space, spaces.Box) and not is_picture(space)
 
 
 def _box(space: spaces.Box) -> Box:
-    if not _is_image(space):
+    if not is_picture(space):
         return Box((math.prod(space.shape),))
     return Box(space.shape if len(space.shape) == 3 else (*space.shape, 1), "uint8")

@@ -53,6 +53,7 @@ class RunConfig:
     workers: int = 1
     action_repeat: int = 1
     env_kwargs: dict[str, Any] = field(default_factory=dict)
+    pixels: int = 0
     preset: str | None = None
     eval_every: int = 1000
     eval_episodes: int = 10
@@ -92,6 +93,7 @@ class RunConfig:
         if self.data is not None:
             require_count("data.rows", self.data.get("rows"))
         require_count("pretrain", self.pretrain, 0)
+        require_count("pixels", self.pixels, 0)
         counts = "steps", "seeds", "num_envs", "workers", "action_repeat", "eval_every", "eval_episodes", "log_every"
         for name in (*counts, "keep"):
             require_count(name, getattr(self, name), 0 if name == "steps" and self.pretrain else 1)

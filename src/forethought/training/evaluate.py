@@ -100,6 +100,7 @@ def make_world(
         envs_per_seed=envs_per_seed,
         stream=stream,
         action_repeat=config.action_repeat,
+        pixels=config.pixels,
         env_kwargs=config.env_kwargs,
         render=render,
         maker=config.given.env,
