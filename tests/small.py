@@ -120,7 +120,7 @@ def restart(learner: Learner) -> None:
 
 def seen(spec: EnvSpec, obs: Any, first: bool = True) -> TimeStep:
     """A moment in which so many environments see ``obs`` [n, ...]; nothing led to it."""
-    now = beginning(spec, np.asarray(obs))
+    now = beginning(spec, jax.tree.map(np.asarray, obs))
     return jax.tree.map(jnp.asarray, now._replace(first=np.full_like(now.first, first)))
 
 

@@ -4,11 +4,12 @@ Nothing is loaded and no script runs, so it also shows where notebooks are not t
 """
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
 from forethought.report import series
+from forethought.report.page import render
 from forethought.report.read import RunLog
 from forethought.report.style import FONT, pen, thinned
 from forethought.report.words import duration, number
@@ -20,13 +21,8 @@ WIDTH, HEIGHT, _LEFT, _BELOW = 420, 150, 62, 18  # pixels; the room for labels
 
 def card(run: RunLog) -> str:
     """Return the HTML of one run."""
-    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts(run))
     title = f"{run.config.get('algorithm', 'an agent')} on {run.config.get('env', 'an unnamed environment')}"
-    return (
-        f'<div style="font-family: {escape(FONT)}"><b>{escape(title)}</b>'
-        f'<div style="display: flex; flex-wrap: wrap; gap: 24px; align-items: center">{sketch(run)}'
-        f"<table>{rows}</table></div></div>"
-    )
+    return render("card.html", font=FONT, title=title, sketch=Markup(sketch(run)), facts=facts(run))
 
 
 def facts(run: RunLog) -> list[tuple[str, str]]:
@@ -65,26 +61,20 @@ def sketch(run: RunLog) -> str:
     def up(values: np.ndarray) -> np.ndarray:
         return (HEIGHT - _BELOW) - (values - low) / max(high - low, 1e-9) * (HEIGHT - _BELOW - 10)
 
-    style = pen(0)
     area = _path(np.concatenate([along(x), along(x)[::-1]]), np.concatenate([up(band.low), up(band.high)[::-1]]))
-    parts = [f'<polygon points="{area}" fill="{style.tint(0.16)}"/>'] if several else []
-    line = _path(along(x), up(band.centre))
-    parts.append(f'<polyline points="{line}" fill="none" stroke="{style.colour}" stroke-width="2"/>')
-    for value in (low, high):
-        parts.append(_text(_LEFT - 6, float(up(np.array([value]))[0]) + 4, "end", number(value)))
-    parts.append(_text(_LEFT, HEIGHT - 2, "start", f"{x[0]:,.0f}"))
-    parts.append(_text(WIDTH - 6, HEIGHT - 2, "end", f"{x[-1]:,.0f} steps"))
-    label = f"Return of the evaluations, from {number(float(band.centre[0]))} to {number(float(band.centre[-1]))}"
-    return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
+    returns = [(_LEFT - 6, float(up(np.array([value]))[0]) + 4, "end", number(value)) for value in (low, high)]
+    steps = [(_LEFT, HEIGHT - 2, "start", f"{x[0]:,.0f}"), (WIDTH - 6, HEIGHT - 2, "end", f"{x[-1]:,.0f} steps")]
+    return render(
+        "sketch.svg",
+        width=WIDTH,
+        height=HEIGHT,
+        label=f"Return of the evaluations, from {number(float(band.centre[0]))} to {number(float(band.centre[-1]))}",
+        pen=pen(0),
+        area=area if several else "",
+        line=_path(along(x), up(band.centre)),
+        texts=[*returns, *steps],
     )
 
 
 def _path(x: np.ndarray, y: Sequence[float] | np.ndarray) -> str:
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-
-
-def _text(x: float | int, y: float | int, anchor: str, text: str) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text {place} font-size="11" fill="currentColor" opacity="0.75">{escape(text)}</text>'

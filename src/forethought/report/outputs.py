@@ -1,6 +1,5 @@
 """How well a model foretells each of its outputs: the reward apart, then every dimension of the observation."""
 
-from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -10,7 +9,6 @@ from jaxtyping import Float
 
 from forethought.report.read import RunLog
 from forethought.report.style import figure, pen, rounded
-from forethought.report.tables import table
 from forethought.report.words import number
 
 _MOST = 12  # observations that are shown by themselves, the worst ones
@@ -45,18 +43,11 @@ def shown(found: Errors) -> list[int]:
     return [0, *map(int, worst)]
 
 
-def last_errors(found: Errors) -> str:
-    """A table of the last fit; with several seeds their mean and the worst of them."""
+def last_errors(found: Errors) -> list[tuple[str, ...]]:
+    """The outputs to show, each with its error after the last fit; with several seeds their mean and the worst."""
     last = found.values[-1]
-    several = len(last) > 1
-    rows = []
-    for output in shown(found):
-        cells = [f"<td>{escape(found.labels[output])}</td>", _number(last[:, output].mean())]
-        rows.append("".join([*cells, _number(last[:, output].max())] if several else cells))
-    head: Sequence[str] = ("Output", "Error after the last fit", "Worst seed")[: 3 if several else 2]
-    left = len(found.labels) - len(rows)
-    rest = f'<p class="note">{left} more observations are foretold better than these.</p>' if left else ""
-    return table(head, rows, right=(1, 2)) + rest
+    errors = [last.mean(axis=0), last.max(axis=0)] if len(last) > 1 else [last[0]]
+    return [(found.labels[output], *(number(float(error[output])) for error in errors)) for output in shown(found)]
 
 
 def over_training(found: Errors) -> go.Figure:
@@ -74,7 +65,3 @@ def over_training(found: Errors) -> go.Figure:
         )
     drawn.update_yaxes(type="log", exponentformat="power", minexponent=3)
     return drawn
-
-
-def _number(value: float) -> str:
-    return f'<td class="number">{number(float(value))}</td>'

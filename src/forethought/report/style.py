@@ -12,7 +12,7 @@ PAGE, INK, MUTED, GRID, AXIS = "#ffffff", "#1f2933", "#5f6b76", "#e6e9ec", "#9aa
 # Okabe and Ito's palette, told apart with every common kind of colour blindness; its yellow and black are left out
 # (one too pale on white, the other the colour of the text), and on white its orange and sky blue are darker.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#C98500", "#2F9BD6")
-_DASHES = ("solid", "dash", "dot", "dashdot")
+_DASHES = {"solid": "solid", "dash": "dashed", "dot": "dotted", "dashdot": "double"}  # of plotly, and of CSS borders
 
 PHASES = {
     "update": PALETTE[0],
@@ -65,7 +65,7 @@ class Pen(NamedTuple):
 
 def pen(index: int) -> Pen:
     """Return the pen of the run at a position: colours first, then dashes."""
-    return Pen(PALETTE[index % len(PALETTE)], _DASHES[index // len(PALETTE) % len(_DASHES)])
+    return Pen(PALETTE[index % len(PALETTE)], list(_DASHES)[index // len(PALETTE) % len(_DASHES)])
 
 
 def on_dark(text: str) -> str:
@@ -86,9 +86,9 @@ def css_variables() -> str:
     return f":root{{color-scheme:light;--font:{FONT};{light}}}{night}"
 
 
-def css_colour(pen: Pen) -> str:
-    """Return the colour of a pen as the style sheet knows it."""
-    return f"var(--pen-{PALETTE.index(pen.colour)})"
+def css_line(pen: Pen) -> str:
+    """Return a pen as a border in CSS, in the colour that the style sheet has for it."""
+    return f"3px {_DASHES[pen.dash]} var(--pen-{PALETTE.index(pen.colour)})"
 
 
 def figure(x_title: str, y_title: str, height: int, **layout: Any) -> go.Figure:

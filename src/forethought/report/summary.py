@@ -2,14 +2,13 @@
 
 import base64
 from collections.abc import Sequence
-from html import escape
+from typing import Any
 
 from forethought.diagnostics import findings
 from forethought.errors import CheckpointError
 from forethought.report import series, tables
-from forethought.report.page import with_code
 from forethought.report.read import RunLog
-from forethought.report.style import pen
+from forethought.report.style import css_line, pen
 from forethought.report.words import duration, interval, number
 from forethought.wording import plural
 
@@ -20,24 +19,22 @@ _MOST_WARNINGS = 5  # that are shown unfolded
 _COVERAGE = {2: 50, 3: 75, 4: 80, 5: 83, 6: 86, 7: 87, 8: 88, 9: 89, 10: 89}
 
 
-def head(runs: Sequence[RunLog]) -> str:
+def head(runs: Sequence[RunLog]) -> dict[str, Any]:
     """Return the title, the verdict or the comparison, what to keep in mind, warnings and videos."""
     alone = len(runs) == 1
-    said = [f'<p class="verdict">{escape(verdict(runs[0]))}</p>'] if alone else [tables.comparison(runs)]
-    parts = [tables.standings(runs[0])] if alone else []
-    name = f"Run {runs[0].name}. " if alone else ""
-    parts.append(f'<p class="note">{escape(name + _caution(runs))}</p>')
-    parts.append(
-        _warnings([text if alone else f"{run.name}: {text}" for run in runs for text in _problems(run, alone)])
-    )
-    if alone and runs[0].diagnosis is not None:
-        found = findings(runs[0].diagnosis)[0].sentence
-        parts.append(f'<p><b>Its model.</b> {escape(found)} <a href="#trust">How far can it be trusted?</a></p>')
-    films = [_video(run, index, alone) for index, run in enumerate(runs)]
-    shown = f'<div class="videos">{"".join(films)}</div>' if any(films) else ""
-    return f'<h1 id="summary">{escape(title(runs))}</h1>\n{"".join(said)}\n' + (
-        f'<div class="split"><div>{"".join(parts)}</div>{shown}</div>'
-    )
+    warnings = [text if alone else f"{run.name}: {text}" for run in runs for text in _problems(run, alone)]
+    diagnosis = runs[0].diagnosis if alone else None
+    return {
+        "title": title(runs),
+        "verdict": verdict(runs[0]) if alone else None,
+        "comparison": [] if alone else tables.comparison(runs),
+        "standings": tables.standings(runs[0]) if alone else [],
+        "caution": (f"Run {runs[0].name}. " if alone else "") + _caution(runs),
+        "warnings": warnings[:_MOST_WARNINGS],
+        "more_warnings": warnings[_MOST_WARNINGS:],
+        "finding": findings(diagnosis)[0].sentence if diagnosis is not None else "",
+        "videos": [_video(run, index) for index, run in enumerate(runs) if run.videos],
+    }
 
 
 def verdict(run: RunLog) -> str:
@@ -106,30 +103,16 @@ def _problems(run: RunLog, alone: bool) -> list[str]:
     return [*ended, *series.warnings(run)]
 
 
-def _warnings(texts: Sequence[str]) -> str:
-    """Return the first few, and the others folded away."""
-    told = [f'<p class="warning">{with_code(text)}</p>' for text in texts]
-    rest = told[_MOST_WARNINGS:]
-    folded = f"<details><summary>{plural(len(rest), 'more warning')}</summary>{''.join(rest)}</details>" if rest else ""
-    return "".join(told[:_MOST_WARNINGS]) + folded
-
-
-def _video(run: RunLog, index: int, alone: bool) -> str:
-    """Return the latest video, embedded."""
-    if not run.videos:
-        return ""
+def _video(run: RunLog, index: int) -> dict[str, str]:
+    """Return the latest video, as text to embed."""
     latest = run.videos[-1]
     others = f"; the others are in {latest.parent}" if len(run.videos) > 1 else ""
-    whose = "" if alone else f"{tables.swatch(pen(index))}{escape(run.name)}: "
     try:
         content = latest.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {str(latest)!r}: {error.strerror or error}") from error
+    caption = f"one episode without exploration ({latest.name + others})"
     if len(content) > _LARGEST_VIDEO:
-        note = f"The video {latest} is too large to embed ({len(content) / 2**20:.0f} MiB)."
-        return f"<figure><figcaption>{whose}{escape(note)}</figcaption></figure>"
-    source = f"data:video/mp4;base64,{base64.b64encode(content).decode('ascii')}"
-    return (
-        f'<figure><video controls loop muted playsinline src="{source}"></video>'
-        f"<figcaption>{whose}one episode without exploration ({escape(latest.name + others)})</figcaption></figure>"
-    )
+        caption, content = f"The video {latest} is too large to embed ({len(content) / 2**20:.0f} MiB).", b""
+    film = base64.b64encode(content).decode("ascii")
+    return {"run": run.name, "line": css_line(pen(index)), "film": film, "caption": caption}

@@ -1,12 +1,11 @@
 """The tables of a report: how runs compare, what they were configured with, and where they ran."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from forethought.report import figures, glossary, series
 from forethought.report.read import RunLog
-from forethought.report.style import Pen, css_colour, pen
+from forethought.report.style import css_line, pen
 from forethought.report.words import duration, interval, number, setting
 
 _MISSING = object()
@@ -26,108 +25,78 @@ _SETTINGS = (
     ("eval_episodes", "episodes per evaluation"),
     ("created", "started"),
 )
+_AROUND = {"memory_gib": "memory (GiB)", "cpu": "CPU", "gpu": "GPU"}  # what to call it where that is not its key
 
 
-def standings(run: RunLog) -> str:
+def standings(run: RunLog) -> list[tuple[str, ...]]:
     """Return what the run earns, one row for each thing to compare; nothing where it has no evaluation."""
     first, newest = series.evaluation(run, 0), series.final(run)
     if first is None or newest is None:
-        return ""
+        return []
     found = [("First evaluation", first)] if first.env_steps < newest.env_steps else []
     found.append(("Newest evaluation", newest))
     if (best := series.best(run)) and best.mean > newest.mean:
         found.append(("Best evaluation of each seed, chosen for its return", best))
-    cells = [
+    rows: list[tuple[str, ...]] = [
         (
             what,
             "" if evaluated is best else number(evaluated.env_steps),
-            (evaluated.mean, evaluated.low, evaluated.high),
+            interval(evaluated.mean, evaluated.low, evaluated.high),
             f"{len(evaluated.per_seed)} × {evaluated.episodes}",
         )
         for what, evaluated in found
     ]
     for name, played in series.baselines(run).items():
         mean, half = played["mean"], 1.96 * played.get("error", 0.0)
-        cells.append((name, "", (mean, mean - half, mean + half), ""))
-    rows = [
-        f"<td>{escape(what)}</td>{_numbers(at)}{_numbers(interval(*returns))}{_numbers(over)}"
-        for what, at, returns, over in cells
-    ]
-    return table(("", "At step", "Return [95 %]", "Seeds × episodes"), rows, right=(1, 2, 3))
+        rows.append((name, "", interval(mean, mean - half, mean + half), ""))
+    return rows
 
 
-def comparison(runs: Sequence[RunLog]) -> str:
-    """Return one row per run: what it is, how well it did, what it cost."""
-    head = ("Run", "Algorithm", "Environment", "Seeds", "Final return [95 %]", "IQM", "Steps", "Wall time", "Status")
+def comparison(runs: Sequence[RunLog]) -> list[tuple[str, ...]]:
+    """Return one row per run: how it is drawn, what it is, how well it did, what it cost."""
     rows = []
     for index, run in enumerate(runs):
         end, progress = series.final(run), series.progress(run)
-        cells = [
-            f"<td>{swatch(pen(index))}{escape(run.name)}</td>",
-            _cell(run.config.get("algorithm")),
-            _cell(run.config.get("env")),
-            _numbers(setting(run.config.get("seeds"))),
-            _numbers(interval(end.mean, end.low, end.high) if end else "none"),
-            _numbers(number(end.iqm) if end else "none"),
-            _numbers(number(progress.env_steps)),
-            _numbers(duration(progress.wall_s)),
-            _cell(progress.status),
-        ]
-        rows.append("".join(cells))
-    return table(head, rows, right=(3, 4, 5, 6, 7))
+        what = [setting(run.config.get(key)) for key in ("algorithm", "env", "seeds")]
+        well = [interval(end.mean, end.low, end.high), number(end.iqm)] if end else ["none", "none"]
+        cost = [number(progress.env_steps), duration(progress.wall_s)]
+        rows.append((css_line(pen(index)), run.name, *what, *well, *cost, progress.status))
+    return rows
 
 
-def times(runs: Sequence[RunLog]) -> str:
-    """Return the wall time by phase, one column per run."""
+def times(runs: Sequence[RunLog]) -> list[tuple[str, ...]]:
+    """Return the wall time by phase: what it is called, one column per run, and what it is."""
     spent = [figures.phases(run) for run in runs]
-    names = list(dict.fromkeys(phase for seconds in spent for phase in seconds))
-    if not names:
-        return ""
     rows = []
-    for name in names:
+    for name in dict.fromkeys(phase for seconds in spent for phase in seconds):
         label, meaning = glossary.phase(name)
-        row = [f"<td>{escape(label)}</td>"]
-        for seconds in spent:
-            share = seconds.get(name, 0.0) / max(sum(seconds.values()), 1e-9)
-            row.append(_numbers(f"{duration(seconds[name])} ({100 * share:.1f} %)" if name in seconds else "none"))
-        rows.append("".join([*row, _cell(meaning)]))
-    titles = [run.name for run in runs] if len(runs) > 1 else ["Wall time"]
-    return table(["Phase", *titles, "What it is"], rows, right=range(1, len(runs) + 1))
+        each = [
+            f"{duration(seconds[name])} ({100 * seconds[name] / (sum(seconds.values()) or 1.0):.1f} %)"
+            if name in seconds
+            else "none"
+            for seconds in spent
+        ]
+        rows.append((label, *each, meaning))
+    return rows
 
 
-def configuration(run: RunLog) -> str:
-    """Return the run's settings, the agent's fields that differ from their defaults, and the others folded away."""
-    known = [(label, run.config[key]) for key, label in _SETTINGS if key in run.config]
-    parts = [table((), [f"<td>{escape(label)}</td>{_cell(value)}" for label, value in known])]
+def configuration(run: RunLog) -> dict[str, list]:
+    """Return the settings of a run and of its agent, the commands that made it, and what it ran on."""
     values = flatten(run.config.get("agent"))
     defaults = flatten(run.config.get("agent_defaults"))
     changed = changed_fields(values, defaults)
-    if changed:
-        rows = [
-            f"<td><code>{escape(field)}</code></td>{_cell(values[field])}"
-            + (_cell(defaults[field]) if field in defaults else "<td>no default</td>")
+    command, later = run.config.get("command"), run.config.get("extended_by")
+    around = {**flatten(run.config.get("versions")), **flatten(run.config.get("hardware"))}
+    return {
+        "settings": [(label, setting(run.config[key])) for key, label in _SETTINGS if key in run.config],
+        "changed": [
+            (field, setting(values[field]), setting(defaults[field]) if field in defaults else None)
             for field in changed
-        ]
-        parts.append("<h3>Agent: fields that differ from the default</h3>")
-        parts.append(table(("Field", "This run", "Default"), rows, row_class="changed"))
-    elif values:
-        parts.append("<p>Every field of the agent has its default.</p>")
-    same = [field for field in values if field not in changed]
-    if same:
-        rows = [f"<td><code>{escape(field)}</code></td>{_cell(values[field])}" for field in same]
-        shown = f"{len(same)} agent field{'s' if len(same) > 1 else ''} at the default"
-        parts.append(f"<details><summary>{shown}</summary>{table(('Field', 'Value'), rows)}</details>")
-    return "\n".join(parts)
-
-
-def surroundings(run: RunLog) -> str:
-    """Return the versions and the hardware of a run."""
-    labels = {"memory_gib": "memory (GiB)", "cpu": "CPU", "gpu": "GPU"}
-    rows = [
-        f"<td>{escape(labels.get(name, name))}</td>{_cell(value)}"
-        for name, value in {**flatten(run.config.get("versions")), **flatten(run.config.get("hardware"))}.items()
-    ]
-    return table((), rows) if rows else ""
+        ],
+        "unchanged": [(field, setting(value)) for field, value in values.items() if field not in changed],
+        "commands": [str(said) for said in [command, *(later if isinstance(later, list) else [])]] if command else [],
+        "surroundings": [(_AROUND.get(name, name), setting(value)) for name, value in around.items()],
+    }
 
 
 def changed_fields(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
@@ -151,26 +120,3 @@ def flatten(fields: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def swatch(drawn_with: Pen) -> str:
-    """Return a short line in the colour and dash of a run."""
-    style = {"solid": "solid", "dash": "dashed", "dot": "dotted", "dashdot": "double"}[drawn_with.dash]
-    return f'<span class="swatch" style="border-top:3px {style} {css_colour(drawn_with)}"></span>'
-
-
-def table(head: Sequence[str], rows: Sequence[str], right: Sequence[int] = (), row_class: str = "") -> str:
-    """Return a table; ``head`` is plain text, each row its cells as HTML, ``right`` the columns set to the right."""
-    cells = [f"<th{' class=number' if i in right else ''}>{escape(title)}</th>" for i, title in enumerate(head)]
-    top = f"<thead><tr>{''.join(cells)}</tr></thead>" if head else ""
-    opening = f'<tr class="{row_class}">' if row_class else "<tr>"
-    body = "\n".join(f"{opening}{row}</tr>" for row in rows)
-    return f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>'
-
-
-def _cell(value: Any) -> str:
-    return f'<td class="value">{escape(setting(value))}</td>'
-
-
-def _numbers(text: str) -> str:
-    return f'<td class="number">{escape(text)}</td>'

@@ -1,16 +1,15 @@
 """The chapter of a report that says how far a run's model can be trusted."""
 
-from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from forethought.diagnostics import Diagnosis, findings
-from forethought.diagnostics.advice import Kind
 from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.words import unforetold
-from forethought.report import tables, trust_figures
-from forethought.report.page import Page, with_code
+from forethought.report import trust_figures
+from forethought.report.page import Page
 from forethought.report.read import RunLog
 from forethought.report.words import number
 from forethought.wording import listed, plural
@@ -18,31 +17,23 @@ from forethought.wording import listed, plural
 _MOST_DIMENSIONS = 30  # of the table of long dreams
 
 
-def chapter(page: Page, run: RunLog, *, alone: bool) -> str:
-    """Return the chapter; nothing where the run was not diagnosed."""
-    d = run.diagnosis
-    if d is None:
-        return ""
-    title = "How far can the model be trusted?" + ("" if alone else f" ({run.name})")
-    parts = [
-        *(_finding(*finding) for finding in findings(d)),
-        f'<p class="note">{escape(_basis(d))}</p>',
-        tables.table(ERRORS_HEAD, [_row(*row) for row in errors(d)]),
-        tables.table((), [_row(*answer) for answer in answers(d)]),
-        *_drift(page, d),
-        *_confidence(page, d),
-        *_traces(page, run, d),
-        *_long_run(run, d),
-    ]
-    return page.chapter("trust", title, "\n".join(part for part in parts if part))
-
-
-def _finding(kind: Kind, sentence: str) -> str:
-    """Return a sentence of the verdict, what to do about it, and where more of that stands."""
-    return (
-        f'<p class="verdict">{escape(sentence)}</p><p class="advice"><b>What helps.</b> {with_code(kind.advice)} '
-        f'<span class="note">More: “{escape(kind.where)}”</span></p>'
-    )
+def chapter(page: Page, run: RunLog, d: Diagnosis) -> dict[str, Any]:
+    """Return what the chapter says of a diagnosis of the run."""
+    return {
+        "d": d,
+        "findings": findings(d),
+        "errors_head": ERRORS_HEAD,
+        "errors": errors(d),
+        "answers": answers(d),
+        "reward": page.figure(trust_figures.reward_error(d)),
+        "drift": page.figure(trust_figures.error_by_horizon(d)),
+        "reliability": page.figure(trust_figures.reliability(d)),
+        "gap": page.figure(trust_figures.value_gap(d)),
+        "exploitation": page.figure(trust_figures.exploitation(d)),
+        "traces": [(label, page.figure(drawn)) for label, drawn in trust_figures.traces(d, run.obs_name)],
+        "still": [run.obs_name(dimension) for dimension in trust_figures.unmoving(d)],
+        "dreams": _long_dreams(run, d) if d.wrong_states is None else [],
+    }
 
 
 ERRORS_HEAD = ("After", "Error", "It expects", '"Nothing changes"', "90 % intervals hold")
@@ -109,91 +100,17 @@ def _both(imagined: ArrayLike, real: ArrayLike) -> str:
     return f"{number(float(np.mean(np.asarray(imagined))))} imagined, {number(float(np.mean(np.asarray(real))))} real"
 
 
-def _basis(d: Diagnosis) -> str:
-    how = "were logged" if d.logged else "were played for this, with the policy and with random actions"
-    return (
-        f"Measured on {plural(d.episodes, 'held-out episode')} of {d.steps:,} steps that {how}; errors are medians, in "
-        "standard deviations of the observations."
-    )
-
-
-def _drift(page: Page, d: Diagnosis) -> list[str]:
-    caption = (
-        "The model is told the real actions and nothing else. Band: from the best to the worst tenth of the starts. "
-        "Below the dotted line nine tenths of the variance are explained."
-    )
-    if d.wrong_states is not None:
-        caption = "The model is told the real actions and nothing else; shares are means over the starts."
-    drawn = trust_figures.error_by_horizon(d)
-    paid = "The error of the mean of the particles; the band runs from the best to the worst tenth of the starts."
-    rewards = page.figure(trust_figures.reward_error(d), "Error of the reward against imagined steps", paid)
-    return [
-        "<h3>Errors by imagined steps</h3>",
-        f'<div class="pair">{page.figure(drawn, "Error against imagined steps", caption)}{rewards}</div>',
-    ]
-
-
-def _confidence(page: Page, d: Diagnosis) -> list[str]:
-    caption = (
-        "Flatter in the middle than the diagonal: over-confident, reality falls outside of what the model expects too "
-        "often. Steeper: under-confident."
-    )
-    plans = (
-        "Each plan is made in the model, evaluated anew in it, and carried out with closed eyes in the real "
-        "environment. Where the promise rises and reality does not, planning exploits the errors of the model."
-    )
-    gap = "One dot for each start. Above the line the model promises more than comes true."
-    drawn = [
-        page.figure(trust_figures.reliability(d), "Real against predicted frequencies", caption),
-        page.figure(trust_figures.value_gap(d), "Imagined against real return", gap),
-        page.figure(trust_figures.exploitation(d), "Imagined and real return against planning effort", plans),
-    ]
-    if not any(drawn):
-        return []
-    return ["<h3>What it expects, and what happens</h3>", f'<div class="pair">{"".join(drawn)}</div>']
-
-
-def _traces(page: Page, run: RunLog, d: Diagnosis) -> list[str]:
-    drawn = [page.figure(figure, label) for label, figure in trust_figures.traces(d, run.obs_name)]
-    if not drawn:
-        return []
-    note = (
-        "In the colour of the text: what happened. Blue: median and 10 to 90 % of the dreams, told the first state and "
-        "all actions."
-    )
-    still = trust_figures.unmoving(d)
-    if still:
-        note += escape(f" Constant, and left out: {', '.join(map(run.obs_name, still))}.")
-    return [_folded("Dreams beside reality", f'<p class="note">{note}</p><div class="panels">{"".join(drawn)}</div>')]
-
-
-def _long_run(run: RunLog, d: Diagnosis) -> list[str]:
+def _long_dreams(run: RunLog, d: Diagnosis) -> list[tuple[str, ...]]:
+    """Return how far long dreams lead away in each dimension of the observation, the farthest first."""
     long = d.long_run
     distance, chance = np.asarray(long.distance), np.asarray(long.chance)
-    if d.wrong_states is not None:
-        text = f"Share of visits that lie elsewhere: {100 * distance[0]:.1f} %, by chance {100 * chance[0]:.1f} %."
-        return [_folded("Long dreams", f"<p>{escape(text)}</p>")]
     rows = []
     for i in np.argsort(-distance)[:_MOST_DIMENSIONS]:
         dreamt, real = (_quantiles(np.asarray(x)[:, i]) for x in (long.imagined, long.real))
         far = [number(round(float(x[i]), 3)) for x in (distance, chance)]
-        rows.append(_row(run.obs_name(int(i)), *far, dreamt, real))
-    who = "the policy acting in them" if long.closed_loop else "the real actions carried out in them"
-    note = (
-        f"All states of dreams of {plural(long.steps, 'step')}, {who}, beside all real states of as many steps. "
-        "Distance: Wasserstein, in standard deviations; by chance: between two halves of the real episodes."
-    )
-    head = ("Observation", "Distance", "By chance", "Dreamt 5, 50, 95 %", "Real 5, 50, 95 %")
-    return [_folded("Long dreams", f'<p class="note">{escape(note)}</p>{tables.table(head, rows)}')]
-
-
-def _folded(title: str, body: str) -> str:
-    return f"<details><summary><h3>{escape(title)}</h3></summary>{body}</details>"
+        rows.append((run.obs_name(int(i)), *far, dreamt, real))
+    return rows
 
 
 def _quantiles(five: np.ndarray) -> str:
     return ", ".join(number(float(f"{five[i]:.3g}")) for i in (0, 2, 4))
-
-
-def _row(*cells: str) -> str:
-    return "".join(f"<td>{escape(cell)}</td>" for cell in cells)
