@@ -1,0 +1,154 @@
+"""Recurrent cells and the norms within them: unbatched, as all networks here."""
+
+from typing import Literal, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from forethought.nets.mlp import Initializer, Linear, fan_in_uniform, silu
+from forethought.types import Key
+
+
+class Norm(eqx.Module):
+    """Of a vector, computed in float32: ``rms`` divides by the root mean square (Zhang & Sennrich 2019), ``layer``
+    takes off the mean before and adds an offset after (Ba et al. 2016).
+    """
+
+    scale: Float[Array, " n"]
+    offset: Float[Array, " n"] | None
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, n: int, kind: Literal["rms", "layer"] = "rms", eps: float = 1e-4):
+        self.scale, self.offset, self.eps = jnp.ones(n), jnp.zeros(n) if kind == "layer" else None, eps
+
+    def __call__(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Unbatched."""
+        wide = x.astype(jnp.float32)
+        if self.offset is None:
+            return (wide * jax.lax.rsqrt(jnp.mean(wide**2) + self.eps) * self.scale).astype(x.dtype)
+        centred = wide - jnp.mean(wide)
+        scaled = centred * jax.lax.rsqrt(jnp.mean(centred**2) + self.eps)
+        return (scaled * self.scale + self.offset).astype(x.dtype)
+
+
+class BlockLinear(eqx.Module):
+    """g dense layers side by side, each on its own part of the input: a block-diagonal matrix, and a bias."""
+
+    weight: Float[Array, "g i o"]
+    bias: Float[Array, " o"]
+
+    def __init__(self, n_in: int, n_out: int, blocks: int, *, key: Key, init: Initializer = fan_in_uniform):
+        """Both widths are multiples of ``blocks``."""
+        shape, keys = (n_in // blocks, n_out // blocks), jax.random.split(key, blocks)
+        weights, biases = zip(*(init(k, shape) for k in keys), strict=True)
+        self.weight, self.bias = jnp.stack(weights), jnp.concatenate(biases)
+
+    def __call__(self, x: Float[Array, " n"]) -> Float[Array, " m"]:
+        """Unbatched."""
+        blocks, n_in, _ = self.weight.shape
+        return jnp.einsum("gi,gio->go", x.reshape(blocks, n_in), self.weight).reshape(-1) + self.bias
+
+
+class GRU(eqx.Module):
+    """``h' = u h + (1 - u) tanh(W [x, r h])`` with ``r, u = sigmoid(V [x, h])`` (Cho et al. 2014), the gates beginning
+    open by 1 (PlaNet, Dreamer V1).
+    """
+
+    gates: Linear
+    candidate: Linear
+
+    def __init__(self, n_in: int, n: int, *, key: Key, init: Initializer = fan_in_uniform):
+        key_gates, key_candidate = jax.random.split(key)
+        self.gates = Linear(n_in + n, 2 * n, key=key_gates, init=init)
+        self.candidate = Linear(n_in + n, n, key=key_candidate, init=init)
+
+    def __call__(self, h: Float[Array, " n"], x: Float[Array, " i"]) -> Float[Array, " n"]:
+        """The next state."""
+        reset, update = jnp.split(jax.nn.sigmoid(self.gates(jnp.concatenate([x, h])) + 1.0), 2)
+        return update * h + (1.0 - update) * jnp.tanh(self.candidate(jnp.concatenate([x, reset * h])))
+
+
+class NormedGRU(eqx.Module):
+    """`gated` by one normalised dense layer of input and state (Dreamer V2, and V3 of 2023)."""
+
+    gates: Linear
+    norm: Norm
+
+    def __init__(self, n_in: int, n: int, *, key: Key, eps: float = 1e-3, init: Initializer = fan_in_uniform):
+        self.gates, self.norm = Linear(n_in + n, 3 * n, key=key, init=init), Norm(3 * n, "layer", eps)
+
+    def __call__(self, h: Float[Array, " n"], x: Float[Array, " i"]) -> Float[Array, " n"]:
+        """The next state."""
+        return gated(h, self.norm(self.gates(jnp.concatenate([x, h]))))
+
+
+def gated(h: Float[Array, " n"], parts: Float[Array, " m"]) -> Float[Array, " n"]:
+    """``h' = u tanh(sigmoid(r) c) + (1 - u) h`` with ``u = sigmoid(. - 1)``, which begins nearly closed, of what stands
+    one after the other for r, c and u.
+    """
+    reset, candidate, update = jnp.split(parts, 3)
+    u = jax.nn.sigmoid(update - 1.0)
+    return u * jnp.tanh(jax.nn.sigmoid(reset) * candidate) + (1.0 - u) * h
+
+
+class BlockGRU(eqx.Module):
+    """The recurrent core of Dreamer V3 (Nature 2025): g blocks that each see all of the inputs and their own part of
+    the state.
+
+    Each input becomes ``hidden`` numbers (dense, RMS norm, SiLU), and so does the state; beside its part of the state
+    each block sees all of these, through one block layer of the state's width (normed, SiLU) into the three gates.
+    """
+
+    enter: tuple[tuple[Linear, Norm], ...]
+    inner: tuple[BlockLinear, Norm]
+    gates: BlockLinear
+    blocks: int = eqx.field(static=True)
+
+    def __init__(
+        self, inputs: tuple[int, ...], n: int, hidden: int, blocks: int, *, key: Key, init: Initializer = fan_in_uniform
+    ):
+        """``inputs``: the width of each; n is a multiple of ``blocks``."""
+        key_enter, key_inner, key_gates = jax.random.split(key, 3)
+        widths = (n, *inputs)
+        keys = jax.random.split(key_enter, len(widths))
+        self.enter = tuple(
+            (Linear(w, hidden, key=k, init=init), Norm(hidden)) for w, k in zip(widths, keys, strict=True)
+        )
+        seen = n + blocks * len(widths) * hidden
+        self.inner = BlockLinear(seen, n, blocks, key=key_inner, init=init), Norm(n)
+        self.gates = BlockLinear(n, 3 * n, blocks, key=key_gates, init=init)
+        self.blocks = blocks
+
+    def __call__(self, h: Float[Array, " n"], *inputs: Float[Array, " i"]) -> Float[Array, " n"]:
+        """The next state."""
+        g = self.blocks
+        told = [silu(norm(dense(x))) for (dense, norm), x in zip(self.enter, (h, *inputs), strict=True)]
+        beside = jnp.broadcast_to(jnp.concatenate(told), (g, sum(x.shape[0] for x in told)))
+        dense, norm = self.inner
+        x = silu(norm(dense(jnp.concatenate([h.reshape(g, -1), beside], axis=1).reshape(-1))))
+        # Of each block the gates stand together: apart again before they are applied.
+        parts = self.gates(x).reshape(g, 3, -1).transpose(1, 0, 2).reshape(-1)
+        return gated(h, parts)
+
+
+LSTMState: TypeAlias = tuple[Float[Array, " n"], Float[Array, " n"]]  # h and c
+
+
+class LSTM(eqx.Module):
+    """``c' = f c + i g, h' = o tanh(c')`` (Hochreiter & Schmidhuber 1997), the forget gate beginning open by 1
+    (Jozefowicz et al. 2015; the published code of World Models).
+    """
+
+    gates: Linear
+
+    def __init__(self, n_in: int, n: int, *, key: Key, init: Initializer = fan_in_uniform):
+        self.gates = Linear(n_in + n, 4 * n, key=key, init=init)
+
+    def __call__(self, state: LSTMState, x: Float[Array, " i"]) -> LSTMState:
+        """The next state."""
+        h, c = state
+        i, g, f, o = jnp.split(self.gates(jnp.concatenate([x, h])), 4)
+        c = jax.nn.sigmoid(f + 1.0) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(c), c
