@@ -50,11 +50,13 @@ def make(
         raise UsageError(f"pixels is {pixels}; a picture has {_LEAST_PIXELS} to {_MOST_PIXELS} a side")
     env_id = full_name(env_id)
     maker = maker or maker_of(env_id)
+    if pixels and maker is None and env_id.startswith(NAMESPACES) and env_id not in FUNCTIONAL:
+        raise UsageError(f"{env_id} is drawn in no program of JAX; leave out --pixels, or take Gymnasium's")
     env = _functional(env_id, env_kwargs or {}, maker)
-    if pixels and env is not None:
-        if env_id not in FUNCTIONAL:
-            raise UsageError(f"{env_id} is drawn in no program of JAX; leave out --pixels, or take Gymnasium's")
+    if pixels and maker is None:  # ours are Gymnasium's too, and drawn on the host
         env = None
+    if pixels and env is not None:
+        raise UsageError(f"{env_id} is written in JAX, and drawn in no program of it; leave out --pixels")
     slots: dict[str, Any] = {
         "seeds": seeds,
         "envs_per_seed": envs_per_seed,
