@@ -135,6 +135,8 @@ def test_a_task_of_deepmind_control_is_seen_as_numbers_or_drawn_small():
     state = seen.get_state()
     assert state["obs"].std() > 10
     assert seen.set_state(state)[1] == []
+    world.close()
+    seen.close()  # or it complains at the end of the process
     with pytest.raises(UsageError, match="there is no environment 'dm_control/cartpole-dance-v0'"):
         make("dmc:cartpole-dance", seeds=[0])
 
