@@ -121,7 +121,7 @@ class BlockGRU(eqx.Module):
         self.gates = BlockLinear(n, 3 * n, blocks, key=key_gates, init=init)
         self.blocks = blocks
 
-    def __call__(self, h: Float[Array, " n"], *inputs: Float[Array, " i"]) -> Float[Array, " n"]:
+    def __call__(self, h: Float[Array, " n"], *inputs: Array) -> Float[Array, " n"]:
         """The next state."""
         g = self.blocks
         told = [silu(norm(dense(x))) for (dense, norm), x in zip(self.enter, (h, *inputs), strict=True)]
