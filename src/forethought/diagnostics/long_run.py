@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.stats import wasserstein_distance
 
 from forethought.diagnostics.dreams import Dream
 from forethought.diagnostics.episodes import Windows
@@ -52,4 +51,6 @@ def long_run(dream: Dream, real: Windows, std: Float[Array, " d"], *, closed_loo
 
 def wasserstein(x: Float[np.ndarray, "n d"], y: Float[np.ndarray, "m d"]) -> Float[np.ndarray, " d"]:
     """The least mean way that mass has to move to make one distribution of the other, per dimension."""
+    from scipy.stats import wasserstein_distance  # half a second, which no command but `diagnose` should wait for
+
     return np.array([wasserstein_distance(*both) for both in zip(x.T, y.T, strict=True)])
