@@ -69,9 +69,9 @@ peak. Learning is evaluated by the final policies, each on at least 50 episodes 
 scores are over seeds.
 """
 
-_DEVICE_LOOP = """The first loop, which `device_loop` is held against, is that of commit de6c546, in the same run. With 256
-environments the policy's own product (34 MFLOP) takes about half of a turn, so that no loop around it can be five times
-as fast. Tables of 100 seeds are written to by scatters, which XLA makes loops of on a CPU.
+_DEVICE_LOOP = """The first loop, which `device_loop` is held against, is that of commit de6c546, in the same run. With
+256 environments the policy's own product (34 MFLOP) takes about half of a turn, so that no loop around it can be five
+times as fast. Tables of 100 seeds are written to by scatters, which XLA makes loops of on a CPU.
 """
 
 _ON_GPU = """The same workloads, held against the same targets, from `benchmarks/results/gpu/`. One environment leaves
