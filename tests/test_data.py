@@ -228,3 +228,10 @@ def test_a_minari_data_set_is_read(tmp_path, monkeypatch):
         assert logged.rows.reward.tolist() == [1, -1] * 2
     with pytest.raises(UsageError, match="is not on this machine; first: minari download toy/none-v0"):
         read("minari:toy/none-v0", CODEC)
+
+
+@pytest.mark.parametrize("names", [("reward", "reward/x"), ("obs/a", "obs"), ("obs", "obs/a")])
+def test_what_is_there_whole_and_in_parts_is_refused(tmp_path, names):
+    np.savez(tmp_path / "d.npz", **{name: np.zeros(2) for name in names})
+    with pytest.raises(UsageError, match=r"is no \.npz file of plain arrays"):
+        read(tmp_path / "d.npz", CODEC)

@@ -12,7 +12,7 @@ from benchmarks.results import Check, Result
 from forethought.agents.base import Agent
 from forethought.agents.dyna.dyna_q import DynaQ, DynaQConfig
 from forethought.agents.free.sac import SAC, SACConfig
-from forethought.envs import JaxVector, make
+from forethought.envs import JaxVector, env_spec, make
 from forethought.training.learner import Learner
 from forethought.types import EnvSpec
 
@@ -55,6 +55,7 @@ def run(quick: bool) -> Result:
             "sac": learning,
             "dyna_q": tables,
             "earlier": earlier,
+            "policy_share_256": policy_alone(256, 20 if quick else 1000) * acting[256]["blocks_steps_per_s"] / 256,
         },
         command="python -m benchmarks.speed device_loop",
         partial=quick,
@@ -132,6 +133,24 @@ def beside_updates(turns: int) -> dict[str, float]:
         "host_s_per_step": host,
         "loop_share": blocks / update - 1.0,
     }
+
+
+def policy_alone(n: int, turns: int) -> float:
+    """Seconds that the policy alone takes to decide for n environments, in a program that does nothing else."""
+    agent = _acting(env_spec(PENDULUM))
+    state, carry = agent.init(key=jax.random.key(0)), agent.init_actor(n)
+
+    def turn(obs: jax.Array, key: jax.Array) -> tuple[jax.Array, None]:
+        action = agent.decide(state, carry._replace(obs=obs), key=key, explore=True)[0]
+        return obs + 1e-3 * action, None  # else it would be decided once for all turns
+
+    run = jax.jit(lambda key: jax.lax.scan(turn, carry.obs, jax.random.split(key, turns))[0])
+    seconds = []
+    for i in range(1 + REPEATS):
+        start = time.perf_counter()
+        jax.block_until_ready(run(jax.random.key(i)))
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:]) / turns
 
 
 def _acting(spec: EnvSpec) -> Agent:

@@ -280,6 +280,8 @@ def _nested(flat: Mapping[str, np.ndarray]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for name, value in flat.items():
         head, slash, key = name.partition("/")
+        if (head in named) and (not slash or not isinstance(named[head], dict)):
+            raise ValueError(f"{head} is there both whole and in parts")
         if slash:
             named.setdefault(head, {})[key] = value
         else:

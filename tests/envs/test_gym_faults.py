@@ -161,6 +161,27 @@ def test_observation_spaces_that_cannot_be_served(pliable, space):
         make(pliable(observation_space=space), seeds=[0])
 
 
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        (spaces.Dict({1: spaces.Discrete(2), 2: spaces.Box(0, 1, (2,))}), "keys .* must be words"),
+        (spaces.Dict({"": spaces.Discrete(2), "a": spaces.Box(0, 1, (2,))}), "keys .* must be words"),
+        (
+            spaces.Dict(a=spaces.Box(0, 1, (0,)), b=spaces.Box(0, 1, (2,))),
+            "part 'a' of the observation space .* no num",
+        ),
+        (spaces.Dict({}), "observation space .* holds no number"),
+        (
+            spaces.Box(0, 255, (4, 84, 84), np.uint8),
+            r"channels first; put them last, with .*numpy.moveaxis",
+        ),
+    ],
+)
+def test_parts_that_cannot_be_told_apart_or_seen_are_refused(pliable, space, said):
+    with pytest.raises(UsageError, match=said):
+        make(pliable(observation_space=space), seeds=[0])
+
+
 def broken_at_3(value):
     return lambda self: value if self.steps == 3 else np.array([self.steps, 0.0], np.float32)
 

@@ -1,5 +1,7 @@
 """Pictures in place of what an environment gives, and the tasks that are seen."""
 
+from dataclasses import replace
+
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -12,6 +14,8 @@ import small
 from forethought.envs import make
 from forethought.envs.catch import Catch
 from forethought.errors import EnvironmentFault, MissingExtra, UsageError
+from forethought.training.baselines import play_baselines
+from forethought.training.config import RunConfig
 from forethought.types import Box, Discrete
 
 
@@ -22,8 +26,10 @@ class Drawn(gymnasium.Env):
     observation_space = spaces.Box(0, 255, (1,))
     action_space = spaces.Discrete(2)
 
-    def __init__(self, render_mode=None, empty=False):
-        self.render_mode, self.empty = render_mode, empty
+    drawn = 0  # by all of them
+
+    def __init__(self, render_mode=None, shows="colours"):
+        self.render_mode, self.shows = render_mode, shows
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -37,7 +43,9 @@ class Drawn(gymnasium.Env):
     def render(self):
         picture = np.zeros((8, 12, 3), np.uint8)
         picture[:, :6, 0] = self.at
-        return None if self.empty else picture
+        Drawn.drawn += 1
+        pictures = {"colours": picture, "grey": picture[..., 0], "nothing": None, "floats": picture / 255.0}
+        return pictures[self.shows]
 
 
 def roll(world, n):
@@ -75,9 +83,51 @@ def test_what_draws_nothing_is_refused():
         make("gymnax/CartPole-v1", seeds=[0], pixels=8)
     with pytest.raises(UsageError, match="pixels is 4; a picture has 8 to 1024 a side"):
         make("Pendulum-v1", seeds=[0], pixels=4)
-    world = make("drawn", seeds=[0], maker=Drawn, env_kwargs={"empty": True}, pixels=8)
-    with pytest.raises(EnvironmentFault, match="drew no picture but NoneType"):
-        world.reset()
+    for shows, said in (("nothing", "NoneType"), ("floats", r"ndarray of float64\[8, 12, 3\]")):
+        world = make("drawn", seeds=[0], maker=Drawn, env_kwargs={"shows": shows}, pixels=8)
+        with pytest.raises(EnvironmentFault, match=rf"drawn cannot be seen \(no picture was drawn but {said}"):
+            world.reset()
+
+
+def test_grey_pictures_that_are_drawn_become_coloured_ones():
+    seen, grey = (
+        make("drawn", seeds=[0], maker=Drawn, env_kwargs={"shows": shows}, pixels=8).reset().obs
+        for shows in ("colours", "grey")
+    )
+    assert seen[..., 0].max() > 0
+    np.testing.assert_array_equal(grey, seen[..., :1].repeat(3, axis=-1))
+
+
+@pytest.mark.parametrize("shape", [(20, 20, 4), (20, 20, 2), (20, 20, 9)])
+def test_pictures_whose_channels_are_no_colours_are_refused(shape):
+    class Stacked(Drawn):
+        observation_space = spaces.Box(0, 255, shape, np.uint8)
+
+    with pytest.raises(UsageError, match=f"have {shape[2]} channels, which are no colours; leave out --pixels"):
+        make("stacked", seeds=[0], maker=Stacked, pixels=8)
+
+
+def test_nothing_is_drawn_in_the_middle_of_a_repeated_action():
+    world = make("drawn", seeds=[0], maker=Drawn, pixels=8, action_repeat=5)
+    world.reset()
+    Drawn.drawn = 0
+    step = roll(world, 3)[-1]
+    assert Drawn.drawn == 3
+    assert step.frames[0] == 5
+    plain = make("drawn", seeds=[0], maker=Drawn)
+    plain.reset()
+    assert step.reached.obs[0, 0, 0, 0] == roll(plain, 15)[-1].reached.obs[0, 0]
+
+
+def test_baselines_are_played_without_pictures():
+    config = RunConfig(algorithm="ppo", env="CartPole-v1", steps=100, pixels=8, eval_episodes=2, agent={})
+    world = make("CartPole-v1", seeds=[0], pixels=8)
+    seen, plain = (
+        play_baselines(replace(config, pixels=pixels), world.codec, controller=controller)
+        for pixels, controller in ((8, lambda picture: int(picture.shape == (8, 8, 3))), (0, None))
+    )
+    assert {name: seen[name] for name in plain} == plain
+    assert seen["your controller"].mean < 12  # it was shown the picture, and so always pushed to the right
 
 
 def test_a_run_sees_pictures_and_is_evaluated_by_them(tmp_path):
@@ -135,6 +185,11 @@ def test_a_task_of_deepmind_control_is_seen_as_numbers_or_drawn_small():
     state = seen.get_state()
     assert state["obs"].std() > 10
     assert seen.set_state(state)[1] == []
+    aside = make("dmc:cartpole-balance", seeds=[0], pixels=24, env_kwargs={"render_kwargs": {"camera_id": 1}})
+    other = aside.reset().obs
+    assert other.shape == seen.reset().obs.shape
+    assert not np.array_equal(other, seen.reset().obs)
+    aside.close()
     world.close()
     seen.close()  # or it complains at the end of the process
     with pytest.raises(UsageError, match="there is no environment 'dm_control/cartpole-dance-v0'"):
@@ -151,6 +206,13 @@ def test_a_step_of_atari_is_four_frames_and_no_more():
     before = ale.getEpisodeFrameNumber()
     roll(world, 5)
     assert ale.getEpisodeFrameNumber() - before == 20
+    assert world.spec.max_episode_steps == 27_000
+    short = make("ALE/Pong-v5", seeds=[0], env_kwargs={"max_episode_steps": 25})
+    short.reset()
+    assert [i for i, step in enumerate(roll(short, 60), 1) if step.ended[0]] == [25, 50]
+    for own in ({"frameskip": 4}, {"obs_type": "ram"}):
+        with pytest.raises(UsageError, match="with four frames to a step; leave out frameskip and obs_type"):
+            make("ALE/Pong-v5", seeds=[0], env_kwargs=own)
     assert make("ALE/Pong-v5", seeds=[0], pixels=64).spec.obs == Box((64, 64, 3), "uint8")
 
 

@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from forethought.envs import SpaceCodec
 from forethought.envs.views import empty_items
-from forethought.errors import UsageError
+from forethought.errors import CheckpointError, UsageError
 from forethought.stored import arrays
 from forethought.types import Box, Discrete, Parts
 
@@ -115,3 +115,27 @@ def test_observations_that_do_not_fit_are_refused():
         record.obs_to_agent({"a": np.zeros(3), "b": np.zeros((4, 2))})
     with pytest.raises(UsageError, match=r"the action must have the shape \(2,\)"):
         vector.action_to_env(np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"obs": {"type": "Parts", "named": []}, "obs_keys": [], "obs_parts": []},
+        {"obs_start": 3},
+        {"obs_names": ["x"]},
+        {"obs_keys": ["gear", "feel", "see"]},
+    ],
+)
+def test_parts_that_contradict_each_other_are_refused(changes):
+    described = SpaceCodec.from_spaces(OBSERVATIONS[7], ACTIONS[0]).to_json()
+    with pytest.raises(CheckpointError, match="contradicts itself"):
+        SpaceCodec.from_json({**described, **changes})
+
+
+def test_parts_in_another_order_are_refused():
+    """Their numbers stand in the order of their names, wherever they come from."""
+    described = SpaceCodec.from_spaces(OBSERVATIONS[7], ACTIONS[0]).to_json()
+    turned = {name: described[name][::-1] for name in ("obs_keys", "obs_parts")}
+    obs = {**described["obs"], "named": described["obs"]["named"][::-1]}
+    with pytest.raises(CheckpointError, match="contradicts itself"):
+        SpaceCodec.from_json({**described, **turned, "obs": obs})

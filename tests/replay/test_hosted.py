@@ -8,8 +8,10 @@ import forethought
 import small
 from forethought.errors import UsageError
 from forethought.replay import hosted
+from forethought.replay.moments import of_seed
 from forethought.training import memory
 from forethought.training.program import Program
+from forethought.training.remedies import remedy
 
 pytestmark = pytest.mark.skipif(not hosted.possible(), reason="this JAX has no memory of the host beside the device's")
 PENDULUM = "forethought/Pendulum-v0"
@@ -86,6 +88,28 @@ def test_it_lies_there_where_the_device_is_too_small(monkeypatch):
 
     monkeypatch.setattr(jax, "devices", lambda *args: [Device()])
     assert [hosted.needed(n) for n in (700, 900)] == [False, True]
+
+
+def test_several_seeds_are_counted_together(monkeypatch):
+    """What one seed needs would fit: what is planned for all must be what they will do."""
+    agent = small.make_agent("sac", small.envs.env_spec(PENDULUM), replay_capacity=1000)
+    of_one = memory.plan(Program(agent, [0], 1, 10**6))
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: n_bytes > 2 * of_one.replay)
+    assert [memory.plan(Program(agent, [0], 1, 10**6), seeds).hosted for seeds in (1, 4)] == [False, True]
+    assert Program(agent, range(4), 1, 10**6).hosted
+
+
+def test_it_is_read_on_the_host(monkeypatch):
+    """Whole, and of one seed: it has no room on the device."""
+    here = lived(PENDULUM, 2, 1, 24, True)
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: True)
+    there = lived(PENDULUM, 2, 1, 24, True)
+    same(here.replay.rows, there.replay.rows)
+    assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(there.replay.rows))
+    one, other = (of_seed(learner.replay, 1) for learner in (here, there))
+    assert all(isinstance(x, np.ndarray) for x in other.packed.values())
+    same(one.last(10), other.last(10))
+    assert "learning rate" in remedy(there.agent.config, there.replay)
 
 
 def test_the_plan_counts_both_memories(monkeypatch):

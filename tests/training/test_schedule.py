@@ -84,3 +84,18 @@ def test_blocks_go_on_for_ever(num_envs, step):
     step -= step % num_envs
     for phases in ([], [Phase("update", num_envs, lambda *a, **k: None)]):
         assert 0 < Schedule(phases, num_envs).steady(step)[1] <= (2**31 - 1 - step) // num_envs
+
+
+def test_what_is_due_by_updates_is_never_taken_for_steady():
+    """Here it is due at every second turn, though as many updates come at each turn that has some."""
+    update, other = (
+        Phase("update", 2, lambda *a, **k: None, updates=1),
+        Phase("other", 4, lambda *a, **k: None, clock="updates"),
+    )
+    schedule = Schedule([update, other], 4)
+    due = [schedule.due(other, now) for now in range(4, 65, 4)]
+    assert due == [0, 1] * 8
+    for step, runs in enumerate(due):
+        phases, turns = schedule.steady(4 * step)
+        assert "other" not in [phase.name for phase, _ in phases]
+        assert (turns == 0) == bool(runs)

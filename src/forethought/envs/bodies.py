@@ -16,6 +16,7 @@ from gymnasium.vector.async_vector_env import AsyncState
 from forethought.envs.codec import SpaceCodec
 from forethought.envs.gym_make import one_line
 from forethought.envs.kinds import as_flag, as_reward
+from forethought.envs.pixels import Pixels
 from forethought.errors import EnvironmentFault, ForethoughtError, UsageError, brief
 from forethought.types import PyTree
 
@@ -73,6 +74,9 @@ class Body:
         return obs
 
     def _agent_view(self, obs: Any) -> PyTree:
+        if isinstance(self.env, Pixels):
+            with _blame():
+                obs = self.env.look(obs)
         try:
             seen = self.codec.obs_to_agent(obs)
         except UsageError as error:
@@ -177,6 +181,8 @@ def _blame() -> Iterator[None]:
         yield
     except KeyboardInterrupt:  # the user's
         raise
+    except ForethoughtError as error:  # ours, which says what it is
+        raise Broken(f"cannot be seen ({error})") from error
     except BaseException as error:  # `sys.exit` in an environment must not end the run unsaved
         raise Broken(_old_api(error) or f"raised {type(error).__name__} ({one_line(error)})") from error
 

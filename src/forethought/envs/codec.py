@@ -183,7 +183,8 @@ class SpaceCodec:
     def _fits_together(self) -> bool:
         own, seen = [math.prod(shape) for shape in self.obs_parts], self.seen_parts()
         if isinstance(self.obs, Parts):
-            fits = self.obs_keys == tuple(name for name, _ in self.obs.named)
+            fits = bool(self.obs_keys) and self.obs_keys == tuple(name for name, _ in self.obs.named)
+            fits &= list(self.obs_keys) == sorted(set(self.obs_keys)) and not (self.obs_start or self.obs_names)
             fits &= own == [math.prod(item_shape(part)) for part in seen]
         elif isinstance(self.obs, Box):
             fits = len(own) == max(1, len(self.obs_keys)) and sum(own) == math.prod(self.obs.shape)

@@ -23,6 +23,7 @@ from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra,
 from forethought.imports import import_named
 
 _ALE, _ATARI_PIXELS = "ALE/", 84
+_ATARI_STEPS = 27_000  # half an hour of play at 60 frames a second, as in all published results
 
 Maker: TypeAlias = Callable[..., Any]  # makes one environment
 
@@ -65,7 +66,7 @@ def make_gym_env(
         _draw_without_display()
         kwargs["render_mode"] = "rgb_array"
     if pixels:
-        kwargs |= _drawn_small(env_id, pixels)
+        kwargs = _drawn_small(env_id, pixels, kwargs)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"gymnasium\.")
@@ -113,20 +114,25 @@ def _atari(env_id: str, pixels: int, **kwargs: Any) -> gymnasium.Env:
     by pixel, up to 30 steps without action at first, and (the default of these ids) a chance of a quarter that a frame
     repeats the last action. Grey, 84 x 84 (Mnih et al. 2015); with ``pixels`` in colour.
 
-    The emulator skips no frames of its own: then each step would be 16.
+    The emulator skips no frames of its own: then each step would be 16. The time limit is in these steps.
     """
-    game = gymnasium.make(env_id, disable_env_checker=True, **{"frameskip": 1, **kwargs})
+    steps = kwargs.pop("max_episode_steps", _ATARI_STEPS)
+    if kwargs.get("frameskip", 1) != 1 or kwargs.get("obs_type", "rgb") not in ("rgb", "grayscale"):
+        raise UsageError(f"{env_id} comes as pictures, with four frames to a step; leave out frameskip and obs_type")
+    game = gymnasium.make(env_id, disable_env_checker=True, **{**kwargs, "frameskip": 1})
     size = pixels or _ATARI_PIXELS
-    return AtariPreprocessing(game, frame_skip=4, noop_max=30, screen_size=size, grayscale_obs=not pixels)
+    seen = AtariPreprocessing(game, frame_skip=4, noop_max=30, screen_size=size, grayscale_obs=not pixels)
+    return TimeLimit(seen, steps)
 
 
-def _drawn_small(env_id: str, pixels: int) -> dict[str, Any]:
-    """Arguments with which a picture is drawn at its final size where that is possible."""
+def _drawn_small(env_id: str, pixels: int, own: dict[str, Any]) -> dict[str, Any]:
+    """The user's ``own`` arguments, and those with which a picture is drawn at its final size where there are such."""
     if env_id.startswith("dm_control/"):
-        return {"render_kwargs": {"height": pixels, "width": pixels, "camera_id": 0}}
+        small = {"height": pixels, "width": pixels, "camera_id": 0}
+        return {**own, "render_kwargs": {**small, **own.get("render_kwargs", {})}}
     known = gymnasium.registry.get(env_id)
     of_mujoco = known is not None and str(known.entry_point).startswith("gymnasium.envs.mujoco")
-    return {"width": pixels, "height": pixels} if of_mujoco else {}
+    return {"width": pixels, "height": pixels, **own} if of_mujoco else own
 
 
 def time_limit(env: gymnasium.Env) -> int | None:

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from forethought.errors import UsageError, brief
 from forethought.types import Box, Discrete, Parts, PyTree, Space, item_dtype, item_shape, per_part
 
+_MOST_CHANNELS = 4  # that come first in other libraries
 _FLOAT_MAX = float(np.finfo(np.float32).max)  # a bound this large is a way of writing "unbounded"
 
 
@@ -56,9 +57,13 @@ def require_space(name: str, space: Any) -> None:
             f"the {name} space is {brief(space)}{old}, no space of Gymnasium; use gymnasium.spaces, such as "
             "gymnasium.spaces.Box(-1.0, 1.0, (3,))"
         )
-    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
-    if sum(math.prod(part.shape or ()) for part in parts) == 0:
-        raise UsageError(f"the {name} space {brief(space)} holds no number; declare what is seen and done there")
+    parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    if isinstance(space, spaces.Dict) and not all(isinstance(key, str) and key for key in parts):
+        raise UsageError(f"the keys of the {name} space {brief(space)} must be words")
+    empty = [key for key, part in parts.items() if 0 in (part.shape or ())]
+    if empty or not parts:
+        which = f"part {empty[0]!r} of the {name} space" if empty and empty[0] else f"{name} space"
+        raise UsageError(f"the {which} {brief(space)} holds no number; declare what is seen and done there")
 
 
 def describe_obs(space: spaces.Space) -> dict[str, Any]:
@@ -133,4 +138,9 @@ def _is_vector(space: spaces.Space) -> bool:
 def _box(space: spaces.Box) -> Box:
     if not is_picture(space):
         return Box((math.prod(space.shape),))
+    if len(space.shape) == 3 and space.shape[0] <= _MOST_CHANNELS < min(space.shape[1:]):
+        raise UsageError(
+            f"the pictures of the observation space {brief(space)} have their channels first; put them last, with "
+            "gymnasium.wrappers.TransformObservation and numpy.moveaxis(picture, 0, -1)"
+        )
     return Box(space.shape if len(space.shape) == 3 else (*space.shape, 1), "uint8")

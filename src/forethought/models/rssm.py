@@ -53,7 +53,7 @@ class Core(Protocol):
 
 
 class DenseCore(eqx.Module):
-    """A dense layer of z and a, then a recurrent cell (PlaNet, Dreamer V1 and V2)."""
+    """A dense layer of z and a, then a recurrent cell (PlaNet, Dreamer V2)."""
 
     enter: Linear
     cell: GRU | NormedGRU
@@ -85,8 +85,7 @@ class RSSM(eqx.Module):
 
     def imagine(self, belief: LatentBelief, action: Float[Array, "n a"], *, key: Key) -> tuple[LatentBelief, Latents]:
         """The belief after an action, its z drawn from the prior; and that prior."""
-        deter = self._carried(belief, action)
-        prior = self.latents(jax.vmap(self.prior)(deter))
+        deter, prior = self._ahead(belief, action)
         return LatentBelief(deter, prior.sample(key=key)), prior
 
     def see(
@@ -100,8 +99,7 @@ class RSSM(eqx.Module):
     ) -> tuple[LatentBelief, Latents, Latents]:
         """The belief after ``action`` led to what is embedded here, with the prior and the posterior of its z."""
         kept = ~first[:, None]
-        deter = self._carried(LatentBelief(belief.deter * kept, belief.stoch * kept), action * kept)
-        prior = self.latents(jax.vmap(self.prior)(deter))
+        deter, prior = self._ahead(LatentBelief(belief.deter * kept, belief.stoch * kept), action * kept)
         posterior = self.latents(jax.vmap(self.posterior)(jnp.concatenate([deter, embedding], axis=-1)))
         return LatentBelief(deter, posterior.sample(key=key)), prior, posterior
 
@@ -124,6 +122,7 @@ class RSSM(eqx.Module):
         keys = jax.random.split(key, action.shape[0])
         return jax.lax.scan(step, belief, (action, embedding, first, keys))[1]
 
-    def _carried(self, belief: LatentBelief, action: Float[Array, "n a"]) -> Float[Array, "n h"]:
-        """V3 holds actions to [-1, 1]; all that agents choose already lies there."""
-        return jax.vmap(self.core)(belief.deter, belief.stoch, action)
+    def _ahead(self, belief: LatentBelief, action: Float[Array, "n a"]) -> tuple[Float[Array, "n h"], Latents]:
+        """What is carried on, and the prior that follows; V3 holds actions to [-1, 1], where all of ours lie."""
+        deter = jax.vmap(self.core)(belief.deter, belief.stoch, action)
+        return deter, self.latents(jax.vmap(self.prior)(deter))

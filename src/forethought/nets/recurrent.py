@@ -53,7 +53,7 @@ class BlockLinear(eqx.Module):
 
 class GRU(eqx.Module):
     """``h' = u h + (1 - u) tanh(W [x, r h])`` with ``r, u = sigmoid(V [x, h])`` (Cho et al. 2014), the gates beginning
-    open by 1 (PlaNet, Dreamer V1).
+    open by 1, as TensorFlow 1 has it (PlaNet).
     """
 
     gates: Linear

@@ -8,9 +8,11 @@ kept in a `Ring`, in order of time, so that draws are exactly uniform over trans
 Everything is pure and made for use inside ``jit`` with the replay donated, as in ``ring.py``.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,7 +22,7 @@ from jaxtyping import Array, Bool, Int
 
 from forethought.errors import UsageError
 from forethought.replay import ring
-from forethought.replay.hosted import on_host, to_device
+from forethought.replay.hosted import is_hosted, on_host, to_device
 from forethought.replay.packing import Layout
 from forethought.replay.ring import Ring
 from forethought.types import Experience, Key, PyTree, TimeStep, Transition
@@ -46,7 +48,7 @@ class Replay(eqx.Module):
         hosted: the rows lie in the host's memory, see `forethought.replay.hosted`.
     """
 
-    packed: dict[str, Array]
+    packed: dict[str, Any]
     notes: PyTree
     written: Int[Array, " e"]
     begun: Int[Array, " e"]
@@ -64,7 +66,7 @@ class Replay(eqx.Module):
     @property
     def rows(self) -> TimeStep:
         """A copy of all moments, by their places."""
-        return self.layout.unpack(self.packed)[0]
+        return self.layout.unpack(jax.tree.map(np.asarray, self.packed) if self.hosted else self.packed)[0]
 
     @property
     def capacity(self) -> int:
@@ -330,8 +332,13 @@ def spread(replay: Replay, k: int) -> Replay:
 
 
 def of_seed(replay: Replay, k: int) -> Replay:
-    """The replay of seed k of several."""
-    return jax.tree.map(lambda axis, x: x if axis is None else x[k], axes(replay), replay, is_leaf=lambda x: x is None)
+    """The replay of seed k of several; plain arrays where the rows lie in the host's memory."""
+
+    def own(axis: int | None, x: Array) -> Array | np.ndarray:
+        return x if axis is None else np.asarray(x)[k] if replay.hosted and is_hosted(x) else x[k]
+
+    one = jax.tree.map(own, axes(replay), replay, is_leaf=lambda x: x is None)
+    return dataclasses.replace(one, hosted=False) if replay.hosted else one
 
 
 def _begins(given: Transition) -> np.ndarray:

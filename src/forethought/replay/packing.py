@@ -37,7 +37,7 @@ class Layout:
             parts.setdefault(_kept(kind), []).append(flat.astype(_kept(kind)))
         return {kind: jnp.concatenate(xs, axis=-1) for kind, xs in parts.items()}
 
-    def unpack(self, packed: dict[str, Array]) -> PyTree:
+    def unpack(self, packed: dict[str, Any]) -> PyTree:
         """The rows again."""
         leaves = [
             packed[_kept(kind)][..., start:stop].reshape(*packed[_kept(kind)].shape[:-1], *shape).astype(kind)

@@ -7,6 +7,7 @@ import jax
 import psutil
 
 from forethought.errors import UsageError
+from forethought.replay import hosted
 from forethought.replay.ring import Ring
 from forethought.training.program import Program
 from forethought.types import PyTree
@@ -57,9 +58,10 @@ def plan(program: Program, seeds: int = 1) -> MemoryPlan:
     state = jax.eval_shape(program.init_state)
     rings = [x for x in jax.tree.leaves(state, is_leaf=_is_ring) if _is_ring(x)]
     imagined = seeds * sum(_bytes(r) for r in rings)
-    replay = seeds * _bytes(jax.eval_shape(program.init_replay))
+    of_one = jax.eval_shape(program.init_replay)
     networks = seeds * _bytes(state) - imagined
-    return MemoryPlan(replay, imagined, networks, free_bytes(), program.hosted)
+    lies_there = hosted.needed(seeds * _bytes(of_one.packed))
+    return MemoryPlan(seeds * _bytes(of_one), imagined, networks, free_bytes(), lies_there)
 
 
 def free_bytes() -> int:

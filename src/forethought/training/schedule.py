@@ -50,7 +50,8 @@ class Schedule:
         most, phases = max(1, (_FOR_EVER - step) // n), []
         for phase in self.phases:
             repeats = self.due(phase, now)
-            if repeats and (_is_long(phase) or n % phase.every or repeats != n // phase.every):
+            by_updates = phase.clock == "updates"  # the same number at one turn says nothing of the next
+            if repeats and (by_updates or _is_long(phase) or n % phase.every or repeats != n // phase.every):
                 return (), 0
             if repeats:
                 phases.append((phase, repeats))
