@@ -63,6 +63,23 @@ def test_a_well_fitted_ensemble_is_good(examine, fitted):
     assert float(d.nll) < 1.5  # one that knows only the spread of each of three dimensions has 4.3
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_whether_disagreement_tells_where_the_model_is_wrong(sign):
+    """It goes too far upwards, and not downwards; its disagreement is greatest there, or least."""
+
+    class Doubtful(Walk):
+        def step(self, belief, action, *, key):
+            return super().step(belief, action + 0.1 * (action > 0), key=key)
+
+        def disagreement(self, belief, action):
+            return sign * action[:, 0]
+
+    d = measure(Doubtful(), walks(6, 40), horizon=5, settings=SMALL, key=KEY)
+    assert float(d.disagreement_rank) == pytest.approx(sign, abs=0.01)
+    said = one_line_each(verdict(d))
+    assert any("disagreement does not tell where it is wrong" in sentence for sentence in said) == (sign < 0)
+
+
 @pytest.mark.parametrize("inner", ["oracle", "fitted"])
 def test_a_reward_with_the_wrong_sign_is_named(examine, fitted, inner):
     said = one_line_each(verdict(examine(WrongSign(ORACLE if inner == "oracle" else fitted))))
