@@ -69,7 +69,7 @@ def test_whether_disagreement_tells_where_the_model_is_wrong(sign):
 
     class Doubtful(Walk):
         def step(self, belief, action, *, key):
-            return super().step(belief, action + 0.1 * (action > 0), key=key)
+            return super().step(belief, action + 0.125 * (action > 0), key=key)
 
         def disagreement(self, belief, action):
             return sign * action[:, 0]
