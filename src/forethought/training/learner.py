@@ -8,16 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from forethought import stored
 from forethought.agents.base import Agent, Phase, Pieces
 from forethought.envs import JaxVector
 from forethought.envs.contract import Step
-from forethought.errors import CheckpointError, TrainingDiverged
+from forethought.errors import TrainingDiverged
 from forethought.replay.moments import Replay
 from forethought.training import contradictions
 from forethought.training.best import Best
 from forethought.training.block import Block, LoopState, Play, StepLog, all_finite, beside
 from forethought.training.clock import Clock
+from forethought.training.counters import require_counters
 from forethought.training.exploiting import Exploiting
 from forethought.training.phases import PIECE_S
 from forethought.training.portion import Portion
@@ -388,17 +388,8 @@ class Learner:
 
     def restore(self, tree: PyTree, counters: Any) -> None:
         """Become what `tree` and `counters` were. Raises `CheckpointError` where these are not what they must be."""
-        counts = dict.fromkeys(("env_steps", "frames", "updates"), stored.count)
         k = len(self.program.seeds)
-        best = {"best_return": stored.array((k,), np.float64), "best_step": stored.array((k,), np.int64)}
-        checks = {**counts, **best, "seconds": stored.named_numbers}
-        checks |= {"learned": stored.whole, "decided": stored.flag, "runs": stored.named_counts, "infos": _are_infos}
-        stored.require(counters, checks)
-        if not -self.pretrain <= counters["learned"] <= counters["env_steps"] or counters["env_steps"] % self.num_envs:
-            held = (
-                f"{counters['env_steps']} steps in {self.num_envs} environments, {counters['learned']} of them learned"
-            )
-            raise CheckpointError(f"the checkpoint is damaged: it cannot be one of {held}")
+        require_counters(counters, seeds=k, num_envs=self.num_envs, pretrain=self.pretrain)
         self.state, self.carry = tree["state"], tree["carry"]
         self.decision = Decision(**tree["decision"]) if counters["decided"] else None
         self.replay = tree["replay"]
@@ -407,12 +398,6 @@ class Learner:
         self.learned, self._runs = counters["learned"], dict(counters["runs"])
         self.infos = counters["infos"]
         self.clock.seconds = dict(counters["seconds"])
-
-
-def _are_infos(value: Any) -> bool:
-    return stored.named(value) and all(
-        stored.named(info) and all(isinstance(x, np.ndarray) for x in info.values()) for info in value.values()
-    )
 
 
 _all_finite = jax.jit(all_finite)
