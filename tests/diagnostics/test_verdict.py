@@ -65,11 +65,11 @@ def test_a_well_fitted_ensemble_is_good(examine, fitted):
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_whether_disagreement_tells_where_the_model_is_wrong(sign):
-    """It goes too far upwards, and not downwards; its disagreement is greatest there, or least."""
+    """It is twice as wrong upwards as downwards; its disagreement is greatest there, or least."""
 
     class Doubtful(Walk):
         def step(self, belief, action, *, key):
-            return super().step(belief, action + 0.125 * (action > 0), key=key)
+            return super().step(belief, action + 0.125 * (1 + (action > 0)), key=key)
 
         def disagreement(self, belief, action):
             return sign * action[:, 0]

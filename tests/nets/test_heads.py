@@ -69,6 +69,6 @@ def test_the_pathwise_gradients():
     (da_dm, dlogp_dm), (_, dlogp_ds) = jax.jacobian(each, 0)(mean, log_std), jax.jacobian(each, 1)(mean, log_std)
     u = drawn_u(mean, log_std, key)
     a = np.tanh(u)
-    np.testing.assert_allclose(da_dm, 1.0 - a**2, rtol=1e-4)
+    np.testing.assert_allclose(da_dm, 1.0 - a**2, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(dlogp_dm, 2.0 * a, rtol=1e-4)
     np.testing.assert_allclose(dlogp_ds, -1.0 + 2.0 * a * (u - np.asarray(mean)), rtol=1e-4)
