@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from forethought.errors import UsageError
-from forethought.nets.encoder import LARGE, SMALL, Conv, Encoder
+from forethought.nets.conv import Conv
+from forethought.nets.encoder import LARGE, SMALL, Encoder
 from forethought.nets.mlp import orthogonal
 from forethought.types import Box, Discrete, Parts
 

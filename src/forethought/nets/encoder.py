@@ -1,6 +1,5 @@
 """What makes of an observation the numbers that a dense network takes."""
 
-import itertools
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
 from forethought.errors import UsageError, require_within
+from forethought.nets.conv import Conv
 from forethought.nets.mlp import Initializer, fan_in_uniform
 from forethought.types import Box, Discrete, Key, Parts, PyTree, Space, is_image, item_dtype, item_shape, per_part
 
@@ -18,28 +18,6 @@ Layout = tuple[tuple[int, int, int], ...]  # of each layer: channels, side of th
 SMALL: Layout = ((16, 3, 1),)
 LARGE: Layout = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 _LARGE_FROM = 36  # pixels a side: what LARGE makes one number of
-
-
-class Conv(eqx.Module):
-    """A convolution of an image [h, w, c] with kernels [k, k, c, c'] and no padding."""
-
-    weight: Float[Array, "k k c d"]
-    bias: Float[Array, " d"]
-    stride: int = eqx.field(static=True)
-
-    def __init__(self, n_in: int, n_out: int, side: int, stride: int, *, key: Key, init: Initializer = fan_in_uniform):
-        flat, self.bias = init(key, (side * side * n_in, n_out))
-        self.weight, self.stride = flat.reshape(side, side, n_in, n_out), stride
-
-    def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
-        """Unbatched. One product with the patches: on a CPU XLA's own convolution is slow within loops, and slower
-        still where seeds lie side by side.
-        """
-        side, _, _, n_out = self.weight.shape
-        rows, columns = (self.stride * ((n - side) // self.stride) + 1 for n in x.shape[:2])
-        offsets = itertools.product(range(side), repeat=2)
-        patches = [x[i : i + rows : self.stride, j : j + columns : self.stride] for i, j in offsets]
-        return jnp.concatenate(patches, axis=-1) @ self.weight.reshape(-1, n_out) + self.bias
 
 
 class Encoder(eqx.Module):

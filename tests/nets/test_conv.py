@@ -1,0 +1,105 @@
+"""Convolutions against sums written out, and their two forms against each other."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from forethought.nets import conv
+from forethought.nets.conv import Conv, TransposedConv, UpsampledConv, max_pool
+
+KEY = jax.random.key(0)
+
+
+def by_hand(x, weight, stride, padding):
+    side = weight.shape[0]
+    x = np.pad(x, ((padding, padding), (padding, padding), (0, 0)))
+    rows, columns = ((n - side) // stride + 1 for n in x.shape[:2])
+    out = np.zeros((rows, columns, weight.shape[3]))
+    for i in range(rows):
+        for j in range(columns):
+            seen = x[stride * i : stride * i + side, stride * j : stride * j + side]
+            out[i, j] = np.einsum("ijc,ijcd->d", seen, weight)
+    return out
+
+
+def transposed_by_hand(x, weight, stride, crop):
+    side, (h, w) = weight.shape[0], x.shape[:2]
+    out = np.zeros((stride * (h - 1) + side, stride * (w - 1) + side, weight.shape[3]))
+    for i in range(h):
+        for j in range(w):
+            given = np.einsum("c,ijcd->ijd", x[i, j], weight)
+            out[stride * i : stride * i + side, stride * j : stride * j + side] += given
+    return out[crop : out.shape[0] - crop, crop : out.shape[1] - crop]
+
+
+def image(h, w, c):
+    return jax.random.normal(jax.random.key(1), (h, w, c))
+
+
+def close(got, wanted):
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 20])
+@pytest.mark.parametrize(
+    ("side", "stride", "padding"), [(4, 2, 0), (4, 2, 1), (5, 1, 2), (3, 1, 0), (8, 4, 0), (5, 2, 0)]
+)
+def test_plain(channels, side, stride, padding):
+    layer, x = Conv(channels, 2, side, stride, padding, key=KEY), image(13, 16, channels)
+    wanted = by_hand(np.asarray(x), np.asarray(layer.weight), stride, padding)
+    assert layer(x).shape == wanted.shape
+    close(layer(x), wanted)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 20])
+@pytest.mark.parametrize(("side", "stride", "crop"), [(5, 2, 0), (6, 2, 0), (4, 2, 1), (3, 3, 0)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 4)])
+def test_transposed(channels, side, stride, crop, size):
+    layer, x = TransposedConv(channels, 2, side, stride, crop, key=KEY), image(*size, channels)
+    wanted = transposed_by_hand(np.asarray(x), np.asarray(layer.weight), stride, crop)
+    assert layer(x).shape == wanted.shape
+    close(layer(x), wanted)
+
+
+@pytest.mark.parametrize("channels", [1, 20])
+def test_upsampled(channels):
+    layer, x = UpsampledConv(channels, 2, 5, key=KEY), image(4, 6, channels)
+    larger = np.asarray(x).repeat(2, 0).repeat(2, 1)
+    close(layer(x), by_hand(larger, np.asarray(layer.weight), 1, 2))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv(3, 5, 4, 2, key=KEY),
+        Conv(3, 5, 5, 1, 2, key=KEY),
+        TransposedConv(3, 5, 6, 2, key=KEY),
+        TransposedConv(3, 5, 4, 2, 1, key=KEY),
+        UpsampledConv(3, 5, 5, key=KEY),
+    ],
+)
+def test_the_forms_agree(layer, monkeypatch):
+    """Values and gradients, of a batch."""
+    x = jax.random.normal(KEY, (3, 12, 12, 3))
+
+    def loss(layer, x):
+        return jnp.sum(jnp.sin(jax.vmap(layer)(x)))
+
+    one = jax.value_and_grad(loss, argnums=(0, 1))(layer, x)
+    monkeypatch.setattr(conv, "_by_platform", lambda product, own, x, weight: own(x, weight))
+    other = jax.value_and_grad(loss, argnums=(0, 1))(layer, x)
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_biases_are_added():
+    for kind in (Conv(1, 2, 3, 1, key=KEY), TransposedConv(1, 2, 3, 1, key=KEY), UpsampledConv(1, 2, 3, key=KEY)):
+        shifted = jax.tree.map(lambda x: x + jnp.array([1.0, -2.0]) if x.shape == (2,) else x, kind)
+        x = image(5, 5, 1)
+        close(shifted(x) - kind(x), jnp.broadcast_to(jnp.array([1.0, -2.0]), kind(x).shape))
+
+
+def test_pooling():
+    x = jnp.arange(16.0).reshape(4, 4, 1)
+    np.testing.assert_array_equal(max_pool(x)[..., 0], [[5, 7], [13, 15]])
