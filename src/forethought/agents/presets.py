@@ -244,4 +244,7 @@ DQN_PRESETS: dict[str, Preset] = {
 
 TABULAR_PRESETS: dict[str, Preset] = {}
 
+PLANET_PRESETS: dict[str, Preset] = {}
+DREAMER_V1_PRESETS: dict[str, Preset] = {}
+DREAMER_V2_PRESETS: dict[str, Preset] = {}
 DREAMER_V3_PRESETS: dict[str, Preset] = {}
