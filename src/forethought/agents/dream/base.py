@@ -80,7 +80,14 @@ class LearnsFromWindows(Agent):
         return max(self.config.random_steps, self.config.batch_length * self.setting.num_envs)
 
     def check_setting(self) -> None:
-        """Raises `UsageError` where the run ends before the first update."""
+        """Raises `UsageError` where the run ends before the first update, or no window finds room."""
+        moments = self.config.batch_length * self.setting.num_envs
+        if self.config.replay_capacity < moments:
+            raise UsageError(
+                f"windows of {self.config.batch_length} moments of {self.setting.num_envs} environments do not fit into "
+                f"a replay of {self.config.replay_capacity:,}; raise --agent.replay-capacity to {moments:,}, or lower "
+                "--agent.batch-length"
+            )
         if self.setting.steps < self.start:
             raise UsageError(
                 f"{self.setting.steps:,} steps end before the first update: windows of {self.config.batch_length} "
