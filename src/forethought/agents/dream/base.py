@@ -154,6 +154,15 @@ class LatentAgent(LearnsFromWindows):
         first = jnp.asarray(time_step.first)
         return state.model.observe(carry, time_step.prev_action, time_step.obs, first, key=key)
 
+    def policy_within(self, state: Any) -> Policy:
+        """It acts on beliefs, and features are all of a belief."""
+
+        def act(features: Float[Array, "n f"], key: Key) -> PyTree:
+            belief = LatentBelief(*jnp.split(features, [self.sizes[0]], axis=-1))
+            return self.decide(state, belief, key=key, explore=False)[0]
+
+        return act
+
 
 class Dreamt(NamedTuple):
     """h steps imagined from n beliefs.
