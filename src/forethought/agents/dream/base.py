@@ -43,7 +43,7 @@ class DreamConfig(Settings):
     replay_capacity: int = 1_000_000
     """Transitions kept."""
     precision: Precision = "float32"
-    """Of the products in updates: bfloat16 rounds by up to 0.4 %, and is faster where the processor has units for it."""
+    """Of products in updates: bfloat16 rounds by up to 0.4 %, and is faster where the processor has units for it."""
 
     def check(self) -> None:
         """Counts."""
@@ -88,8 +88,8 @@ class LearnsFromWindows(Agent):
         if self.config.replay_capacity < moments:
             raise UsageError(
                 f"windows of {self.config.batch_length} moments of {self.setting.num_envs} environments do not fit "
-                f"into a replay of {self.config.replay_capacity:,}; raise --agent.replay-capacity to {moments:,} or lower "
-                "--agent.batch-length"
+                f"into a replay of {self.config.replay_capacity:,}; raise --agent.replay-capacity to {moments:,}, or "
+                "lower --agent.batch-length"
             )
         if self.setting.steps < self.start:
             raise UsageError(
