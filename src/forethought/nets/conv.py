@@ -98,7 +98,7 @@ class TransposedConv(eqx.Module):
         p, i = np.ogrid[: s * block, :side]
         taps = _taps((p - i) // s, (p - i) % s == 0, block)._replace(skip=self.crop)
         if x.shape[:2] == (1, 1) and self.crop == 0:  # a dense layer: no need to look at what lies beside it
-            return jnp.einsum("c,ijcd->ijd", x[0, 0], self.weight) + self.bias
+            return jnp.einsum("c,ijcd->ijd", x[0, 0].astype(self.weight.dtype), self.weight) + self.bias
         own = partial(_xla, spread=s, padding=(side - 1 - self.crop,) * 2, flip=True)
         return _by_platform(partial(blocked, taps=taps, sizes=sizes), own, x, self.weight) + self.bias
 
@@ -130,7 +130,9 @@ class UpsampledConv(eqx.Module):
 def max_pool(x: Float[Array, "h w c"]) -> Float[Array, "i j c"]:
     """The greatest of each 2 x 2 pixels; the sides are even."""
     h, w, c = x.shape
-    return jnp.max(x.reshape(h // 2, 2, w // 2, 2, c), axis=(1, 3))
+    x = x.reshape(h // 2, 2, w // 2, 2 * c)
+    x = jnp.maximum(x[:, 0], x[:, 1])
+    return jnp.maximum(x[..., :c], x[..., c:])
 
 
 def blocked(
