@@ -24,9 +24,9 @@ def lived(num_envs, steps, **settings):
     now, believed = world.reset(), []
     for _ in range(steps // num_envs):
         action = learner.act(now)
-        believed.append(jax.tree.map(lambda x: np.asarray(x[0]), learner.carry))
         step = world.step(action)
         learner.observe(now, step)
+        believed.append(jax.tree.map(lambda x: np.asarray(x[0]), learner.carry))
         learner.learn()
         now = step.now
     learner.act(now)  # which records what came before
@@ -38,7 +38,7 @@ def lived(num_envs, steps, **settings):
 def test_beside_each_row_lies_what_was_believed_before_it(num_envs):
     """Nothing beside those that random actions led to, nor beside the first ones of episodes."""
     random, steps = 4 * num_envs, 13 * num_envs
-    learner, believed = lived(num_envs, steps, batch_length=100, random_steps=random)
+    learner, believed = lived(num_envs, steps, batch_length=100, random_steps=random, replay_capacity=400)
     replay = of_seed(learner.replay, 0)
     first = np.asarray(replay.rows.first)
     for lane in range(num_envs):
@@ -60,7 +60,7 @@ def test_beside_each_row_lies_what_was_believed_before_it(num_envs):
 @pytest.mark.parametrize("num_envs", [1, 2])
 def test_an_update_writes_what_it_believes_beside_the_rows_that_follow(num_envs, monkeypatch):
     """It begins from the notes of each window's first row, which stay; so do those of all rows outside."""
-    learner, _ = lived(num_envs, 12 * num_envs, batch_length=100, random_steps=2 * num_envs)
+    learner, _ = lived(num_envs, 12 * num_envs, batch_length=100, random_steps=2 * num_envs, replay_capacity=400)
     agent, replay = learner.agent, of_seed(learner.replay, 0)
     agent = small.make_agent("dreamer-v3", agent.spec, batch_size=1, batch_length=4, replay_capacity=10_000)
     agent.setting = Setting(num_envs, 10_000)
