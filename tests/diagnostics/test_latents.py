@@ -7,6 +7,9 @@ import pytest
 from dreamers import KEY, SMALL, Walk
 from latents import PICTURES, PLACES, VECTORS, Ring, of_places, rounds
 
+import small
+from forethought.agents import catalog
+from forethought.agents.base import Seen
 from forethought.diagnostics import Episode, findings, measure, read_diagnosis, split, verdict, write_diagnosis
 from forethought.diagnostics.advice import ERRORS_GROW, FORGETS, NO_BETTER
 from forethought.diagnostics.decoded import View
@@ -16,7 +19,7 @@ from forethought.diagnostics.film import picture as shown
 from forethought.diagnostics.sizes import LATENT, sizes_for
 from forethought.diagnostics.sizes import PICTURES as OF_PICTURES
 from forethought.errors import UsageError
-from forethought.types import Transition
+from forethought.types import Box, Discrete, EnvSpec, Transition
 
 KINDS = ("picture", "vector", "number", "all")
 
@@ -188,3 +191,23 @@ def test_logged_steps_of_several_parts_are_cut_into_episodes():
 def test_the_same_key_gives_the_same_diagnosis():
     one, same = (examine(Ring.of("all", moves=3)) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, one, same)
+
+
+def test_the_policy_of_a_dreamer_lives_on_its_beliefs():
+    spec = EnvSpec("x", Box((3,)), Discrete(4))
+    agent_class, config_class = catalog.find("dreamer-v3").load()
+    agent = agent_class(config_class(), spec)
+    state = agent.init(key=KEY)
+    belief = jax.tree.map(lambda x: jax.random.normal(KEY, (5, *x.shape[1:])), agent.init_actor(5))
+    acted = agent.policy_within(state)(agent.world_model(state).features(belief), KEY)
+    np.testing.assert_array_equal(acted, agent.decide(state, belief, key=KEY, explore=False)[0])
+
+
+def test_a_policy_without_a_memory_lives_on_what_it_sees_and_a_planner_does_not_live_there():
+    spec = small.envs.env_spec("forethought/ProbeAction-v0")
+    agent, obs = small.make_agent("sac", spec), jnp.ones((5, 1))
+    state = agent.init(key=KEY)
+    acted = agent.decide(state, Seen(obs), key=KEY, explore=False)[0]
+    np.testing.assert_array_equal(agent.policy_within(state)(obs, KEY), acted)
+    planner = small.make_agent("cem", spec)
+    assert planner.policy_within(planner.init(key=KEY)) is None

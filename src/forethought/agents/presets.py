@@ -264,5 +264,11 @@ DREAMER_V3_PRESETS: dict[str, Preset] = {
     "pendulum": Preset("Pendulum-v1", _SMALL_SOURCE, _SMALL),
     "jax-pendulum": Preset("forethought/Pendulum-v0", _SMALL_SOURCE, _SMALL),
     "catch": Preset("forethought/Catch-v0", _SMALL_SOURCE, {**_SMALL, "train_every": 4}),
+    # Of the first version of the paper; its continuing head has no discount in it, its first belief is learned there.
+    "2023": Preset(
+        "",
+        "arXiv 2301.04104v1, and what its code had",
+        {"size": "s", "elder": True, "dynamics_weight": 0.5, "replay_value_weight": 0.0},
+    ),
     "cartpole-balance": Preset("dmc:cartpole-balance", "official (dmc_proprio): a window's moments for each step", {}),
 }

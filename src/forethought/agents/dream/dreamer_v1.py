@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, descended, dream
 from forethought.agents.dream.elder_nets import Plan, number, world_model
@@ -168,7 +168,9 @@ class DreamerV1(LatentAgent):
         """One step of model, actor and critic, on windows and on what is dreamt from every moment of them."""
         key_draw, key_loss = jax.random.split(key)
         _, window = self.draw(replay, key=key_draw)
-        nets, opt, info = descended(partial(self.loss, window, key=key_loss), self.optimizers, state.nets, state.opt)
+        nets, opt, info = descended(
+            partial(self.loss, window, key=key_loss), self.optimizers, state.nets, state.opt, self.config.precision
+        )
         return DreamerV1State(nets, opt), replay, info
 
     def loss(self, window: TimeStep, nets: Nets, *, key: Key) -> tuple[Array, Info]:
@@ -183,7 +185,8 @@ class DreamerV1(LatentAgent):
 
         start, horizon = frozen(found.belief), self.config.horizon
         lived = dream(held.model, policy, start, horizon, key=key_dream)
-        actor_loss, critic_loss = self.dream_losses(nets.critic, held, lived)
+        ended = window.terminated.ravel() & self.config.predict_ends
+        actor_loss, critic_loss = self.dream_losses(nets.critic, held, lived, ended)
         return model_loss + actor_loss + critic_loss, info | {"actor_loss": actor_loss, "critic_loss": critic_loss}
 
     def model_loss(
@@ -199,15 +202,17 @@ class DreamerV1(LatentAgent):
         total = sum((weights.get(name, 1.0) * x for name, x in losses.items()), jnp.maximum(divergence, c.free_nats))
         return total, {f"{name}_loss": x for name, x in losses.items()} | {"divergence": divergence}
 
-    def dream_losses(self, critic: Regression, held: Nets, lived: Dreamt) -> tuple[Array, Array]:
+    def dream_losses(
+        self, critic: Regression, held: Nets, lived: Dreamt, ended: Bool[Array, " n"]
+    ) -> tuple[Array, Array]:
         """Of actor and critic (equations 6 to 8): values count from a moment's own reward on, and the actor climbs the
-        returns themselves, through the model that says them.
+        returns themselves, through the model that says them. What is dreamt from the end of the world does not count.
         """
         c, features = self.config, lived.features[1:]
         discount = c.discount * lived.continues
         value = held.critic(features).mean()
         never = jnp.zeros(value[1:].shape, bool)
         returns = lambda_returns(lived.reward[:-1], discount[:-1], value[1:], never, c.lambda_)
-        weight = frozen(jnp.cumprod(jnp.concatenate([jnp.ones_like(discount[:1]), discount[:-2]]), axis=0))
+        weight = frozen(jnp.cumprod(jnp.concatenate([1.0 - ended[None], discount[:-2]]), axis=0))
         valued = critic(frozen(features[:-1])).log_prob(frozen(returns))
         return -jnp.mean(weight * returns), -jnp.mean(weight * valued)

@@ -183,7 +183,7 @@ class DreamerV2(LatentAgent):
         key_draw, key_loss = jax.random.split(key)
         _, window = self.draw(replay, key=key_draw)
         loss = partial(self.loss, state.slow, window, key=key_loss)
-        nets, opt, info = descended(loss, self.optimizers, state.nets, state.opt)
+        nets, opt, info = descended(loss, self.optimizers, state.nets, state.opt, self.config.precision)
         anew = state.updates % self.config.slow_every == 0
         slow = jax.tree.map(lambda new, old: jnp.where(anew, new, old), nets.critic, state.slow)
         return DreamerV2State(nets, slow, opt, state.updates + 1), replay, info
@@ -191,6 +191,7 @@ class DreamerV2(LatentAgent):
     def loss(self, slow: Regression, window: TimeStep, nets: Nets, *, key: Key) -> tuple[Array, Info]:
         """The sum of the losses of model, actor and critic, none of which reaches the others' networks."""
         key_filter, key_dream = jax.random.split(key)
+        window = window._replace(first=window.first.at[0].set(True))  # windows begin as episodes do
         found, seen = nets.model.filter(nets.model.initial(window.first.shape[1]), window, key=key_filter)
         model_loss, info = self.model_loss(nets.model, found, seen, window)
         held: Nets = frozen(nets)
@@ -200,8 +201,8 @@ class DreamerV2(LatentAgent):
 
         start, horizon = frozen(found.belief), self.config.horizon
         lived = dream(held.model, policy, start, horizon, key=key_dream)
-        losses = self.dream_losses(nets, held.model, slow, lived, window.terminated.ravel())
-        actor_loss, critic_loss = losses
+        ended = window.terminated.ravel() & self.config.predict_ends
+        actor_loss, critic_loss = self.dream_losses(nets, held.model, slow, lived, ended)
         return model_loss + actor_loss + critic_loss, info | {"actor_loss": actor_loss, "critic_loss": critic_loss}
 
     def model_loss(
@@ -220,14 +221,14 @@ class DreamerV2(LatentAgent):
         return total, {f"{name}_loss": x for name, x in losses.items()} | {"divergence": divergence}
 
     def dream_losses(
-        self, nets: Nets, model: LatentModel, slow: Regression, lived: Dreamt, terminated: Bool[Array, " n"]
+        self, nets: Nets, model: LatentModel, slow: Regression, lived: Dreamt, ended: Bool[Array, " n"]
     ) -> tuple[Array, Array]:
         """Of actor and critic (equations 4 to 6): values count from a moment's own reward on.
 
         The first action counts from the second moment on: whatever is earned in the first one it did not bring about.
         """
         c, features = self.config, lived.features
-        discount = c.discount * jnp.concatenate([1.0 - terminated[None], lived.continues])
+        discount = c.discount * jnp.concatenate([1.0 - ended[None], lived.continues])
         reward = jnp.concatenate([model.reward(features[:1]).mean(), lived.reward])
         value = slow(features).mean()
         never = jnp.zeros(lived.reward.shape, bool)
