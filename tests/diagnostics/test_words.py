@@ -174,11 +174,13 @@ def test_what_a_latent_model_does_not_keep():
     (roughly,) = findings(of_latents(error=0.3001))
     assert roughly == (
         advice.FORGETS,
-        "It does not keep what it sees: decoded from a belief that has just seen it, an observation is off by 0.3001 "
-        "standard deviations (median); no dream is nearer.",
+        "It does not keep what it sees: what it has just seen is decoded 0.3001 standard deviations off "
+        "(median); no dream is nearer.",
     )
     (lost,) = verdict(of_latents(left_open=(0.95, 0.1)))
-    assert lost.endswith("just seen it, 95 % of observation 0 is left open (of the variance, where 100 % is a guess).")
+    assert lost.endswith(
+        "what it has just seen leaves open 95 % of observation 0 (of the variance, where 100 % is a guess)."
+    )
 
 
 def test_a_latent_model_must_be_better_than_nothing_changes_at_some_step():

@@ -125,8 +125,7 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
         trust += " in all but what it does not foretell"
     first = (
         f"after {plural(steps + 1, 'step')} the median error is {beside(_at(o.mean, steps), TRUSTED_ERROR)} standard "
-        "deviations, "
-        f"the first above {TRUSTED_ERROR}"
+        f"deviations, the first above {TRUSTED_ERROR}"
     )
     last = f"; after {plural(d.horizon, 'step')} it is {beside(_at(o.mean, d.horizon - 1), TRUSTED_ERROR)}"
     whose = "its dreams differ by" if d.latent else "the model expects"
@@ -156,13 +155,16 @@ def _recall(d: Diagnosis) -> list[Finding]:
         return []
     left_open, error = np.nan_to_num(np.asarray(d.recall.left_open)), float(np.asarray(d.recall.error)[1])
     lost = [int(i) for i in np.argsort(-left_open) if left_open[i] > BLIND]
-    begin = "It does not keep what it sees: decoded from a belief that has just seen it,"
+    begin = "It does not keep what it sees:"
     if lost:
         shares = listed([f"{percent(left_open[i])} of {d.obs_name(i)}" for i in lost], more="most of {} more")
-        return [Finding(advice.FORGETS, f"{begin} {shares} is left open (of the variance, where 100 % is a guess).")]
+        said = f"{begin} decoding what it has just seen leaves open {shares} (of the variance, where 100 % is a guess)."
+        return [Finding(advice.FORGETS, said)]
     if error > TRUSTED_ERROR:
         far = f"{beside(error, TRUSTED_ERROR)} standard deviations"
-        return [Finding(advice.FORGETS, f"{begin} an observation is off by {far} (median); no dream is nearer.")]
+        return [
+            Finding(advice.FORGETS, f"{begin} what it has just seen is decoded {far} off (median); no dream is nearer.")
+        ]
     return []
 
 
