@@ -26,10 +26,12 @@ class Imagined(NamedTuple):
     """Imagined steps; ``transition`` holds features in place of observations and is never truncated.
 
     ``alive`` is False for every step that begins after the world has terminated: such steps are to be ignored.
+    ``continues`` is the model's own word of it, before it is taken for an end (below a half) or for none.
     """
 
     transition: Transition
     alive: Bool[Array, "*h n"]
+    continues: Float[Array, "*h n"]
 
 
 def advance(
@@ -43,7 +45,7 @@ def advance(
     ended = outcome.continues < 0.5
     next_features = model.features(belief)
     happened = Transition(features, action, outcome.reward, next_features, ended, jnp.zeros_like(ended))
-    return belief, alive & ~ended, Imagined(happened, alive)
+    return belief, alive & ~ended, Imagined(happened, alive, outcome.continues)
 
 
 def imagine(

@@ -156,6 +156,18 @@ class Experience(NamedTuple):
     extras: PyTree = ()
 
 
+class Noted(NamedTuple):
+    """What an agent gives beside an action where phases may change some of it later, such as a recurrent state.
+
+    Attributes:
+        notes: what the notes of the replay's row begin with, instead of zeros.
+        extras: what stays as it is.
+    """
+
+    notes: PyTree
+    extras: PyTree = ()
+
+
 class Outcome(NamedTuple):
     """What a world model says of one imagined step, besides the next belief.
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 from forethought.agents.presets import (
     CEM_PRESETS,
     DQN_PRESETS,
+    DREAMER_V3_PRESETS,
     MBPO_PRESETS,
     PETS_PRESETS,
     PLANNING_PRESETS,
@@ -21,6 +22,7 @@ from forethought.errors import UsageError, brief, nearest
 from forethought.types import Box, Discrete, EnvSpec, Parts, Space, is_image
 
 _PLANNING = "planning at decision time"
+_DREAMS = "policy learned inside the model"
 _Sees: TypeAlias = Literal["vector", "image", "discrete", "dict"]
 _ALL: tuple[_Sees, ...] = ("vector", "image", "discrete", "dict")
 
@@ -185,6 +187,17 @@ ALGORITHMS: dict[str, Entry] = {
         obs=("vector",),
         action=(Box,),
         presets=MBPO_PRESETS,
+    ),
+    "dreamer-v3": Entry(
+        module="forethought.agents.dream.dreamer_v3",
+        agent="DreamerV3",
+        config="DreamerV3Config",
+        use=_DREAMS,
+        summary="an actor-critic that lives in a recurrent model with categorical latents; one setting for all",
+        paper="Hafner et al. 2025",
+        obs=_ALL,
+        action=(Box, Discrete),
+        presets=DREAMER_V3_PRESETS,
     ),
     "random-shooting": _planning(
         "RandomShootingConfig", "the best of many random plans, evaluated by an ensemble", "Nagabandi et al. 2018"

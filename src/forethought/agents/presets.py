@@ -243,3 +243,5 @@ DQN_PRESETS: dict[str, Preset] = {
 }
 
 TABULAR_PRESETS: dict[str, Preset] = {}
+
+DREAMER_V3_PRESETS: dict[str, Preset] = {}

@@ -10,7 +10,7 @@ An episode begins with zeros in the place of h, z and a: nothing of the one befo
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from forethought.nets.latents import Latents
-from forethought.nets.mlp import MLP, Linear
-from forethought.nets.recurrent import GRU, NormedGRU
+from forethought.nets.mlp import MLP, Dense, on_rows
+from forethought.nets.recurrent import GRU, KerasGRU, NormedGRU
 from forethought.types import Key
 
 
@@ -47,21 +47,22 @@ class Filtered(NamedTuple):
 class Core(Protocol):
     """``h' = core(h, z, a)``, unbatched: `BlockGRU` of V3 and `DenseCore` are such."""
 
-    def __call__(self, h: Float[Array, " h"], z: Float[Array, " z"], action: Float[Array, " a"]) -> Float[Array, " h"]:
+    def __call__(
+        self, h: Float[Array, " h"], z: Float[Array, " z"], action: Float[Array, " a"], /
+    ) -> Float[Array, " h"]:
         """The next h."""
         ...
 
 
 class DenseCore(eqx.Module):
-    """A dense layer of z and a, then a recurrent cell (PlaNet, Dreamer V2)."""
+    """A dense layer of z and a, then a recurrent cell (PlaNet, Dreamer V1 and V2)."""
 
-    enter: Linear
-    cell: GRU | NormedGRU
-    activation: Callable[[Array], Array] = eqx.field(static=True)
+    enter: Dense
+    cell: GRU | KerasGRU | NormedGRU
 
     def __call__(self, h: Float[Array, " h"], z: Float[Array, " z"], action: Float[Array, " a"]) -> Float[Array, " h"]:
         """The next h."""
-        return self.cell(h, self.activation(self.enter(jnp.concatenate([z, action]))))
+        return self.cell(h, self.enter(jnp.concatenate([z, action])))
 
 
 class RSSM(eqx.Module):
@@ -85,7 +86,8 @@ class RSSM(eqx.Module):
 
     def imagine(self, belief: LatentBelief, action: Float[Array, "n a"], *, key: Key) -> tuple[LatentBelief, Latents]:
         """The belief after an action, its z drawn from the prior; and that prior."""
-        deter, prior = self._ahead(belief, action)
+        deter = self._carried(belief, action)
+        prior = self._said(self.prior, deter)
         return LatentBelief(deter, prior.sample(key=key)), prior
 
     def see(
@@ -96,12 +98,12 @@ class RSSM(eqx.Module):
         first: Bool[Array, " n"],
         *,
         key: Key,
-    ) -> tuple[LatentBelief, Latents, Latents]:
-        """The belief after ``action`` led to what is embedded here, with the prior and the posterior of its z."""
+    ) -> tuple[LatentBelief, Latents]:
+        """The belief after ``action`` led to what is embedded here, with the posterior of its z."""
         kept = ~first[:, None]
-        deter, prior = self._ahead(LatentBelief(belief.deter * kept, belief.stoch * kept), action * kept)
-        posterior = self.latents(jax.vmap(self.posterior)(jnp.concatenate([deter, embedding], axis=-1)))
-        return LatentBelief(deter, posterior.sample(key=key)), prior, posterior
+        deter = self._carried(LatentBelief(belief.deter * kept, belief.stoch * kept), action * kept)
+        posterior = self._said(self.posterior, jnp.concatenate([deter, embedding], axis=-1))
+        return LatentBelief(deter, posterior.sample(key=key)), posterior
 
     def filter(
         self,
@@ -112,17 +114,21 @@ class RSSM(eqx.Module):
         *,
         key: Key,
     ) -> Filtered:
-        """`see` along t moments, from a belief before the first of them; ``action`` is the one before each."""
+        """`see` along t moments, from a belief before the first of them; ``action`` is the one before each. Priors are
+        worked out at once for all moments: nothing that is seen depends on them.
+        """
 
-        def step(belief: LatentBelief, now: tuple[Array, Array, Array, Key]) -> tuple[LatentBelief, Filtered]:
+        def step(belief: LatentBelief, now: tuple[Array, Array, Array, Key]) -> tuple[LatentBelief, Any]:
             *seen, key = now
-            belief, prior, posterior = self.see(belief, *seen, key=key)
-            return belief, Filtered(belief, prior, posterior)
+            belief, posterior = self.see(belief, *seen, key=key)
+            return belief, (belief, posterior)
 
         keys = jax.random.split(key, action.shape[0])
-        return jax.lax.scan(step, belief, (action, embedding, first, keys))[1]
+        _, (beliefs, posterior) = jax.lax.scan(step, belief, (action, embedding, first, keys))
+        return Filtered(beliefs, self._said(self.prior, beliefs.deter), posterior)
 
-    def _ahead(self, belief: LatentBelief, action: Float[Array, "n a"]) -> tuple[Float[Array, "n h"], Latents]:
-        """What is carried on, and the prior that follows; V3 holds actions to [-1, 1], where all of ours lie."""
-        deter = jax.vmap(self.core)(belief.deter, belief.stoch, action)
-        return deter, self.latents(jax.vmap(self.prior)(deter))
+    def _carried(self, belief: LatentBelief, action: Float[Array, "n a"]) -> Float[Array, "n h"]:
+        return jax.vmap(self.core)(belief.deter, belief.stoch, action)
+
+    def _said(self, network: MLP, seen: Float[Array, "*b i"]) -> Latents:
+        return self.latents(on_rows(network, seen))

@@ -1,6 +1,6 @@
 """What a recurrent model does not know for certain: Gaussian and categorical latents, and how far two differ."""
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -82,9 +82,9 @@ class OneHots(NamedTuple):
 Latents: TypeAlias = Normals | OneHots
 
 
-def frozen(latents: Latents) -> Latents:
+def frozen(tree: Any) -> Any:
     """Without a gradient."""
-    return jax.lax.stop_gradient(latents)
+    return jax.lax.stop_gradient(tree)
 
 
 def kl_losses(post: Latents, prior: Latents, free: float) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:

@@ -5,7 +5,7 @@ them without filters. A network is written for one example; ``jax.vmap`` gives i
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax
@@ -16,6 +16,8 @@ from forethought.types import Key
 
 Layer: TypeAlias = tuple[Float[Array, "i o"], Float[Array, " o"]]  # weights and biases
 Initializer: TypeAlias = Callable[[Key, tuple[int, int]], Layer]
+Activation: TypeAlias = Callable[[Array], Array]
+NormKind: TypeAlias = Literal["rms", "layer"]
 
 
 def fan_in_uniform(key: Key, shape: tuple[int, int]) -> Layer:
@@ -37,6 +39,22 @@ def truncated_normal(key: Key, shape: tuple[int, int]) -> Layer:
     The initialisation of the ensembles of PETS (Chua et al. 2018, official code) and MBPO.
     """
     return jax.random.truncated_normal(key, -2.0, 2.0, shape) / (2.0 * shape[0] ** 0.5), jnp.zeros(shape[1])
+
+
+def lecun(scale: float = 1.0) -> Initializer:
+    """Weights normal, cut at two standard deviations, of variance ``scale^2 / fan in`` (Dreamer V3); 0 for none."""
+    spread = scale / 0.87962566  # of a normal number that was cut there
+
+    def init(key: Key, shape: tuple[int, int]) -> Layer:
+        return spread * shape[0] ** -0.5 * jax.random.truncated_normal(key, -2.0, 2.0, shape), jnp.zeros(shape[1])
+
+    return init
+
+
+def glorot_uniform(key: Key, shape: tuple[int, int]) -> Layer:
+    """Weights uniform in +-sqrt(6 / (fan in + fan out)), as Keras has it (PlaNet, Dreamer V1 and V2)."""
+    bound = (6.0 / sum(shape)) ** 0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound), jnp.zeros(shape[1])
 
 
 def orthogonal(scale: float) -> Initializer:
@@ -63,6 +81,54 @@ class Linear(eqx.Module):
         return jnp.matmul(narrow, self.weight, preferred_element_type=self.bias.dtype) + self.bias
 
 
+class Norm(eqx.Module):
+    """Along the last axis, computed in float32: ``rms`` divides by the root mean square (Zhang & Sennrich 2019),
+    ``layer`` takes off the mean before and adds an offset after (Ba et al. 2016).
+    """
+
+    scale: Float[Array, " n"]
+    offset: Float[Array, " n"] | None
+    eps: float = eqx.field(static=True)
+
+    def __init__(self, n: int, kind: NormKind = "rms", eps: float = 1e-4):
+        self.scale, self.offset, self.eps = jnp.ones(n), jnp.zeros(n) if kind == "layer" else None, eps
+
+    def __call__(self, x: Float[Array, "*b n"]) -> Float[Array, "*b n"]:
+        """Of each vector by itself."""
+        wide = x.astype(jnp.float32)
+        if self.offset is not None:
+            wide -= jnp.mean(wide, axis=-1, keepdims=True)
+        wide *= jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.eps) * self.scale
+        return (wide if self.offset is None else wide + self.offset).astype(x.dtype)
+
+
+class Dense(eqx.Module):
+    """``activation(norm(x W + b))``; without a norm where ``norm`` is None."""
+
+    linear: Linear
+    norm: Norm | None
+    activation: Activation = eqx.field(static=True)
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        activation: Activation,
+        *,
+        key: Key,
+        norm: NormKind | None = None,
+        eps: float = 1e-4,
+        init: Initializer = fan_in_uniform,
+    ):
+        self.linear, self.activation = Linear(n_in, n_out, key=key, init=init), activation
+        self.norm = None if norm is None else Norm(n_out, norm, eps)
+
+    def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
+        """Unbatched."""
+        x = self.linear(x)
+        return self.activation(x if self.norm is None else self.norm(x))
+
+
 class MLP(eqx.Module):
     """Linear layers with an activation between them and none after the last.
 
@@ -71,24 +137,30 @@ class MLP(eqx.Module):
         activation: a named function of one array (a fresh lambda would recompile for each network).
         init: weights and biases of a layer.
         last: those of the last layer, where they are others.
+        norm: what hidden layers are normalised by before they are activated; None for nothing.
+        eps: of the norm.
     """
 
     layers: tuple[Linear, ...]
-    activation: Callable[[Array], Array] = eqx.field(static=True)
+    norms: tuple[Norm, ...]
+    activation: Activation = eqx.field(static=True)
 
     def __init__(
         self,
         sizes: Sequence[int],
-        activation: Callable[[Array], Array],
+        activation: Activation,
         *,
         key: Key,
         init: Initializer = fan_in_uniform,
         last: Initializer | None = None,
+        norm: NormKind | None = None,
+        eps: float = 1e-4,
     ):
         keys = jax.random.split(key, len(sizes) - 1)
         inits = [init] * (len(sizes) - 2) + [last or init]
         rows = zip(sizes, sizes[1:], keys, inits, strict=False)
         self.layers = tuple(Linear(i, o, key=k, init=init) for i, o, k, init in rows)
+        self.norms = () if norm is None else tuple(Norm(n, norm, eps) for n in sizes[1:-1])
         self.activation = activation
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
@@ -97,9 +169,16 @@ class MLP(eqx.Module):
 
     def features(self, x: Float[Array, " i"]) -> Float[Array, " h"]:
         """What the last layer is given."""
-        for layer in self.layers[:-1]:
-            x = self.activation(layer(x))
+        for i, layer in enumerate(self.layers[:-1]):
+            x = layer(x)
+            x = self.activation(self.norms[i](x) if self.norms else x)
         return x
+
+
+def on_rows(net: Callable[[Array], Array], features: Float[Array, "*b f"]) -> Float[Array, "*b o"]:
+    """A network of features with any leading axes, as one product."""
+    out = jax.vmap(net)(features.reshape(-1, features.shape[-1]))
+    return out.reshape(*features.shape[:-1], -1)
 
 
 def silu(x: Float[Array, "*b"]) -> Float[Array, "*b"]:

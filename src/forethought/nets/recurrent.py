@@ -1,36 +1,14 @@
-"""Recurrent cells and the norms within them: unbatched, as all networks here."""
+"""Recurrent cells: unbatched, as all networks here."""
 
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.nets.mlp import Initializer, Linear, fan_in_uniform, silu
+from forethought.nets.mlp import Dense, Initializer, Linear, Norm, fan_in_uniform, silu
 from forethought.types import Key
-
-
-class Norm(eqx.Module):
-    """Of a vector, computed in float32: ``rms`` divides by the root mean square (Zhang & Sennrich 2019), ``layer``
-    takes off the mean before and adds an offset after (Ba et al. 2016).
-    """
-
-    scale: Float[Array, " n"]
-    offset: Float[Array, " n"] | None
-    eps: float = eqx.field(static=True)
-
-    def __init__(self, n: int, kind: Literal["rms", "layer"] = "rms", eps: float = 1e-4):
-        self.scale, self.offset, self.eps = jnp.ones(n), jnp.zeros(n) if kind == "layer" else None, eps
-
-    def __call__(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Unbatched."""
-        wide = x.astype(jnp.float32)
-        if self.offset is None:
-            return (wide * jax.lax.rsqrt(jnp.mean(wide**2) + self.eps) * self.scale).astype(x.dtype)
-        centred = wide - jnp.mean(wide)
-        scaled = centred * jax.lax.rsqrt(jnp.mean(centred**2) + self.eps)
-        return (scaled * self.scale + self.offset).astype(x.dtype)
 
 
 class BlockLinear(eqx.Module):
@@ -40,10 +18,11 @@ class BlockLinear(eqx.Module):
     bias: Float[Array, " o"]
 
     def __init__(self, n_in: int, n_out: int, blocks: int, *, key: Key, init: Initializer = fan_in_uniform):
-        """Both widths are multiples of ``blocks``."""
-        shape, keys = (n_in // blocks, n_out // blocks), jax.random.split(key, blocks)
-        weights, biases = zip(*(init(k, shape) for k in keys), strict=True)
-        self.weight, self.bias = jnp.stack(weights), jnp.concatenate(biases)
+        """Both widths are multiples of ``blocks``. Weights begin as those of one layer of all inputs would, as in the
+        published code of Dreamer V3.
+        """
+        weight, _ = init(key, (n_in, n_out // blocks))
+        self.weight, self.bias = weight.reshape(blocks, n_in // blocks, -1), jnp.zeros(n_out)
 
     def __call__(self, x: Float[Array, " n"]) -> Float[Array, " m"]:
         """Unbatched."""
@@ -68,6 +47,24 @@ class GRU(eqx.Module):
         """The next state."""
         reset, update = jnp.split(jax.nn.sigmoid(self.gates(jnp.concatenate([x, h])) + 1.0), 2)
         return update * h + (1.0 - update) * jnp.tanh(self.candidate(jnp.concatenate([x, reset * h])))
+
+
+class KerasGRU(eqx.Module):
+    """``h' = u h + (1 - u) tanh(W x + r (V h) + b)``, which resets after the product, as Keras has it (Dreamer V1)."""
+
+    seen: Linear
+    kept: Linear
+
+    def __init__(self, n_in: int, n: int, *, key: Key, init: Initializer = fan_in_uniform):
+        key_seen, key_kept = jax.random.split(key)
+        self.seen = Linear(n_in, 3 * n, key=key_seen, init=init)
+        self.kept = Linear(n, 3 * n, key=key_kept, init=init)
+
+    def __call__(self, h: Float[Array, " n"], x: Float[Array, " i"]) -> Float[Array, " n"]:
+        """The next state."""
+        update, reset, candidate = zip(jnp.split(self.seen(x), 3), jnp.split(self.kept(h), 3), strict=True)
+        u = jax.nn.sigmoid(sum(update))
+        return u * h + (1.0 - u) * jnp.tanh(candidate[0] + jax.nn.sigmoid(sum(reset)) * candidate[1])
 
 
 class NormedGRU(eqx.Module):
@@ -101,7 +98,7 @@ class BlockGRU(eqx.Module):
     each block sees all of these, through one block layer of the state's width (normed, SiLU) into the three gates.
     """
 
-    enter: tuple[tuple[Linear, Norm], ...]
+    enter: tuple[Dense, ...]
     inner: tuple[BlockLinear, Norm]
     gates: BlockLinear
     blocks: int = eqx.field(static=True)
@@ -114,7 +111,7 @@ class BlockGRU(eqx.Module):
         widths = (n, *inputs)
         keys = jax.random.split(key_enter, len(widths))
         self.enter = tuple(
-            (Linear(w, hidden, key=k, init=init), Norm(hidden)) for w, k in zip(widths, keys, strict=True)
+            Dense(w, hidden, silu, key=k, norm="rms", init=init) for w, k in zip(widths, keys, strict=True)
         )
         seen = n + blocks * len(widths) * hidden
         self.inner = BlockLinear(seen, n, blocks, key=key_inner, init=init), Norm(n)
@@ -124,7 +121,7 @@ class BlockGRU(eqx.Module):
     def __call__(self, h: Float[Array, " n"], *inputs: Array) -> Float[Array, " n"]:
         """The next state."""
         g = self.blocks
-        told = [silu(norm(dense(x))) for (dense, norm), x in zip(self.enter, (h, *inputs), strict=True)]
+        told = [dense(x) for dense, x in zip(self.enter, (h, *inputs), strict=True)]
         beside = jnp.broadcast_to(jnp.concatenate(told), (g, sum(x.shape[0] for x in told)))
         dense, norm = self.inner
         x = silu(norm(dense(jnp.concatenate([h.reshape(g, -1), beside], axis=1).reshape(-1))))

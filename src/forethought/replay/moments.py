@@ -25,7 +25,7 @@ from forethought.replay import ring
 from forethought.replay.hosted import is_hosted, on_host, to_device
 from forethought.replay.packing import Layout
 from forethought.replay.ring import Ring
-from forethought.types import Experience, Key, PyTree, TimeStep, Transition
+from forethought.types import Experience, Key, Noted, PyTree, TimeStep, Transition
 
 MOST = ring.MOST_ROWS // 2  # transitions: there may be as many last moments of episodes besides
 _SMALL_ROW = 2048  # bytes; of smaller rows there is room for an episode in each transition
@@ -38,7 +38,8 @@ class Replay(eqx.Module):
     Attributes:
         packed: the rows [room * num_envs, width], by the type of their leaves (`Layout`): each a moment, and the extras
             that the agent gave beside the action that led to it. A row is ``first`` where no transition led to it.
-        notes: what phases keep beside the rows, such as priorities; zeros where nothing was noted since.
+        notes: what phases keep beside the rows, such as priorities; zeros, or what the agent gave (`Noted`), where
+            nothing was noted since.
         written: rows written to each lane so far.
         begun: those of the rows held in each lane that are ``first``.
         firsts: which rows are ``first``, once more, where transitions may be forgotten early; nothing elsewhere. Were
@@ -213,7 +214,8 @@ def record(replay: Replay, experience: Experience) -> Replay:
 
 
 def _recorded(replay: Replay, experience: Experience) -> Replay:
-    now, reached, extras = experience
+    now, reached, given = experience
+    extras = given.extras if isinstance(given, Noted) else given
     n = replay.num_envs
     lanes = jnp.arange(n)
 
@@ -242,7 +244,7 @@ def _recorded(replay: Replay, experience: Experience) -> Replay:
     else:
         packed = write(replay.packed, before, after)
     nothing = jax.tree.map(lambda held: jnp.zeros((n, *held.shape[1:]), held.dtype), replay.notes)
-    notes = write(replay.notes, nothing, nothing)
+    notes = write(replay.notes, nothing, given.notes if isinstance(given, Noted) else nothing)
     written, begun, ends = replay.written + now.first + 1, replay.begun, ring.add(replay.ends, to)
     firsts = jax.tree.map(lambda held: write(held, now.first, reached.first), replay.firsts)
     if not replay.keeps_all:  # rows that were never written are not first

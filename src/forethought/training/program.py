@@ -22,7 +22,7 @@ from forethought.replay import hosted, moments
 from forethought.replay.moments import Replay
 from forethought.training.phases import Phases
 from forethought.training.seeds import over_seeds, purpose_key, settled, tree_of
-from forethought.types import Box, EnvSpec, Experience, Info, Key, PyTree, TimeStep, Transition
+from forethought.types import Box, EnvSpec, Experience, Info, Key, Noted, PyTree, TimeStep, Transition
 
 How: TypeAlias = Literal["random", "explore", "exploit"]  # at random, while learning, when evaluated or used
 HOW: tuple[How, ...] = get_args(How)
@@ -80,7 +80,8 @@ class Program:
         return jax.jit(lambda: settled(moments.spread(self._empty_replay(), len(self.seeds))))()
 
     def _empty_replay(self, hosted: bool | None = None) -> Replay:
-        extras = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), self.empty_decision(1).extras)
+        given = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), self.empty_decision(1).extras)
+        extras = given.extras if isinstance(given, Noted) else given
         example, notes = empty_moment(self.agent.spec), self.agent.notes()
         where = self.hosted if hosted is None else hosted
         return moments.create(example, self.replay_capacity, self.num_envs, extras=extras, notes=notes, hosted=where)

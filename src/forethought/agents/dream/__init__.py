@@ -1,0 +1,1 @@
+"""Policies that are learned, or evolved, within a model of the world."""

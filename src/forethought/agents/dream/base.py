@@ -1,0 +1,167 @@
+"""What all that learn in a latent model have in common: how they believe, what they draw, and when they learn."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from forethought.agents.base import Agent, Phase
+from forethought.errors import UsageError, require_within
+from forethought.imagine import Imagined, Policy, imagine
+from forethought.models.base import WorldModel
+from forethought.models.latent import LatentModel
+from forethought.models.rssm import LatentBelief
+from forethought.replay.moments import Replay
+from forethought.settings import Settings
+from forethought.types import EnvSpec, Info, Key, PyTree, TimeStep
+
+
+@dataclass(frozen=True)
+class DreamConfig(Settings):
+    """What all of them may be told."""
+
+    batch_size: int = 16
+    """Windows of moments in an update."""
+    batch_length: int = 64
+    """Moments of each of them."""
+    train_every: int = 1
+    """Environment steps between two rounds of updates."""
+    updates: int = 1
+    """Updates of a round."""
+    pretrain: int = 0
+    """Updates besides, before the first round."""
+    random_steps: int = 1024
+    """Environment steps with random actions before the first update."""
+    replay_capacity: int = 1_000_000
+    """Transitions kept."""
+
+    def check(self) -> None:
+        """Counts."""
+        for name in ("batch_size", "train_every", "updates", "replay_capacity"):
+            require_within(name, getattr(self, name), 1)
+        require_within("batch_length", self.batch_length, 2)
+        for name in ("random_steps", "pretrain"):
+            require_within(name, getattr(self, name), 0)
+
+
+class LatentAgent(Agent):
+    """An agent whose carry is what its latent model believes.
+
+    States have the model as ``model``. A subclass says how the model is made, how it acts on it, and what an update is.
+    """
+
+    has_memory = True
+    config: Any
+
+    def __init__(self, config: Any, spec: EnvSpec):
+        self.config, self.spec = config, spec
+        self.replay_capacity, self.random_steps = config.replay_capacity, config.random_steps
+        model = jax.eval_shape(lambda: self.build(key=jax.random.key(0)))
+        self.sizes = model.rssm.n_deter, model.rssm.n_stoch
+
+    @abstractmethod
+    def build(self, *, key: Key) -> LatentModel:
+        """A fresh model."""
+
+    @abstractmethod
+    def learn(self, state: Any, replay: Replay, *, key: Key) -> tuple[Any, Replay, Info]:
+        """One update."""
+
+    @property
+    def start(self) -> int:
+        """Environment steps before the first update: as many as make a window in each environment."""
+        return max(self.config.random_steps, self.config.batch_length * self.setting.num_envs)
+
+    def check_setting(self) -> None:
+        """Raises `UsageError` where the run ends before the first update."""
+        if self.setting.steps < self.start:
+            raise UsageError(
+                f"{self.setting.steps:,} steps end before the first update: windows of {self.config.batch_length} "
+                f"moments and {self.config.random_steps:,} random steps come before it, {self.start:,} in all; raise "
+                "--steps, or lower --agent.batch-length and --agent.random-steps"
+            )
+
+    def init_actor(self, n: int) -> LatentBelief:
+        """Before anything was seen."""
+        return LatentBelief(*(jnp.zeros((n, size)) for size in self.sizes))
+
+    def observe(self, state: Any, carry: LatentBelief, time_step: TimeStep, *, key: Key) -> LatentBelief:
+        """The model's belief."""
+        first = jnp.asarray(time_step.first)
+        return state.model.observe(carry, time_step.prev_action, time_step.obs, first, key=key)
+
+    def world_model(self, state: Any) -> WorldModel:
+        """The latent model."""
+        return state.model
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Rounds of updates from `start` on, after those of ``pretrain``."""
+        c = self.config
+        update = Phase("update", c.train_every, self.update, updates=c.updates, start=self.start)
+        if not c.pretrain:
+            return (update,)
+        once = max(self.setting.steps, self.start + 1)
+        first = Phase("pretrain", once, self.one, updates=1, start=self.start, times=c.pretrain)
+        return (first, update)
+
+    def one(self, state: Any, replay: Replay, *, step: Array, key: Key) -> tuple[Any, Replay, Info]:
+        """One update."""
+        return self.learn(state, replay, key=key)
+
+    def update(self, state: Any, replay: Replay, *, step: Array, key: Key) -> tuple[Any, Replay, Info]:
+        """Those of a round, one after the other; what the last one has to say."""
+
+        def learn(at: tuple[Any, Replay], key: Key) -> tuple[tuple[Any, Replay], Info]:
+            state, replay, info = self.learn(*at, key=key)
+            return (state, replay), info
+
+        (state, replay), infos = jax.lax.scan(learn, (state, replay), jax.random.split(key, self.config.updates))
+        return state, replay, jax.tree.map(lambda x: x[-1], infos)
+
+    def draw(self, replay: Replay, *, key: Key) -> tuple[Int[Array, " n"], TimeStep]:
+        """The places of windows, and their moments [t, n, ...]."""
+        places = replay.sample_windows(self.config.batch_size, self.config.batch_length, key=key)
+        return places, replay.windows(places, self.config.batch_length)
+
+
+class Dreamt(NamedTuple):
+    """h steps imagined from n beliefs.
+
+    Attributes:
+        features: of h + 1 moments.
+        action: in each but the last.
+        reward: of the step after each but the last.
+        continues: the probability that the world goes on after it.
+    """
+
+    features: Float[Array, "h1 n f"]
+    action: PyTree
+    reward: Float[Array, "h n"]
+    continues: Float[Array, "h n"]
+
+
+def dream(model: LatentModel, policy: Policy, belief: LatentBelief, horizon: int, *, key: Key) -> Dreamt:
+    """Let a policy live in the model, from beliefs with any leading axes."""
+    start = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), belief)
+    _, imagined = imagine(model, policy, start, horizon, key=key)
+    return dreamt(imagined)
+
+
+def dreamt(imagined: Imagined) -> Dreamt:
+    """Of what was imagined."""
+    steps = imagined.transition
+    features = jnp.concatenate([steps.obs, steps.next_obs[-1:]])
+    return Dreamt(features, steps.action, steps.reward, imagined.continues)
+
+
+def gradient(
+    loss: Callable[[PyTree], tuple[Array, PyTree]], optimizer: Any, params: PyTree, opt: PyTree
+) -> tuple[PyTree, PyTree, PyTree]:
+    """One step down a loss with something beside it: parameters, state of the optimizer, and that."""
+    grads, beside = jax.grad(loss, has_aux=True)(params)
+    change, opt = optimizer.update(grads, opt, params)
+    return jax.tree.map(lambda p, u: p + u, params, change), opt, beside

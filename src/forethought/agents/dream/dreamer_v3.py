@@ -1,0 +1,223 @@
+"""Dreamer V3 (Hafner et al. 2025, "Mastering diverse control tasks through world models", Nature; arXiv 2301.04104).
+
+One set of numbers for all domains: rewards and values are classes of any size, returns are divided by their range, and
+the actor learns from the likelihood of what it did, whether actions are choices or numbers.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, dream, gradient
+from forethought.agents.dream.policies import FeaturePolicy
+from forethought.agents.dream.v3_nets import SIZES, actor, classification, world_model
+from forethought.errors import require_above, require_within
+from forethought.models.latent import Classification, LatentModel
+from forethought.models.rssm import Filtered, LatentBelief
+from forethought.nets.latents import frozen, kl_losses
+from forethought.nets.sight import Sight
+from forethought.nets.twohot import TwoHot
+from forethought.optimizers import laprop
+from forethought.replay.moments import Replay
+from forethought.returns import lambda_returns
+from forethought.types import Info, Key, Noted, TimeStep
+
+
+@dataclass(frozen=True)
+class DreamerV3Config(DreamConfig):
+    """Dreamer V3. Defaults are those of the published code (``dreamerv3/configs.yaml``), but for the size: its own is
+    200m, and 1m for observations that are vectors.
+    """
+
+    size: Literal["1m", "12m", "25m", "50m", "100m", "200m", "400m"] = "1m"
+    """Parameters, about: the widths of all networks."""
+    horizon: int = 15
+    """Imagined steps."""
+    discount: float = 1.0 - 1.0 / 333.0
+    """Factor per step on what follows."""
+    lambda_: float = 0.95
+    """Of the returns: 0 trusts the value of the next step, 1 the rewards alone."""
+    learning_rate: float = 4e-5
+    """Of all networks."""
+    warmup: int = 1000
+    """Updates over which it rises from 0."""
+    clip: float = 0.3
+    """Gradients are shortened to this share of the weights that they are of."""
+    free_nats: float = 1.0
+    """Divergences between prior and posterior below this are let be."""
+    representation_weight: float = 0.1
+    """Of what holds the posterior to the prior, in the loss."""
+    replay_value_weight: float = 0.3
+    """Of the critic's loss on what was lived through."""
+    entropy_weight: float = 3e-4
+    """Of the entropy of the policy, which is paid for."""
+    slow_rate: float = 0.02
+    """Share by which the slow critic follows the critic in each update."""
+    range_rate: float = 0.01
+    """Share by which the range of returns follows that of each update."""
+
+    def check(self) -> None:
+        """Counts, shares and bounds."""
+        super().check()
+        require_within("horizon", self.horizon, 1)
+        require_within("warmup", self.warmup, 0)
+        for name in ("learning_rate", "clip"):
+            require_above(name, getattr(self, name), 0)
+        for name in ("discount", "lambda_", "slow_rate", "range_rate"):
+            require_within(name, getattr(self, name), 0.0, 1.0)
+        for name in ("free_nats", "representation_weight", "replay_value_weight", "entropy_weight"):
+            require_within(name, getattr(self, name), 0.0)
+
+
+class Nets(NamedTuple):
+    """What is learned."""
+
+    model: LatentModel
+    actor: FeaturePolicy
+    critic: Classification
+
+
+class DreamerV3State(NamedTuple):
+    """Everything that changes; ``low`` and ``high`` are the 5th and the 95th percentile of returns."""
+
+    nets: Nets
+    slow: Classification
+    opt: optax.OptState
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+
+    @property
+    def model(self) -> LatentModel:
+        """The world model."""
+        return self.nets.model
+
+
+class DreamerV3(LatentAgent):
+    """The agent; see `DreamerV3Config` for its settings and `forethought.agents.base.Agent` for its methods."""
+
+    def init(self, *, key: Key) -> DreamerV3State:
+        """Fresh networks; the slow critic is a copy, not an alias. What is earned and worth is 0 at first."""
+        key_model, key_actor, key_critic = jax.random.split(key, 3)
+        units, features = SIZES[self.config.size].units, sum(self.sizes)
+        critic = classification(features, units, 3, key=key_critic)
+        nets = Nets(self.build(key=key_model), actor(features, units, self.spec.action, key=key_actor), critic)
+        low, high = jnp.array(0.0), jnp.array(0.0)
+        return DreamerV3State(nets, jax.tree.map(jnp.copy, critic), self.optimizer.init(nets), low, high)
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """One for all networks."""
+        return laprop(self.config.learning_rate, self.config.warmup, self.config.clip)
+
+    def build(self, *, key: Key) -> LatentModel:
+        """See `forethought.agents.dream.v3_nets`."""
+        return world_model(SIZES[self.config.size], self.spec, self.config.discount, key=key)
+
+    def notes(self) -> LatentBelief:
+        """What was believed before each moment: windows begin from it, and what they find replaces it."""
+        return jax.tree.map(lambda x: x[0], self.init_actor(1))
+
+    def decide(self, state: DreamerV3State, carry: LatentBelief, *, key: Key, explore: bool):
+        """Drawn while learning, else the mode."""
+        says = state.nets.actor(carry.features)
+        action = says.sample(key=key) if explore else says.mode()
+        return state.model.carried_out(action), carry, Noted(carry)
+
+    def acts_with(self, state: DreamerV3State) -> tuple[LatentModel, FeaturePolicy]:
+        """Model and actor."""
+        return state.nets.model, state.nets.actor
+
+    def learn(self, state: DreamerV3State, replay: Replay, *, key: Key) -> tuple[DreamerV3State, Replay, Info]:
+        """One step of all networks, on windows and on what is dreamt from every moment of them."""
+        key_draw, key_loss = jax.random.split(key)
+        places, window = self.draw(replay, key=key_draw)
+        before = jax.tree.map(lambda x: x[places], replay.notes)
+        loss = partial(self.loss, state, window, before, key=key_loss)
+        nets, opt, (found, low, high, info) = gradient(loss, self.optimizer, state.nets, state.opt)
+        slow = optax.incremental_update(nets.critic, state.slow, self.config.slow_rate)
+        ahead = jnp.arange(1, self.config.batch_length)[:, None]
+        places = replay.after(places + ahead * self.setting.num_envs, 0).ravel()
+        notes = jax.tree.map(lambda x: x[:-1].reshape(-1, x.shape[-1]), found)
+        return DreamerV3State(nets, slow, opt, low, high), replay.note(places, notes), info
+
+    def loss(
+        self, state: DreamerV3State, window: TimeStep, before: LatentBelief, nets: Nets, *, key: Key
+    ) -> tuple[Array, Any]:
+        """The sum of all losses; beside it what was believed, the range of returns, and what to tell."""
+        c, (key_filter, key_dream) = self.config, jax.random.split(key)
+        found, seen = nets.model.filter(before, window, key=key_filter)
+        losses = self.model_losses(nets.model, found, seen, window)
+        held: Nets = frozen(nets)
+        lived = dream(
+            held.model,
+            lambda features, key: held.actor(features).sample(key=key),
+            frozen(found.belief),
+            c.horizon,
+            key=key_dream,
+        )
+        dreamt, returns, low, high = self.dream_losses(state, nets, lived)
+        losses |= dreamt
+        losses["replay_value"] = self.replay_value_loss(state, nets.critic, found.belief.features, window, returns[0])
+        weights = {"representation": c.representation_weight, "replay_value": c.replay_value_weight}
+        told = {f"{name}_loss": jnp.mean(x) for name, x in losses.items()}
+        total = sum((weights.get(name, 1.0) * jnp.mean(x) for name, x in losses.items()), jnp.array(0.0))
+        info = told | {"return": jnp.mean(returns), "range": high - low}
+        return total, (frozen(found.belief), low, high, info)
+
+    def model_losses(self, model: LatentModel, found: Filtered, seen: Sight, window: TimeStep) -> dict[str, Array]:
+        """Squared errors of what is seen, and what was not expected of rewards, ends and latents [t, n]."""
+        losses = model.losses(found.belief, seen, window.reward, window.terminated)
+        dynamics, representation = kl_losses(found.posterior, found.prior, self.config.free_nats)
+        return losses | {"dynamics": dynamics, "representation": representation}
+
+    def dream_losses(self, state: DreamerV3State, nets: Nets, lived: Dreamt) -> tuple[dict[str, Array], Any, Any, Any]:
+        """Of actor and critic [h, n] (equations 5 to 7), with the lambda-returns and their new range."""
+        c = self.config
+        going_on = c.discount * lived.continues
+        begin = c.discount * state.model.continues(
+            lived.features[:1]
+        )  # where a window ends with the world, nothing counts
+        weight = frozen(jnp.cumprod(jnp.concatenate([begin, going_on[:-1]]), axis=0))
+        says = nets.critic(lived.features[:-1])
+        value = frozen(jnp.concatenate([says.mean(), nets.critic(lived.features[-1:]).mean()]))
+        never = jnp.zeros(lived.reward.shape, bool)
+        returns = frozen(lambda_returns(lived.reward, going_on, value[1:], never, c.lambda_))
+        low, high = (
+            (1.0 - c.range_rate) * held + c.range_rate * jnp.percentile(returns, share)
+            for held, share in ((state.low, 5.0), (state.high, 95.0))
+        )
+        advantage = (returns - value[:-1]) / jnp.maximum(1.0, high - low)
+        policy = nets.actor(lived.features[:-1])
+        gain = policy.log_prob(frozen(lived.action)) * advantage + c.entropy_weight * policy.entropy()
+        valued = self.critic_loss(state, says, lived.features[:-1], returns)
+        return {"actor": -weight * gain, "critic": weight * valued}, returns, low, high
+
+    def replay_value_loss(
+        self,
+        state: DreamerV3State,
+        critic: Classification,
+        features: Float[Array, "t n f"],
+        window: TimeStep,
+        returns: Float[Array, " m"],
+    ) -> Float[Array, "s n"]:
+        """The critic's loss on lambda-returns of the rewards that were earned; what is dreamt from a moment stands for
+        its value.
+        """
+        c, reward, dreamt = self.config, window.reward, returns.reshape(window.reward.shape)
+        ended = (
+            (window.terminated | window.truncated).at[:-1].max(window.first[1:])
+        )  # some are broken off without either
+        going_on = c.discount * (1.0 - window.terminated[1:])
+        target = frozen(lambda_returns(reward[1:], going_on, dreamt[1:], ended[1:], c.lambda_))
+        return ~ended[:-1] * self.critic_loss(state, critic(features[:-1]), features[:-1], target)
+
+    def critic_loss(
+        self, state: DreamerV3State, says: TwoHot, features: Float[Array, "t n f"], target: Float[Array, "t n"]
+    ) -> Float[Array, "t n"]:
+        """How unlikely the critic holds the target, and what the slow critic says of these features."""
+        return -says.log_prob(target) - says.log_prob(frozen(state.slow(features).mean()))

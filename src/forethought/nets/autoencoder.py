@@ -1,0 +1,279 @@
+"""What latent models see with, and what they draw: observations become an embedding, and features observations.
+
+An image of 64 x 64 is seen and drawn as the papers do it; another one is halved until 4 to 7 pixels are left.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from forethought.errors import UsageError
+from forethought.nets.conv import Conv, TransposedConv, UpsampledConv, max_pool
+from forethought.nets.mlp import MLP, Activation, Dense, Initializer, Linear, Norm, NormKind
+from forethought.nets.recurrent import BlockLinear
+from forethought.nets.sight import Looks, Sight
+from forethought.nets.twohot import symexp, symlog
+from forethought.types import Key
+
+_LEAST, _MOST = 3, 16  # pixels a side of the smallest image within
+Layers: TypeAlias = tuple[tuple[Conv | TransposedConv | UpsampledConv, Norm | None], ...]
+
+
+class Style(NamedTuple):
+    """How the networks of a paper are made: the activation, what is normalised before it, and how weights begin."""
+
+    activation: Activation
+    norm: NormKind | None
+    eps: float
+    init: Initializer
+
+    def mlp(self, sizes: tuple[int, ...], key: Key, last: Initializer | None = None) -> MLP:
+        """A network; the weights of its last layer may begin otherwise."""
+        return MLP(sizes, self.activation, key=key, init=self.init, last=last, norm=self.norm, eps=self.eps)
+
+    def dense(self, n_in: int, n_out: int, key: Key) -> Dense:
+        """One layer."""
+        return Dense(n_in, n_out, self.activation, key=key, norm=self.norm, eps=self.eps, init=self.init)
+
+    def normed(self, n: int) -> Norm | None:
+        """What n numbers are normalised by."""
+        return None if self.norm is None else Norm(n, self.norm, self.eps)
+
+
+class ConvEncoder(eqx.Module):
+    """Convolutions, each pooled where ``pool`` says so, normalised and activated; then a row."""
+
+    layers: Layers
+    activation: Activation = eqx.field(static=True)
+    pool: bool = eqx.field(static=True)
+
+    def __call__(self, image: Float[Array, "h w c"]) -> Float[Array, " e"]:
+        """Of an image in [0, 1], shifted to [-0.5, 0.5]."""
+        x = image - 0.5
+        for conv, norm in self.layers:
+            x = conv(x)
+            x = max_pool(x) if self.pool else x
+            x = self.activation(x if norm is None else norm(x))
+        return x.reshape(-1)
+
+
+class ConvDecoder(eqx.Module):
+    """What becomes of h and z a small image, and layers that make it larger."""
+
+    enter: Callable[..., Array]
+    layers: Layers
+    activation: Activation = eqx.field(static=True)
+    output: Activation = eqx.field(static=True)
+
+    def __call__(self, deter: Float[Array, " h"], stoch: Float[Array, " z"]) -> Float[Array, "i j c"]:
+        """An image in [0, 1], as far as ``output`` holds it there."""
+        x = self.enter(deter, stoch)
+        for conv, norm in self.layers[:-1]:
+            x = conv(x)
+            x = self.activation(x if norm is None else norm(x))
+        return self.output(self.layers[-1][0](x))
+
+
+class DenseEntry(eqx.Module):
+    """One linear layer of both (PlaNet to Dreamer V2)."""
+
+    linear: Linear
+    shape: tuple[int, int, int] = eqx.field(static=True)
+
+    def __call__(self, deter: Float[Array, " h"], stoch: Float[Array, " z"]) -> Float[Array, "i j c"]:
+        """Unbatched."""
+        return self.linear(jnp.concatenate([deter, stoch])).reshape(self.shape)
+
+
+class BlockEntry(eqx.Module):
+    """A block layer of h beside two dense ones of z, added up and normalised (Dreamer V3, Nature 2025)."""
+
+    of_deter: BlockLinear
+    of_stoch: tuple[Dense, Linear]
+    norm: Norm
+    activation: Activation = eqx.field(static=True)
+    shape: tuple[int, int, int] = eqx.field(static=True)
+
+    def __call__(self, deter: Float[Array, " h"], stoch: Float[Array, " z"]) -> Float[Array, "i j c"]:
+        """Unbatched. Each block draws channels of its own."""
+        h, w, c = self.shape
+        blocks = self.of_deter.weight.shape[0]
+        mine = self.of_deter(deter).reshape(blocks, h, w, c // blocks)
+        dense, linear = self.of_stoch
+        return self.activation(
+            self.norm(jnp.moveaxis(mine, 0, 2).reshape(h, w, c) + linear(dense(stoch)).reshape(h, w, c))
+        )
+
+
+class ObsEncoder(eqx.Module):
+    """The embedding of an observation: that of its image, that of its vector, or one after the other.
+
+    Attributes:
+        vector: dense layers, first to last.
+        size: how many numbers come out.
+        squash: whether vectors are seen as their symlog (Dreamer V3).
+    """
+
+    image: ConvEncoder | None
+    vector: tuple[Dense, ...]
+    size: int = eqx.field(static=True)
+    squash: bool = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, looks: Looks, image: ConvEncoder | None, vector: tuple[Dense, ...], *, squash: bool) -> "ObsEncoder":
+        """Of its parts."""
+        whole = cls(image, vector, 0, squash)
+        seen = Sight(jnp.zeros(looks.vector), () if looks.image is None else jnp.zeros(looks.image))
+        return cls(image, vector, jax.eval_shape(whole, seen).shape[0], squash)
+
+    def __call__(self, seen: Sight) -> Float[Array, " e"]:
+        """Unbatched."""
+        rows = []
+        if self.vector:
+            x = symlog(seen.vector) if self.squash else seen.vector
+            for layer in self.vector:
+                x = layer(x)
+            rows.append(x)
+        if self.image is not None:
+            rows.append(self.image(seen.image))
+        return jnp.concatenate(rows)
+
+
+class ObsDecoder(eqx.Module):
+    """The mean of an observation, given h and z. Vectors are drawn as their symlog where ``squash`` says so."""
+
+    image: ConvDecoder | None
+    vector: MLP | None
+    squash: bool = eqx.field(static=True)
+
+    def __call__(self, deter: Float[Array, " h"], stoch: Float[Array, " z"]) -> Sight:
+        """Unbatched."""
+        image = () if self.image is None else self.image(deter, stoch)
+        return Sight(() if self.vector is None else self.vector(jnp.concatenate([deter, stoch])), image)
+
+    def squared_errors(self, told: Sight, seen: Sight) -> dict[str, Float[Array, ""]]:
+        """Summed over the numbers of the image, and over those of the vector."""
+        errors = {}
+        if self.vector is not None:
+            errors["vector"] = jnp.sum((told.vector - (symlog(seen.vector) if self.squash else seen.vector)) ** 2)
+        if self.image is not None:
+            errors["image"] = jnp.sum((told.image - seen.image) ** 2)
+        return errors
+
+    def plain(self, told: Sight) -> Sight:
+        """In the units of the observation."""
+        return told._replace(vector=symexp(told.vector)) if self.squash and self.vector is not None else told
+
+
+def strided(looks: Looks, style: Style, depth: int, same: bool, key: Key) -> ConvEncoder | None:
+    """Kernels of 4 and strides of 2, of ``depth`` channels and twice as many in each layer (PlaNet to Dreamer V2); with
+    ``same`` they halve exactly (Dreamer V3 of 2023).
+    """
+    if looks.image is None:
+        return None
+    as_published = looks.image[:2] == (64, 64) and not same
+    n = 4 if as_published else halvings(looks.image)
+    widths, keys = [depth * 2**i for i in range(n)], jax.random.split(key, n)
+    inputs = [looks.image[2], *widths]
+    layers = tuple(
+        (Conv(i, o, 4, 2, 0 if as_published else 1, key=k, init=style.init), style.normed(o))
+        for i, o, k in zip(inputs, widths, keys, strict=False)
+    )
+    return ConvEncoder(layers, style.activation, False)
+
+
+def transposed(looks: Looks, style: Style, depth: int, n_belief: int, same: bool, key: Key) -> ConvDecoder | None:
+    """The mirror of `strided`: of 64 x 64 kernels of 5, 5, 6 and 6 from one pixel on."""
+    if looks.image is None:
+        return None
+    as_published = looks.image[:2] == (64, 64) and not same
+    n = 4 if as_published else halvings(looks.image)
+    sides, crop = ((5, 5, 6, 6), 0) if as_published else ((4,) * n, 1)
+    small = (1, 1) if as_published else tuple(s // 2**n for s in looks.image[:2])
+    shape = (*small, 32 * depth if as_published else depth * 2 ** (n - 1))
+    key_enter, *keys = jax.random.split(key, n + 1)
+    widths = [shape[2], *(depth * 2**i for i in reversed(range(n - 1))), looks.image[2]]
+    layers = tuple(
+        (TransposedConv(i, o, side, 2, crop, key=k, init=style.init), style.normed(o))
+        for i, o, side, k in zip(widths, widths[1:], sides, keys, strict=False)
+    )
+    enter = DenseEntry(Linear(n_belief, shape[0] * shape[1] * shape[2], key=key_enter, init=style.init), shape)
+    return ConvDecoder(enter, _without_last_norm(layers), style.activation, from_middle)
+
+
+def pooled(looks: Looks, style: Style, depth: int, key: Key) -> ConvEncoder | None:
+    """Kernels of 5 that keep the size, then the greatest of each 2 x 2 pixels (Dreamer V3, Nature 2025)."""
+    if looks.image is None:
+        return None
+    n = halvings(looks.image)
+    widths, keys = _multiples(depth, n), jax.random.split(key, n)
+    inputs = [looks.image[2], *widths]
+    layers = tuple(
+        (Conv(i, o, 5, 1, 2, key=k, init=style.init), style.normed(o))
+        for i, o, k in zip(inputs, widths, keys, strict=False)
+    )
+    return ConvEncoder(layers, style.activation, True)
+
+
+def upsampled(
+    looks: Looks, style: Style, depth: int, units: int, sizes: tuple[int, int], blocks: int, key: Key
+) -> ConvDecoder | None:
+    """The mirror of `pooled`; ``sizes`` are those of h and z, ``units`` half of what z becomes within."""
+    if looks.image is None:
+        return None
+    n, (n_deter, n_stoch) = halvings(looks.image), sizes
+    widths = _multiples(depth, n)
+    shape = looks.image[0] // 2**n, looks.image[1] // 2**n, widths[-1]
+    size = shape[0] * shape[1] * shape[2]
+    key_deter, key_stoch, key_last, *keys = jax.random.split(key, n + 3)
+    of_stoch = style.dense(n_stoch, 2 * units, key_stoch), Linear(2 * units, size, key=key_last, init=style.init)
+    of_deter = BlockLinear(n_deter, size, blocks, key=key_deter, init=style.init)
+    enter = BlockEntry(of_deter, of_stoch, Norm(shape[2]), style.activation, shape)
+    outputs = [*reversed(widths[:-1]), looks.image[2]]
+    layers = tuple(
+        (UpsampledConv(i, o, 5, key=k, init=style.init), style.normed(o))
+        for i, o, k in zip([widths[-1], *outputs], outputs, keys, strict=False)
+    )
+    return ConvDecoder(enter, _without_last_norm(layers), style.activation, jax.nn.sigmoid)
+
+
+def dense_layers(n_in: int, hidden: tuple[int, ...], style: Style, key: Key) -> tuple[Dense, ...]:
+    """Dense layers one after the other; none where there is nothing to see."""
+    if n_in == 0:
+        return ()
+    keys = jax.random.split(key, len(hidden))
+    return tuple(style.dense(i, o, k) for i, o, k in zip((n_in, *hidden), hidden, keys, strict=False))
+
+
+def halvings(image: tuple[int, int, int]) -> int:
+    """How often an image is halved: four times, or until a side has less than eight pixels or is odd.
+
+    Raises `UsageError` where more than 16 pixels, or fewer than 3, would be left.
+    """
+    sides, n = image[:2], 0
+    while n < 4 and all(s % 2 == 0 and s >= 8 for s in sides):
+        sides, n = (sides[0] // 2, sides[1] // 2), n + 1
+    if not all(_LEAST <= s <= _MOST for s in sides) or n == 0:
+        size = "x".join(map(str, image))
+        raise UsageError(
+            f"images of {size} cannot be halved until {_LEAST} to {_MOST} pixels a side are left, as the encoder does; "
+            "choose another size, such as --pixels 64"
+        )
+    return n
+
+
+def from_middle(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    """What is drawn about 0, as a share of 255."""
+    return x + 0.5
+
+
+def _multiples(depth: int, n: int) -> list[int]:
+    return [depth * m for m in (2, 3, 4, 4)[:n]]
+
+
+def _without_last_norm(layers: Layers) -> Layers:
+    return (*layers[:-1], (layers[-1][0], None))
