@@ -245,3 +245,5 @@ DQN_PRESETS: dict[str, Preset] = {
 TABULAR_PRESETS: dict[str, Preset] = {}
 
 DREAMER_V3_PRESETS: dict[str, Preset] = {}
+
+WORLD_MODELS_PRESETS: dict[str, Preset] = {}

@@ -9,7 +9,6 @@ V makes of each image a z, M foretells the next one::
 The reward and whether the world ends at t + 1 are read off h_{t+1} too. An episode begins with h = c = 0.
 """
 
-import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -196,21 +195,13 @@ class MDNRNN(eqx.Module):
         """The picture of it, in shares of 255: numbers in 0..1."""
         return jax.vmap(self.vision.decode)(belief.z)
 
+    def as_vectors(self, action: PyTree) -> Float[Array, "*b a"]:
+        """Choices as rows of an identity matrix."""
+        return jax.nn.one_hot(action, self.action.n) if isinstance(self.action, Discrete) else action
+
     def _ahead(self, belief: MDNBelief, action: PyTree) -> tuple[Float[Array, "n h"], Float[Array, "n h"]]:
-        x = jnp.concatenate([belief.z, as_vector(self.action, action)], axis=-1)
+        x = jnp.concatenate([belief.z, self.as_vectors(action)], axis=-1)
         return jax.vmap(self.memory.lstm)((belief.h, belief.c), x)
-
-
-def as_vector(space: Box | Discrete, action: PyTree) -> Float[Array, "*b a"]:
-    """Actions as a network takes them: rows, and of choices those of an identity matrix."""
-    if isinstance(space, Discrete):
-        return jax.nn.one_hot(action, space.n)
-    return action.reshape(*action.shape[: action.ndim - len(space.shape)], -1)
-
-
-def vector_size(space: Box | Discrete) -> int:
-    """Numbers of `as_vector`."""
-    return space.n if isinstance(space, Discrete) else math.prod(space.shape)
 
 
 def _mean(x: Float[Array, "t n"], weight: Float[Array, "t n"]) -> Float[Array, ""]:
