@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from forethought.nets.recurrent import GRU, LSTM, BlockGRU, BlockLinear, Norm, NormedGRU
+from forethought.nets.mlp import Norm
+from forethought.nets.recurrent import GRU, LSTM, BlockGRU, BlockLinear, KerasGRU, NormedGRU
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -45,6 +46,13 @@ def test_the_gru_is_that_of_cho():
     np.testing.assert_allclose(cell(H, X), update * h + (1 - update) * candidate, rtol=1e-5)
 
 
+def test_keras_gru_resets_after_the_product():
+    cell, h = KerasGRU(4, 6, key=KEY), np.asarray(H)
+    seen, kept = (np.split(dense(layer, x), 3) for layer, x in ((cell.seen, X), (cell.kept, H)))
+    update, reset = (sigmoid(seen[i] + kept[i]) for i in (0, 1))
+    np.testing.assert_allclose(cell(H, X), update * h + (1 - update) * np.tanh(seen[2] + reset * kept[2]), rtol=1e-5)
+
+
 def gated(h, reset, candidate, update):
     u = sigmoid(update - 1.0)
     return u * np.tanh(sigmoid(reset) * candidate) + (1 - u) * h
@@ -65,7 +73,7 @@ def test_the_block_gru_is_that_of_dreamer_v3():
     def normed(x):
         return x / np.sqrt(np.mean(x**2) + 1e-4)
 
-    told = [dense(layer, x) for (layer, _), x in zip(cell.enter, inputs, strict=True)]
+    told = [dense(layer, x) for layer, x in zip((part.linear for part in cell.enter), inputs, strict=True)]
     told = np.concatenate([normed(x) * sigmoid(normed(x)) for x in told])
     inner, gates = np.asarray(cell.inner[0].weight), np.asarray(cell.gates.weight)
     x = np.concatenate([np.concatenate([h.reshape(g, -1)[i], told]) @ inner[i] for i in range(g)])

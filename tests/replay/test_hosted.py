@@ -1,5 +1,7 @@
 """A replay in the host's memory is the same replay: forced here, where the device is the host itself."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -7,11 +9,13 @@ import pytest
 import forethought
 import small
 from forethought.errors import UsageError
-from forethought.replay import hosted
+from forethought.replay import hosted, moments
 from forethought.replay.moments import of_seed
 from forethought.training import memory
 from forethought.training.program import Program
 from forethought.training.remedies import remedy
+from forethought.training.segments import Segments
+from forethought.types import Experience
 
 pytestmark = pytest.mark.skipif(not hosted.possible(), reason="this JAX has no memory of the host beside the device's")
 PENDULUM = "forethought/Pendulum-v0"
@@ -78,8 +82,32 @@ def test_a_run_is_saved_and_goes_on(tmp_path, monkeypatch):
     same(forethought.load(logged.path).state, forethought.load(again.path).state)
 
 
+@pytest.mark.parametrize(("seeds", "num_envs"), [(1, 1), pytest.param(2, 3, marks=pytest.mark.slow)])
+def test_pictures_are_saved_and_come_back(seeds, num_envs, tmp_path, monkeypatch):
+    """Of a replay that is full, in which episodes are forgotten: which rows begin one is read off them."""
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: True)
+    monkeypatch.setattr(moments, "_SPARE_LEAST", 8)
+    world = small.envs.make("forethought/Catch-v0", seeds=range(seeds), envs_per_seed=num_envs, env_kwargs={"size": 48})
+    agent = small.make_agent("dqn", world.spec, replay_capacity=24 * num_envs, random_steps=10**6)
+    learner = small.Learner(agent, range(seeds), num_envs, 10**6)
+    small.live(learner, world, 70 * num_envs)
+    replay, empty = learner.replay, learner.program.init_replay()
+    assert not replay.keeps_all
+    assert (np.asarray(replay.written) > replay.room).all()
+    back = Segments().load(tmp_path, *reversed(Segments().save(tmp_path, replay)), empty)
+    assert {x.sharding.memory_kind for x in back.packed.values()} == {hosted.KIND}
+    same(replay, back)
+    given = of_seed(back, 0).last(20)
+    there = learner.program.fill(learner.program.init_replay(), given)
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: False)
+    program = Program(agent, range(seeds), num_envs, 10**6)
+    same(there, program.fill(program.init_replay(), given))
+
+
 def test_it_lies_there_where_the_device_is_too_small(monkeypatch):
     class Device:
+        platform = "gpu"
+
         def memory_stats(self):
             return {"bytes_limit": 1000, "bytes_in_use": 0}
 
@@ -87,7 +115,30 @@ def test_it_lies_there_where_the_device_is_too_small(monkeypatch):
             return jax.local_devices()[0].addressable_memories()
 
     monkeypatch.setattr(jax, "devices", lambda *args: [Device()])
-    assert [hosted.needed(n) for n in (700, 900)] == [False, True]
+    monkeypatch.delenv("XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB", raising=False)
+    assert [hosted.needed(n) for n in (700, 900, 64 * 2**30)] == [False, True, True]
+    with pytest.raises(UsageError, match="XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB=66"):
+        hosted.needed(64 * 2**30 + 1)
+    monkeypatch.setenv("XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB", "66")
+    assert hosted.needed(64 * 2**30 + 1)
+
+
+@pytest.mark.parametrize(("seeds", "num_envs"), [(1, 1), (2, 3)])
+def test_the_host_returns_what_is_drawn_and_never_all_rows(seeds, num_envs, monkeypatch):
+    """What it returns lies in the device's memory at first, also where it is sent back at once."""
+    monkeypatch.setattr(hosted, "needed", lambda n_bytes: True)
+    world = small.envs.make(PENDULUM, seeds=range(seeds), envs_per_seed=num_envs)
+    agent = small.make_agent("sac", world.spec, replay_capacity=7920)
+    learner = small.Learner(agent, range(seeds), num_envs, 10**6)
+    now, action = world.reset(), learner.act(world.now())
+    lived = Experience(*(learner._grouped(x) for x in (now, world.step(action).reached)), learner.decision.extras)
+    program, phases = learner.program, ((agent.phases()[0], 1),)
+    state, replay, carry = learner._state, learner.replay, learner.carry
+    turn = program._compile_turn(phases).lower(program.keys, state, replay, lived, carry, learner._grouped(now), 100)
+    rows = str(replay.room * num_envs)
+    calls = re.findall(r"\bcall @compute_on.* : (.*) -> (.*)", turn.as_text())
+    assert calls
+    assert all(rows in given and rows not in returned for given, returned in calls)
 
 
 def test_several_seeds_are_counted_together(monkeypatch):

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from forethought.errors import UsageError
+from forethought.replay import hosted as there
 from forethought.replay import ring
 from forethought.replay.hosted import is_hosted, on_host, to_device
 from forethought.replay.packing import Layout
@@ -160,10 +161,10 @@ class Replay(eqx.Module):
 
     def with_firsts(self) -> "Replay":
         """With `firsts` as the rows have them."""
-        return self if self.keeps_all else eqx.tree_at(lambda replay: replay.firsts, self, self._drawn(self._firsts))
-
-    def _firsts(self, packed: dict[str, Array]) -> Bool[Array, " r"]:
-        return self.layout.unpack(packed)[0].first
+        if self.keeps_all:
+            return self
+        firsts = self._drawn(lambda packed: self.layout.unpack(packed)[0].first)
+        return eqx.tree_at(lambda replay: replay.firsts, self, firsts)
 
     def note(self, places: Int[Array, " n"], notes: PyTree) -> "Replay":
         """With these notes [n, ...] beside these rows."""
@@ -196,7 +197,10 @@ def create(
     ends = ring.create(jnp.array(0, jnp.int32), capacity)
     firsts = () if spare == lane else jnp.zeros(rooms, bool)
     zeros = partial(layout.zeros, rooms)
-    packed = on_host(zeros)() if hosted else zeros()
+    if hosted:
+        packed = jax.tree.map(lambda x: there.zeros((1, *x.shape), x.dtype).reshape(x.shape), jax.eval_shape(zeros))
+    else:
+        packed = zeros()
     return Replay(packed, notes, none, jnp.copy(none), firsts, ends, num_envs, layout, hosted)
 
 
@@ -240,7 +244,10 @@ def _recorded(replay: Replay, experience: Experience) -> Replay:
     none = jax.tree.map(jnp.zeros_like, extras)
     before, after = replay.layout.pack((now, none)), replay.layout.pack((reached, extras))
     if replay.hosted:
-        packed = on_host(_written)(replay.packed, before, after, begins, to)
+        both = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), before, after)
+        # Where it is not first, what was acted in is written over by what was reached.
+        places = jnp.concatenate([jnp.where(now.first, at, to), to])
+        packed = there.written(replay.packed, jax.tree.map(lambda x: x[:, None], both), places)
     else:
         packed = write(replay.packed, before, after)
     nothing = jax.tree.map(lambda held: jnp.zeros((n, *held.shape[1:]), held.dtype), replay.notes)
@@ -292,10 +299,14 @@ def fill(replay: Replay, given: Transition) -> Replay:
     after = replay.layout.pack((reached, nothing if given.extras == () else given.extras))
     at, to = jnp.asarray(places[begins] - n, jnp.int32), jnp.asarray(places, jnp.int32)
 
-    def put(packed: PyTree, before: PyTree, after: PyTree, at: Array, to: Array) -> PyTree:
+    def put(packed: PyTree) -> PyTree:
         return jax.tree.map(lambda held, x, y: held.at[at].set(x).at[to].set(y), packed, before, after)
 
-    packed = (on_host(put) if replay.hosted else put)(replay.packed, before, after, at, to)
+    if replay.hosted:
+        block = jax.tree.map(lambda x: x[None], put(replay.layout.zeros(int(written.max()) * n)))
+        packed = there.written(replay.packed, block, jnp.zeros(1, jnp.int32))
+    else:
+        packed = put(replay.packed)
     ends = ring.add(replay.ends, jnp.asarray(places[np.argsort(turns)], jnp.int32))
     counts = jnp.asarray(written), begun
     filled = Replay(packed, replay.notes, *counts, replay.firsts, ends, n, replay.layout, replay.hosted)
@@ -317,17 +328,14 @@ def axes(replay: Replay) -> Replay:
 
 
 def spread(replay: Replay, k: int) -> Replay:
-    """The same replay for each of k seeds."""
-
-    def repeated(x: Array) -> Array:
-        return jnp.broadcast_to(x, (k, *x.shape))
+    """The same replay for each of k seeds; an empty one, where its rows lie in the host's memory."""
 
     def each(axis: int | None, x: Array) -> Array:
-        return x if axis is None else repeated(x)
+        return x if axis is None else jnp.broadcast_to(x, (k, *x.shape))
 
     if not replay.hosted:
         return jax.tree.map(each, axes(replay), replay, is_leaf=lambda x: x is None)
-    packed = {kind: on_host(repeated)(x) for kind, x in replay.packed.items()}
+    packed = {kind: there.zeros((k, *x.shape), x.dtype) for kind, x in replay.packed.items()}
     small, along = (eqx.tree_at(lambda r: r.packed, of, {}) for of in (replay, axes(replay)))
     rest = jax.tree.map(each, along, small, is_leaf=lambda x: x is None)
     return eqx.tree_at(lambda r: r.packed, rest, packed)

@@ -22,7 +22,7 @@ from forethought import stored
 from forethought.errors import CheckpointError
 from forethought.files import digest, flush
 from forethought.replay import moments
-from forethought.replay.hosted import is_hosted, on_host
+from forethought.replay.hosted import is_hosted, on_host, put
 from forethought.replay.moments import Replay
 from forethought.types import PyTree
 
@@ -79,7 +79,10 @@ class Segments:
             seed, lane, number = _numbers(segment.begin, segment.end)
             there = number >= (written - like.room)[seed, lane]
             place = np.where(there, number % like.room * like.num_envs + lane, outside)
-            content = (_put_there if like.hosted else _put)(content, *_padded(seed, place, values, outside))
+            if like.hosted:
+                content = _put_there(content, seed[there], place[there], {x: y[there] for x, y in values.items()})
+            else:
+                content = _put(content, *_padded(seed, place, values, outside))
             kept.append(segment)
         self.kept = kept
         notes = jax.tree_util.tree_map_with_path(partial(_noted, rest, written, room, like), like.notes)
@@ -182,8 +185,27 @@ def _set(content: PyTree, seed: Array, place: Array, values: PyTree) -> PyTree:
     return jax.tree.map(lambda held, new: held.at[seed, place].set(new, mode="drop"), content, values)
 
 
+def _put_there(content: PyTree, seed: np.ndarray, place: np.ndarray, values: PyTree) -> PyTree:
+    """Where they succeed each other at once, in pieces of lengths that few programs are compiled for."""
+    order = np.lexsort((place, seed))
+    seed, place, values = jax.tree.map(lambda x: x[order], (seed, place, values))
+    ends = np.flatnonzero(np.append((np.diff(seed) != 0) | (np.diff(place) != 1), len(place) > 0)) + 1
+    start = 0
+    for end in ends:
+        while start < end:
+            n = 1 << int(end - start).bit_length() - 1
+            rows = jax.tree.map(lambda x: x[None, start : start + n], values)  # noqa: B023 - called at once
+            content = _put_rows(content, rows, seed[start], place[start])
+            start += n
+    return content
+
+
+def _put_all(content: PyTree, rows: PyTree, seed: Array, place: Array) -> PyTree:
+    return jax.tree.map(lambda held, new: put(held, new, seed, place), content, rows)
+
+
 _gathered, _gathered_there = jax.jit(_take), jax.jit(lambda *args: on_host(_take)(*args))
-_put, _put_there = jax.jit(_set, donate_argnums=0), jax.jit(lambda *args: on_host(_set)(*args), donate_argnums=0)
+_put, _put_rows = jax.jit(_set, donate_argnums=0), jax.jit(_put_all, donate_argnums=0)
 
 
 def _rest(replay: Replay) -> dict[str, np.ndarray]:
