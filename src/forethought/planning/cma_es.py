@@ -25,7 +25,8 @@ class Cloud(NamedTuple):
     """``N(mean, std^2 cov)``, with the paths that it has gone.
 
     Attributes:
-        axes, scales: ``cov = axes diag(scales^2) axes^T`` as it was when these were found last.
+        root, whiten: ``cov^(1/2)`` and ``cov^(-1/2)`` as they were when they were found last. The symmetric root is the
+            same in whatever order, and with whatever signs, axes are found.
         std_path, cov_path: p_sigma and p_c.
         generation: how often it has moved.
     """
@@ -33,8 +34,8 @@ class Cloud(NamedTuple):
     mean: Float[Array, " d"]
     std: Float[Array, ""]
     cov: Float[Array, "d d"]
-    axes: Float[Array, "d d"]
-    scales: Float[Array, " d"]
+    root: Float[Array, "d d"]
+    whiten: Float[Array, "d d"]
     std_path: Float[Array, " d"]
     cov_path: Float[Array, " d"]
     generation: Int[Array, ""]
@@ -58,18 +59,18 @@ class CMAES:
         d = self.size
         eye, nothing = jnp.eye(d), jnp.zeros(d)
         std, none = jnp.array(self.std, jnp.float32), jnp.array(0, jnp.int32)
-        return Cloud(mean, std, eye, jnp.copy(eye), jnp.ones(d), nothing, jnp.copy(nothing), none)
+        return Cloud(mean, std, eye, jnp.copy(eye), jnp.copy(eye), nothing, jnp.copy(nothing), none)
 
     def ask(self, cloud: Cloud, *, key: Key) -> Float[Array, "p d"]:
         """The candidates of a generation [38-40]."""
         z = jax.random.normal(key, (self.population, self.size))
-        return cloud.mean + cloud.std * ((z * cloud.scales) @ cloud.axes.T)
+        return cloud.mean + cloud.std * (z @ cloud.root)
 
     def tell(self, cloud: Cloud, candidates: Float[Array, "p d"], value: Float[Array, " p"]) -> Cloud:
         """The cloud after candidates that it drew turned out to be worth so much. Of equal ones the first is better."""
         k, d = self._constants, self.size
         y = (candidates[jnp.argsort(-value, stable=True)] - cloud.mean) / cloud.std
-        white = (y @ cloud.axes) / cloud.scales @ cloud.axes.T  # C^(-1/2) y
+        white = y @ cloud.whiten
         weights = jnp.asarray(k.weights, jnp.float32)
         best = jnp.maximum(weights, 0.0)
         std_path = (1.0 - k.c_std) * cloud.std_path + k.std_gain * (best @ white)  # [43]
@@ -83,13 +84,14 @@ class CMAES:
         active = weights * jnp.where(weights >= 0.0, 1.0, d / lengths)  # [46]
         kept = 1.0 + k.c_one * (1.0 - moving) * k.c_path * (2.0 - k.c_path) - k.c_one - k.c_mu * np.sum(k.weights)
         cov = kept * cloud.cov + k.c_one * jnp.outer(cov_path, cov_path) + k.c_mu * (y.T * active) @ y  # [47]
-        axes, scales = jax.lax.cond(generation % self.rest == 0, _axes_of, lambda _: (cloud.axes, cloud.scales), cov)
+        anew = generation % self.rest == 0
+        root, whiten = jax.lax.cond(anew, _roots_of, lambda _: (cloud.root, cloud.whiten), cov)
         mean = cloud.mean + cloud.std * (best @ y)  # [42]
-        return Cloud(mean, std, cov, axes, scales, std_path, cov_path, generation)
+        return Cloud(mean, std, cov, root, whiten, std_path, cov_path, generation)
 
     @property
     def rest(self) -> int:
-        """Generations after which the axes are found anew: by then the covariance has changed (tutorial, B.2)."""
+        """Generations after which the roots are found anew: by then the covariance has changed (tutorial, B.2)."""
         k = self._constants
         return max(1, int(1.0 / (10.0 * self.size * (k.c_one + k.c_mu))))
 
@@ -128,6 +130,7 @@ def _constants(d: int, population: int) -> _Constants:
     return _Constants(weights, c_std, damping, std_gain, c_path, path_gain, c_one, c_mu, usual)
 
 
-def _axes_of(cov: Float[Array, "d d"]) -> tuple[Float[Array, "d d"], Float[Array, " d"]]:
+def _roots_of(cov: Float[Array, "d d"]) -> tuple[Float[Array, "d d"], Float[Array, "d d"]]:
     variance, axes = jnp.linalg.eigh(0.5 * (cov + cov.T))
-    return axes, jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
+    std = jnp.sqrt(jnp.maximum(variance, _LEAST_VARIANCE))
+    return (axes * std) @ axes.T, (axes / std) @ axes.T

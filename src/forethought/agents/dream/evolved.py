@@ -96,6 +96,17 @@ def dreamt(
     return earned.reshape(p, r), lived.reshape(p, r)
 
 
+def judged(earned: Float[Array, "p r"]) -> Float[Array, " p"]:
+    """What each candidate is worth: the mean of what it earned.
+
+    In steps of a hundred-thousandth of the greatest: candidates that act alike differ by rounding alone, which must not
+    rank them, for seeds side by side round otherwise than alone.
+    """
+    value = jnp.mean(earned, axis=1)
+    step = jnp.maximum(1e-5 * jnp.max(jnp.abs(value)), 1e-30)
+    return jnp.round(value / step) * step
+
+
 class Trials(NamedTuple):
     """Candidates that are tried out in the world, number i mod p in environment i.
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Int
 
 from forethought.agents.base import Agent, Phase, Pieces, Portable, random_action
 from forethought.agents.dream import series
-from forethought.agents.dream.evolved import LinearPolicy, Trials, dreamt
+from forethought.agents.dream.evolved import LinearPolicy, Trials, dreamt, judged
 from forethought.agents.dream.series import Encoding
 from forethought.agents.dream.world_models_settings import WorldModelsConfig
 from forethought.errors import UsageError
@@ -217,7 +217,7 @@ class WorldModels(Agent):
         )
         candidates = self.search.ask(state.cloud, key=key_ask)
         earned, lived = dreamt(model, self.policy, candidates, begin, c.horizon, key=key_dream)
-        value = jnp.mean(earned, axis=1)
+        value = judged(earned)
         cloud = self.search.tell(state.cloud, candidates, value)
         info = {
             "dream_return": jnp.mean(value),
@@ -233,9 +233,8 @@ class WorldModels(Agent):
         """One step of every environment, and a new generation where every candidate has had its episodes."""
         newest, c = replay.last(self.setting.num_envs), self.config.c
         over = newest.terminated | newest.truncated
-        episodes = c.rollouts
-        trials = state.trials.after(newest.reward, over, episodes)
-        cloud, trials = trials.next_generation(self.search, state.cloud, over, episodes, key=key)
+        trials = state.trials.after(newest.reward, over, c.rollouts)
+        cloud, trials = trials.next_generation(self.search, state.cloud, over, c.rollouts, key=key)
         info = {
             "trial_return": trials.value,
             "generation": cloud.generation.astype(jnp.float32),
