@@ -135,10 +135,13 @@ class WorldModels(Agent):
         """Raises `UsageError`."""
         raise UsageError("the policy reads what V and M say; write it as .stablehlo, which takes them along")
 
-    def world_model(self, state: WorldModelsState) -> MDNRNN:
-        """V and M, as certain as M has learned to be: the temperature is that of the dreams alone."""
-        c = self.config.c
-        return MDNRNN(state.vision, state.memory, jnp.array(1.0), self.spec.action, c.sees_cell)
+    def world_model(self, state: WorldModelsState, temperature: float = 1.0) -> MDNRNN:
+        """V and M, as certain as M has learned to be."""
+        return MDNRNN(state.vision, state.memory, jnp.array(temperature), self.spec.action, self.config.c.sees_cell)
+
+    def dream(self, state: WorldModelsState) -> MDNRNN:
+        """V and M, as C is tried out in them."""
+        return self.world_model(state, self.config.c.temperature)
 
     def phases(self) -> tuple[Phase, ...]:
         """The stages, one after the other at the same step; in the world the last one is at every step from there."""
@@ -210,8 +213,7 @@ class WorldModels(Agent):
     ) -> tuple[WorldModelsState, Replay, Info]:
         """One generation of candidates, tried out in dreams that begin as episodes have begun."""
         c, (key_ask, key_begin, key_z, key_dream) = self.config.c, jax.random.split(key, 4)
-        model = self.world_model(state)
-        model = MDNRNN(model.vision, model.memory, jnp.array(c.temperature), model.action, model.cell)
+        model = self.dream(state)
         begin = model.initial(c.rollouts)._replace(
             z=series.beginnings(replay, c.rollouts, key=key_begin).sample(key=key_z)
         )
