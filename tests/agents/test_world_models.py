@@ -354,7 +354,7 @@ PROBE = {
     "v.latent": 2,
     "v.channels": (8,),
     "v.batch_size": 32,
-    "v.updates": 800,
+    "v.updates": 3000,
     "v.learning_rate": 3e-3,
     "m.hidden": 8,
     "m.mixtures": 2,
