@@ -49,6 +49,9 @@ LEARNING = (
     "samples_inverted_pendulum",
     "samples_cartpole",
     "mbpo_hopper",
+    "dreamer_v3_cartpole",
+    "dreamer_v3_pendulum",
+    "dreamer_v3_balance",
 )
 
 # Workload, what is done, where its details keep the other library, and that library.
@@ -113,8 +116,12 @@ def device_loop(found: Found) -> str:
 
 def gpu(found: Found) -> list[str]:
     """What was measured on accelerators, whose targets are those of the processor."""
-    names = [name for name in SPEED if ("speed", name) in found]
-    return ["## On a GPU\n", _ON_GPU, targets(found, "speed", names), machines(found)] if names else []
+    rows = [
+        targets(found, kind, names)
+        for kind, every in (("speed", SPEED), ("learning", LEARNING))
+        if (names := [name for name in every if (kind, name) in found])
+    ]
+    return ["## On a GPU\n", _ON_GPU, *rows, machines(found)] if rows else []
 
 
 def summary(found: Found) -> str:

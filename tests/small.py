@@ -74,6 +74,14 @@ _PLANNING = {
     "fit.batch_size": 8,
     "search.population": 16,
 }
+_DREAM = {"batch_size": 2, "batch_length": 4, "train_every": 4, "random_steps": 8, "replay_capacity": 200, "horizon": 3}
+_ELDER = {**_DREAM, "updates": 2, "deter": 8, "units": 8, "depth": 2}
+SETTINGS |= {
+    "planet": {**_ELDER, "stoch": 4, "search.population": 8, "search.elites": 2, "search.iterations": 2},
+    "dreamer-v1": {**_ELDER, "stoch": 4, "pretrain": 1},
+    "dreamer-v2": {**_ELDER, "choices": 2, "classes": 3, "slow_every": 2, "pretrain": 0},
+    "dreamer-v3": _DREAM,
+}
 PLANNERS = ("random-shooting", "cem", "icem", "mppi", "pets", "poplin-a", "poplin-p")
 SETTINGS |= dict.fromkeys(PLANNERS, _PLANNING)
 _POPLIN = {"policy_hidden": (4,), "policy_updates": 3, "policy_batch": 8}
@@ -88,6 +96,10 @@ WORLDS = dict.fromkeys(SETTINGS, "forethought/DynaMaze-v0") | {
     "dqn": "CartPole-v1",
     "ppo": "forethought/ProbeAction-v0",
     "mbpo": "forethought/ProbeAction-v0",
+    "planet": "forethought/ProbeAction-v0",
+    "dreamer-v1": "forethought/ProbeAction-v0",
+    "dreamer-v2": "CartPole-v1",
+    "dreamer-v3": "forethought/ProbeAction-v0",
     "world-models": "seeing:Spot-v0",
     **dict.fromkeys(PLANNERS, "forethought/ProbeAction-v0"),
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.results import Result
-from benchmarks.tasks import continuous, control, tabular
+from benchmarks.tasks import continuous, control, dreams, tabular
 from benchmarks.tasks.calibration import calibration_pendulum
 from benchmarks.tasks.common import Request
 from benchmarks.tasks.impacts import impacts
@@ -78,4 +78,11 @@ TASKS: dict[str, Task] = {
         5,
     ),
     "mbpo_hopper": Task(continuous.mbpo_hopper, 125_000, 1, any_length=True),
+    "dreamer_v3_cartpole": Task(
+        dreams.final_return("dreamer_v3_cartpole", "dreamer-v3", "CartPole-v1", 475.0), 4000, 3
+    ),
+    "dreamer_v3_pendulum": Task(
+        dreams.final_return("dreamer_v3_pendulum", "dreamer-v3", "Pendulum-v1", -200.0), 8000, 3
+    ),
+    "dreamer_v3_balance": Task(dreams.dreamer_v3_balance, 10_000, 3, any_length=True),
 }

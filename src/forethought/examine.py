@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from forethought.agents.base import Agent, Seen, random_action
+from forethought.agents.base import Agent, random_action
 from forethought.data import DataSource, read
 from forethought.diagnostics import (
     Diagnosis,
@@ -29,21 +29,23 @@ from forethought.diagnostics import (
     write_diagnosis,
 )
 from forethought.diagnostics.episodes import require_enough
+from forethought.diagnostics.film import film, sees_pictures
 from forethought.envs import VectorEnv
 from forethought.errors import UsageError, require_count, require_seed
 from forethought.files import as_path
-from forethought.imagine import Policy
 from forethought.models.base import WorldModel
 from forethought.models.taught import Function
 from forethought.policy import load_learner
+from forethought.report import dreams
 from forethought.report.trust import ERRORS_HEAD, answers, errors
+from forethought.report.video import write_video
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import STEP_LIMIT, make_world, playable
 from forethought.training.rundir import Description, RunDir
 from forethought.training.seeds import purpose_key
 from forethought.types import PyTree, TimeStep
 
-FILE = "diagnostics.json"
+FILE, FILM = "diagnostics.json", "dream.mp4"
 HORIZON = 30
 _EPISODES, _DEAR_EPISODES = 10, 2
 _WAY_OUT = "name one with env=... (--env ID), or give logged episodes with episodes=[...] (--episodes-from FILE), "
@@ -52,11 +54,15 @@ _PLANS = 8  # starts that plans are tried from
 
 @dataclass(frozen=True)
 class Examination:
-    """What was found, in numbers and in words, and where it is kept."""
+    """What was found, in numbers and in words, and where it is kept.
+
+    ``film`` is the video of a dream beside reality, where pictures are seen.
+    """
 
     diagnosis: Diagnosis
     verdict: list[str]
     path: Path
+    film: Path | None = None
 
 
 def diagnose(
@@ -77,7 +83,8 @@ def diagnose(
     """Find out how far the model of a run's newest checkpoint can be trusted.
 
     It is laid beside held-out episodes that are played for this purpose, with the run's policy and half as many with
-    random actions; nothing that it was trained on is used. A policy without a memory also acts in imagination.
+    random actions; nothing that it was trained on is used. A policy that reads nothing but what the model believes also
+    acts in imagination; a planner does not. What a latent model believes is decoded, to be laid beside what was seen.
 
     Where no environment can be made, as for many a robot, give logged ``episodes``. It is not known who acted in them,
     so their actions are carried out in the model, and what needs a world to try plans in is left out.
@@ -91,7 +98,8 @@ def diagnose(
             takes, a row for each step in order of time.
         seed: chooses the episodes.
         of_seed: the seed of the run whose model is evaluated. Default: the first.
-        output: the directory that ``diagnostics.json`` is written to. Default: the run directory.
+        output: the directory that ``diagnostics.json`` is written to, and ``dream.mp4`` where pictures are seen.
+            Default: the run directory.
         trust: import the modules that the run names, though it was not made here.
         settings: how much is imagined.
         tell: called with a line of text before each part that takes time.
@@ -126,12 +134,25 @@ def diagnose(
             f"{path} is a run without a model: {config.algorithm} learns none; diagnose a run of mbpo, pets, ..."
         )
     if logged is not None:
-        found = _on_logged(model, logged, horizon, seed, settings, tell)
+        found, own = _on_logged(model, logged, horizon, seed, settings, tell), logged
     else:
-        found = _measured(held, agent, state, model, horizon, count, seed, settings, tell)
-    found = found._replace(obs_names=list(held.codec.obs_names))
-    said = verdict(found)
-    return Examination(found, said, write_diagnosis(found, said, Path(output or path) / FILE))
+        found, own = _measured(held, agent, state, model, horizon, count, seed, settings, tell)
+    if held.codec.obs_names:
+        found = found._replace(obs_names=list(held.codec.obs_names))
+    said, folder, made = verdict(found), Path(output or path), None
+    if sees_pictures(held.spec.obs):
+        found, made = _filmed(found, model, own, folder / FILM, seed, tell)
+    return Examination(found, said, write_diagnosis(found, said, folder / FILE), made)
+
+
+def _filmed(
+    found: Diagnosis, model: WorldModel, episodes: Sequence[Episode], path: Path, seed: int, tell: Callable[[str], None]
+) -> tuple[Diagnosis, Path]:
+    """A dream of the longest episode as a video, and moments of it for the report."""
+    tell("filming a dream")
+    longest = max(episodes, key=lambda episode: episode.length)
+    shown = film(model, longest, key=purpose_key(jax.random.key(seed), "diagnose film", 0))
+    return found._replace(strip=dreams.strip(shown)), write_video(dreams.frames(shown), path, dreams.FPS)
 
 
 def _logged(episodes: Any, run: RunDir, held: Description) -> list[Episode]:
@@ -173,8 +194,9 @@ def _measured(
     seed: int,
     settings: MeasureSettings | None,
     tell: Callable[[str], None],
-) -> Diagnosis:
-    config, policy = held.config, _policy(agent, state)
+) -> tuple[Diagnosis, list[Episode]]:
+    """What was found, and the policy's own episodes."""
+    config, policy = held.config, agent.policy_within(state)
     n = episodes or (_EPISODES if policy else _DEAR_EPISODES)
     key = purpose_key(jax.random.key(seed), "diagnose", 0)
     world = make_world(config, [seed], _PLANS, stream="diagnose plans", made_for=held.spec)
@@ -188,7 +210,7 @@ def _measured(
         steps = horizon or min(HORIZON, sorted(e.length for e in own)[-2])
         actor = _acting(agent, state, seed, _PLANS)
         played: dict[str, Any] = {"policy": policy, "others": others, "world": world, "actor": actor}
-        return measure(model, own, horizon=steps, **played, settings=settings, tell=tell, key=key)
+        return measure(model, own, horizon=steps, **played, settings=settings, tell=tell, key=key), own
     finally:
         world.close()
 
@@ -211,7 +233,7 @@ def show(found: Examination) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for kind, sentence in findings(found.diagnosis):
         console.print(sentence, style="bold")
-        console.print(f"  {kind.advice}")
+        console.print(f"  {kind.advised(found.diagnosis.latent)}")
     table = Table(*ERRORS_HEAD, box=None, padding=(0, 3, 0, 0), header_style="bold")
     for row in errors(found.diagnosis):
         table.add_row(*row)
@@ -219,13 +241,8 @@ def show(found: Examination) -> None:
     for what, figure in answers(found.diagnosis):
         console.print(f"{what:<30}{figure}")
     console.print(f"{'diagnosis':<30}{found.path}")
-
-
-def _policy(agent: Agent, state: PyTree) -> Policy | None:
-    """The policy as it acts in imagination; None where acting needs a memory, as in planners."""
-    if agent.has_memory:
-        return None
-    return lambda obs, key: agent.decide(state, Seen(obs), key=key, explore=False)[0]
+    if found.film is not None:
+        console.print(f"{'a dream beside reality':<30}{found.film}")
 
 
 def _play(config: RunConfig, seed: int, stream: str, n: int, acting: Callable[[VectorEnv], Any]) -> list[Episode]:

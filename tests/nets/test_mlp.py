@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from forethought.nets.mlp import MLP, fan_in_uniform, silu, truncated_normal
+from forethought.nets.mlp import MLP, fan_in_uniform, fans, glorot_uniform, lecun, silu, truncated_normal
 
 
 def test_it_is_affine_maps_with_the_activation_between_them():
@@ -54,3 +54,16 @@ def test_silu_is_x_times_sigmoid():
     # Of outputs up to 20; instruction sets differ in the last bits of tanh.
     np.testing.assert_allclose(silu(x), jax.nn.silu(x), atol=5e-6)
     np.testing.assert_allclose(jax.vmap(jax.grad(silu))(x), jax.vmap(jax.grad(jax.nn.silu))(x), atol=5e-6)
+
+
+def test_what_a_kernel_counts_as_inputs_and_outputs():
+    """Keras: each pixel of the kernel leads to an output, and each leads from an input (Glorot & Bengio 2010)."""
+    shape = (4, 4, 3, 32)
+    assert fans(shape) == (4 * 4 * 3, 4 * 4 * 32)
+    assert fans(shape[-2:]) == (3, 32)
+    for init, expected in ((glorot_uniform, 2.0 / (16 * 35)), (lecun(), 1.0 / 48), (lecun(0.5), 0.25 / 48)):
+        w, biases = map(np.asarray, init(jax.random.key(0), shape))
+        assert biases.shape == (32,)
+        assert not np.any(biases)
+        np.testing.assert_allclose(w.var(), expected, rtol=0.1)
+    assert not np.any(lecun(0.0)(jax.random.key(0), shape)[0])

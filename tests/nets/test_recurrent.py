@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from forethought.nets.mlp import Norm
+from forethought.nets.mlp import Norm, glorot_uniform
 from forethought.nets.recurrent import GRU, LSTM, BlockGRU, BlockLinear, KerasGRU, NormedGRU
 
 KEY = jax.random.key(0)
@@ -51,6 +51,12 @@ def test_keras_gru_resets_after_the_product():
     seen, kept = (np.split(dense(layer, x), 3) for layer, x in ((cell.seen, X), (cell.kept, H)))
     update, reset = (sigmoid(seen[i] + kept[i]) for i in (0, 1))
     np.testing.assert_allclose(cell(H, X), update * h + (1 - update) * np.tanh(seen[2] + reset * kept[2]), rtol=1e-5)
+
+
+def test_keras_gru_begins_with_orthogonal_rows_of_what_is_kept():
+    cell = KerasGRU(4, 6, key=KEY, init=glorot_uniform)
+    np.testing.assert_allclose(cell.kept.weight @ cell.kept.weight.T, np.eye(6), atol=1e-5)
+    assert float(jnp.abs(cell.seen.weight).max()) <= np.sqrt(6 / (4 + 3 * 6))
 
 
 def gated(h, reset, candidate, update):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forethought.errors import UsageError
-from forethought.planning.cem import CEM, ICEM, Proposal, best_of, mean_value, refit
+from forethought.planning.cem import CEM, ICEM, PlainCEM, Proposal, best_of, mean_value, refit
 from forethought.planning.guides import Actions, Choices
 from forethought.planning.mppi import MPPI
 from forethought.planning.shooting import RandomShooting
@@ -97,6 +97,22 @@ def test_cem_stays_within_bounds_and_is_narrow_near_them():
     np.testing.assert_allclose(deviations.std(axis=1), 0.8796 * expected, rtol=0.04)
     assert np.all(np.abs(deviations) <= 2 * expected[:, None] + 1e-6)
     assert np.abs(seen[0]).max() <= 1.0
+
+
+def test_plain_cem_fits_what_it_draws_and_keeps_nothing():
+    """PlaNet: normal samples about the last mean, cut off at the bounds; the next search begins anew."""
+    search = PlainCEM(2000, 200, 4)
+    objective, seen = watched(lambda x: -jnp.sum((x - 0.2) ** 2, axis=(2, 3)))
+    found, carry = searched(search, objective, np.zeros((1, 2, 1)))
+    inside = seen[0][np.abs(seen[0]) < 1.0]
+    assert inside.std() == pytest.approx(0.5394, abs=0.02)  # of N(0, 1) within [-1, 1]
+    assert (np.abs(seen[0]) == 1.0).mean() == pytest.approx(0.3173, abs=0.03)  # what lay beyond is on the bounds
+    elites = seen[-1][0, np.argsort(((seen[-1][0] - 0.2) ** 2).sum(axis=(1, 2)))[:200]]
+    np.testing.assert_allclose(found.decisions[0], elites.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(found.decisions, 0.2, atol=0.02)
+    spread = [x.std(axis=1).mean() for x in seen]
+    assert spread[0] > 2 * spread[1] > 4 * spread[2]
+    assert not np.any(search.move_on(carry))
 
 
 def test_cem_has_no_bounds_where_there_are_none():

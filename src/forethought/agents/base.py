@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from forethought.envs.views import empty_items
 from forethought.errors import UsageError
+from forethought.imagine import Policy
 from forethought.models.base import WorldModel
 from forethought.models.normalizer import Normalizer, identity
 from forethought.nets.distributions import of_legal
@@ -241,6 +242,15 @@ class Agent(ABC):
     def world_model(self, state: PyTree) -> WorldModel | None:
         """The model as imagination uses it; None in agents without one."""
         return None
+
+    def policy_within(self, state: PyTree) -> Policy | None:
+        """The policy without exploration as it lives in `world_model`: what the features of a belief make it do.
+
+        None where it needs more than these, as planners do, which go on from their last plan.
+        """
+        if self.has_memory:
+            return None
+        return lambda features, key: self.decide(state, Seen(features), key=key, explore=False)[0]
 
 
 def random_action(space: Box | Discrete, n: int, key: Key, legal: PyTree = ()) -> Array:

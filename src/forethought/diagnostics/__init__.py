@@ -6,7 +6,8 @@ One measure to a file, each a short pure function with its equation.
 from forethought.diagnostics.diagnosis import Diagnosis, read_diagnosis, write_diagnosis
 from forethought.diagnostics.episodes import Episode, collect
 from forethought.diagnostics.logged import as_agents_see, split
-from forethought.diagnostics.measuring import MeasureSettings, measure
+from forethought.diagnostics.measuring import measure
+from forethought.diagnostics.sizes import MeasureSettings
 from forethought.diagnostics.words import findings, verdict
 
 __all__ = [

@@ -16,6 +16,7 @@ NOMINAL = tuple(round(0.05 * i, 2) for i in range(1, 20))
 # Errors below this share of the standard deviation of the data are none: rounding is not the model's fault. Over-
 # confidence that fine goes unnoticed: a model half as wide as it should be seems right from a width of 1e-4 down.
 RESOLUTION = 1e-4
+COARSE = 0.1  # the same where observations are decoded, which is never exact
 BINS = 5
 _DRAWS = 16  # of what chance makes of a true model
 
@@ -97,9 +98,9 @@ def negative_log_density(
     return -(jnp.mean(model.log_density(belief, action, obs)) + scale) / jnp.maximum(jnp.sum(moves), 1)
 
 
-def is_inexact(errors: Float[Array, "*b d"]) -> Bool[Array, " d"]:
-    """Whether each dimension is ever wrong by more than the `RESOLUTION`."""
-    return jnp.any(jnp.abs(errors) > RESOLUTION, axis=tuple(range(errors.ndim - 1)))
+def is_inexact(errors: Float[Array, "*b d"], least: float = RESOLUTION) -> Bool[Array, " d"]:
+    """Whether each dimension is ever wrong by more than the least that counts."""
+    return jnp.any(jnp.abs(errors) > least, axis=tuple(range(errors.ndim - 1)))
 
 
 def is_point(errors: Float[Array, "p s d"]) -> bool:

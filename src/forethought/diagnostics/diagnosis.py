@@ -10,9 +10,11 @@ from jaxtyping import Array, Float
 from forethought.diagnostics.bounds import Favoured
 from forethought.diagnostics.calibration import Calibration
 from forethought.diagnostics.exploitation import Exploitation
+from forethought.diagnostics.film import Strip
 from forethought.diagnostics.long_run import LongRun
 from forethought.diagnostics.open_loop import Foretold, OpenLoop
 from forethought.diagnostics.outcomes import Outcomes
+from forethought.diagnostics.recall import Recall
 from forethought.diagnostics.states import WrongStates
 from forethought.diagnostics.store import from_json, to_json
 from forethought.diagnostics.traces import Trace
@@ -43,8 +45,11 @@ class Diagnosis(NamedTuple):
         traces: dreams beside reality.
         logged: whether the episodes were given, by whatever policy; else they were played for this.
         foretold: what of each dimension is foretold one step ahead, for observations that are vectors.
-        obs_names: what to call the dimensions, where they have names.
+        obs_names: what to call the dimensions, where they have names. A picture is one of them.
         beside_plans: as ``value_gap``, from the very starts of ``exploitation``: what plans are to be compared with.
+        latent: whether what is believed is no observation, and is decoded to be compared with one.
+        recall: what is decoded of what was just seen, in latent models.
+        strip: moments of a dream beside reality, where pictures are seen.
     """
 
     horizon: int
@@ -65,6 +70,9 @@ class Diagnosis(NamedTuple):
     foretold: Foretold | None = None
     obs_names: list[str] = []  # noqa: RUF012
     beside_plans: ValueGap | None = None
+    latent: bool = False
+    recall: Recall | None = None
+    strip: Strip | None = None
 
     def obs_name(self, dimension: int) -> str:
         """What a dimension of the observation is called."""

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from forethought.diagnostics.decoded import Decoded, Looked
 from forethought.diagnostics.episodes import Windows
 from forethought.imagine import Imagined, Policy, follow, imagine
-from forethought.models.base import Belief, WorldModel
-from forethought.types import Key
+from forethought.models.base import Belief
+from forethought.types import Key, PyTree
 
 
 class Dream(NamedTuple):
@@ -19,24 +20,28 @@ class Dream(NamedTuple):
     ``alive`` is False for steps that begin after the world of the particle has ended.
     """
 
-    obs: Array  # [h, p, s, ...]: what each step led to
+    obs: Array  # [h, p, s, ...]: what each step led to, as rows or numbers (`forethought.diagnostics.decoded.View`)
     reward: Float[Array, "h p s"]
     ended: Bool[Array, "h p s"]
     alive: Bool[Array, "h p s"]
 
 
 @partial(jax.jit, static_argnames="particles")
-def reenact(model: WorldModel[Belief], belief: Belief, real: Windows, *, particles: int, key: Key) -> Dream:
+def reenact(model: Decoded, belief: Belief, real: Windows, *, particles: int, key: Key) -> Dream:
     """Carry out the real actions in the model, from the beliefs [s, ...] at the beginnings of the windows."""
     actions = jnp.tile(real.action, (1, particles, *[1] * (real.action.ndim - 2)))
-    _, _, imagined = follow(model, lambda features, action, key: action, _copies(belief, particles), actions, key=key)
+    _, _, imagined = follow(model, lambda looked, action, key: action, _copies(belief, particles), actions, key=key)
     return _by_particle(imagined, particles)
 
 
 @partial(jax.jit, static_argnames=("policy", "steps", "particles"))
-def live(model: WorldModel[Belief], belief: Belief, policy: Policy, *, steps: int, particles: int, key: Key) -> Dream:
-    """Let the policy act in the model, from beliefs [s, ...]."""
-    _, imagined = imagine(model, policy, _copies(belief, particles), steps, key=key)
+def live(model: Decoded, belief: Belief, policy: Policy, *, steps: int, particles: int, key: Key) -> Dream:
+    """Let the policy act in the model, from beliefs [s, ...]: it reads the model's own features."""
+
+    def act(looked: Looked, key: Key) -> PyTree:
+        return policy(looked.features, key)
+
+    _, imagined = imagine(model, act, _copies(belief, particles), steps, key=key)
     return _by_particle(imagined, particles)
 
 
@@ -69,5 +74,5 @@ def _copies(belief: Belief, particles: int) -> Belief:
 
 def _by_particle(imagined: Imagined, particles: int) -> Dream:
     t = imagined.transition
-    fields = t.next_obs, t.reward, t.terminated, imagined.alive
+    fields = t.next_obs.row, t.reward, t.terminated, imagined.alive
     return Dream(*(x.reshape(x.shape[0], particles, -1, *x.shape[2:]) for x in fields))

@@ -23,7 +23,7 @@ class Episode(NamedTuple):
     ``terminated``: the world ended with the last step; ``truncated``: somebody stopped watching.
     """
 
-    obs: np.ndarray
+    obs: PyTree
     action: np.ndarray
     reward: np.ndarray
     terminated: bool
@@ -38,7 +38,7 @@ class Episode(NamedTuple):
 class EpisodeBatch(NamedTuple):
     """Episodes side by side, e in number; what lies past the end of one repeats its last row."""
 
-    obs: Array  # [T + 1, e, ...]
+    obs: PyTree  # [T + 1, e, ...]
     action: Array  # [T, e, ...]
     reward: Float[Array, "t e"]
     length: Int[Array, " e"]
@@ -67,16 +67,16 @@ def collect(world: VectorEnv, act: Actor, carry: Any, *, most_steps: int) -> lis
     for t, (moment, action, step) in enumerate(unroll(world, act, carry, most_steps)):
         reached = step.reached
         for i in (i for i in range(n) if endings[i] is None):
-            seen[i].append(moment.obs[i])
+            seen[i].append(_item(moment.obs, i))
             done[i][0].append(action[i])
             done[i][1].append(reached.reward[i])
             if step.ended[i] or t == most_steps - 1:
-                seen[i].append(reached.obs[i])
+                seen[i].append(_item(reached.obs, i))
                 endings[i] = bool(reached.terminated[i]), not reached.terminated[i]
         if None not in endings:
             break
     return [
-        Episode(np.stack(rows), np.stack(actions), np.array(rewards, np.float32), *(ending or (False, True)))
+        Episode(_stacked(rows), np.stack(actions), np.array(rewards, np.float32), *(ending or (False, True)))
         for rows, (actions, rewards), ending in zip(seen, done, endings, strict=True)
     ]
 
@@ -96,10 +96,21 @@ def require_enough(episodes: Sequence[Episode], horizon: int) -> None:
         )
 
 
-def spread_of(held: EpisodeBatch) -> Float[Array, " d"]:
-    """Standard deviation of each dimension over all observations; 1 where it never changes."""
+def spread_of(held: EpisodeBatch, groups: Int[np.ndarray, " d"] | None = None) -> Float[Array, " d"]:
+    """Standard deviation of each dimension over all observations; 1 where it never changes.
+
+    Dimensions of one group, such as the pixels of a picture, share one: the root of their mean variance, over those
+    that ever change within an episode.
+    """
     there = jnp.arange(held.obs.shape[0])[:, None] <= held.length
-    return _spread(held.obs.reshape(there.size, -1).astype(jnp.float32), there.ravel())
+    std = _spread(held.obs.reshape(there.size, -1).astype(jnp.float32), there.ravel())
+    if groups is None or len(np.unique(groups)) == len(groups):
+        return std
+    moved, n = np.asarray(moves(held)).astype(float), np.bincount(groups)
+    number = np.bincount(groups, moved)
+    together = np.sqrt(np.bincount(groups, moved * np.asarray(std, float) ** 2) / np.maximum(number, 1.0))
+    shared = (n > 1)[groups]
+    return jnp.where(shared, jnp.asarray(np.where(number > 0.0, together, 1.0)[groups], jnp.float32), std)
 
 
 def moves(held: EpisodeBatch) -> Bool[Array, " d"]:
@@ -113,11 +124,15 @@ def side_by_side(episodes: Sequence[Episode]) -> EpisodeBatch:
 
     def padded(rows: np.ndarray, n: int) -> np.ndarray:
         rows = np.asarray(rows)
-        rows = rows.astype(np.float32 if rows.dtype.kind == "f" else np.int32)
+        if rows.dtype != np.uint8:  # pictures stay as small as they are
+            rows = rows.astype(np.float32 if rows.dtype.kind == "f" else np.int32)
         return np.concatenate([rows, np.repeat(rows[-1:], n - len(rows), axis=0)])
 
     return EpisodeBatch(
-        jnp.asarray(np.stack([padded(e.obs, longest + 1) for e in episodes], axis=1)),
+        jax.tree.map(
+            lambda *obs: jnp.asarray(np.stack([padded(x, longest + 1) for x in obs], axis=1)),
+            *(e.obs for e in episodes),
+        ),
         jnp.asarray(np.stack([padded(e.action, longest) for e in episodes], axis=1)),
         jnp.asarray(np.stack([padded(np.asarray(e.reward, np.float32), longest) for e in episodes], axis=1)),
         jnp.array([e.length for e in episodes]),
@@ -165,14 +180,14 @@ def beliefs_along(model: WorldModel[Belief], held: EpisodeBatch, *, key: Key) ->
     """What the model believes at every step, having seen all before it; leaves get axes [T + 1, e, ...]."""
     n = held.length.shape[0]
     action = jnp.concatenate([jnp.zeros_like(held.action[:1]), held.action])
-    first = jnp.arange(held.obs.shape[0]) == 0
+    first = jnp.arange(action.shape[0]) == 0
 
-    def see(belief: Belief, at: tuple[Array, Array, Array, Key]) -> tuple[Belief, Belief]:
+    def see(belief: Belief, at: tuple[Array, PyTree, Array, Key]) -> tuple[Belief, Belief]:
         action, obs, first, key = at
         belief = model.observe(belief, action, obs, jnp.full(n, first), key=key)
         return belief, belief
 
-    keys = jax.random.split(key, held.obs.shape[0])
+    keys = jax.random.split(key, action.shape[0])
     _, beliefs = jax.lax.scan(see, model.initial(n), (action, held.obs, first, keys))
     return beliefs
 
@@ -181,6 +196,14 @@ def beliefs_along(model: WorldModel[Belief], held: EpisodeBatch, *, key: Key) ->
 def at_starts(beliefs: PyTree, starts: Int[Array, "s 2"]) -> PyTree:
     """The beliefs [s, ...] out of those of `beliefs_along`."""
     return jax.tree.map(lambda x: x[starts[:, 0], starts[:, 1]], beliefs)
+
+
+def _item(obs: PyTree, i: int) -> PyTree:
+    return jax.tree.map(lambda x: x[i], obs)
+
+
+def _stacked(observed: Sequence[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *x: np.stack(x), *observed)
 
 
 @jax.jit

@@ -1,7 +1,6 @@
 """All measures of one world model on held-out episodes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from forethought.diagnostics.bounds import favoured
 from forethought.diagnostics.calibration import (
+    COARSE,
+    RESOLUTION,
     Calibration,
     calibration,
     is_inexact,
@@ -18,6 +19,7 @@ from forethought.diagnostics.calibration import (
     negative_log_density,
     total_variation,
 )
+from forethought.diagnostics.decoded import Decoded, View, look, rows
 from forethought.diagnostics.diagnosis import Diagnosis
 from forethought.diagnostics.dreams import Dream, live, reenact, signed_errors, within
 from forethought.diagnostics.episodes import (
@@ -39,45 +41,19 @@ from forethought.diagnostics.long_run import LongRun, long_run
 from forethought.diagnostics.open_loop import foretold, open_loop_error
 from forethought.diagnostics.outcomes import outcomes, reward_scale
 from forethought.diagnostics.ranking import rank_correlation
+from forethought.diagnostics.recall import recall
+from forethought.diagnostics.sizes import MeasureSettings, sizes_for
 from forethought.diagnostics.states import wrong_states
 from forethought.diagnostics.traces import Trace, trace
 from forethought.diagnostics.value_gap import ValueGap, imagined_return, real_return
 from forethought.envs.contract import VectorEnv
-from forethought.errors import UsageError, require_within
+from forethought.errors import UsageError
 from forethought.imagine import Policy
 from forethought.models.base import Disagrees, GivesDensity, WorldModel
+from forethought.models.latent import Decodes
 from forethought.types import Key, PyTree
 from forethought.unroll import Actor
 from forethought.wording import plural
-
-
-@dataclass(frozen=True)
-class MeasureSettings:
-    """How much is imagined. The defaults take seconds to a minute on a CPU for ensembles of the usual sizes."""
-
-    particles: int = 60
-    """Imagined futures per start; 60 shares evenly among up to 6 members."""
-    starts: int = 256
-    """Starts of the windows of ``horizon`` steps."""
-    steps: int = 2048
-    """Real steps that are foretold alone."""
-    long: int = 200
-    """Steps of the long imagined lives."""
-    lives: int = 10
-    """Long lives per episode."""
-    traces: int = 2
-    """Episodes that are drawn beside their dreams."""
-    plan_particles: int = 5
-    """Rollouts per plan while planning."""
-    discount: float = 0.99
-    """Of MBPO's bound."""
-
-    def __post_init__(self) -> None:
-        require_within("particles", self.particles, 2)
-        for name in ("starts", "steps", "long", "lives", "plan_particles"):
-            require_within(name, getattr(self, name), 1)
-        require_within("traces", self.traces, 0)
-        require_within("discount", self.discount, 0.0, 1.0)
 
 
 class _Comparison(NamedTuple):
@@ -91,8 +67,8 @@ class _Comparison(NamedTuple):
 class _Case(NamedTuple):
     """What all measures share: the model, the data, and what the model believes along it."""
 
-    model: WorldModel
-    held: EpisodeBatch
+    model: Decoded
+    held: EpisodeBatch  # observations as rows, or as numbers
     own: int  # the first so many episodes are the policy's own
     beliefs: PyTree
     std: Float[Array, " d"]
@@ -100,9 +76,14 @@ class _Case(NamedTuple):
     tell: Callable[[str], None]
 
     @property
-    def numbered(self) -> bool:
-        """Whether states have numbers and no coordinates."""
-        return bool(jnp.issubdtype(self.held.obs.dtype, jnp.integer))
+    def latent(self) -> bool:
+        """Whether beliefs are decoded to be compared."""
+        return isinstance(self.model.model, Decodes)
+
+    @property
+    def groups(self) -> Int[np.ndarray, " d"] | None:
+        """Which numbers of a row are one quantity; None where each is one."""
+        return self.model.view.groups if self.model.view.names else None
 
     def look(self, starts: Int[Array, "s 2"], steps: int, particles: int, *, key: Key) -> _Comparison:
         """The windows of so many steps that begin there, and their reenactment."""
@@ -131,30 +112,32 @@ def measure(
     """Find out how far a world model can be trusted.
 
     Args:
-        model: what is evaluated, a module of arrays. Its `features` must be the observations.
+        model: what is evaluated, a module of arrays. Its `features` are the observations, or it `Decodes` them.
         episodes: held-out episodes that no model was trained on; those of ``policy`` where one is given.
         horizon: imagined steps to look at.
-        policy: acts in imagination, (observations [n, ...], key) -> actions [n, ...], traceable by JAX; without one,
-            the real actions are carried out in the model instead.
+        policy: acts in imagination, (features of the model [n, ...], key) -> actions [n, ...], traceable by JAX;
+            without one, the real actions are carried out in the model instead.
         others: further held-out episodes, such as ones with random actions, that errors are evaluated on, too.
         world: environments to try plans in, one start per slot; without it, exploitation is not measured.
         actor: what acts there as ``policy`` does, and its first carry: it is evaluated from the same starts.
-        settings: how much is imagined.
+        settings: how much is imagined. Default: less for latent models, and less again for pictures, which are many
+            numbers (`forethought.diagnostics.sizes`).
         tell: called with a line of text before each part that takes time.
         key: of all random numbers.
 
     Raises:
         UsageError: the horizon is below 1, fewer than two of ``episodes`` are as long as the horizon, or observations
-            are neither vectors nor numbered states, or the features of the model are something else.
+            are no vectors, pictures or numbered states, or the features of the model are something else.
     """
     require_enough(episodes, horizon)
-    s, keys = settings or MeasureSettings(), iter(jax.random.split(key, 9))
-    case = _case(model, [*episodes, *others], len(episodes), s, tell, key=next(keys))
+    view = View.of([*episodes, *others])
+    s, keys = settings or sizes_for(model, view), iter(jax.random.split(key, 9))
+    case = _case(Decoded(model, view), [*episodes, *others], len(episodes), s, tell, key=next(keys))
     near = case.look(draw_starts(case.held, 1, s.steps, key=next(keys)), 1, s.particles, key=next(keys))
     far = case.look(draw_starts(case.held, horizon, s.starts, key=next(keys)), horizon, s.particles, key=next(keys))
     acting = None if policy is None else _hashable(policy)
     evaluated = outcomes(near.dream, near.real)
-    of_states = _numbered(far) if case.numbered else _vectors(case, near, far, evaluated.reward_std, key=next(keys))
+    of_states = _numbered(far) if view.numbered else _vectors(case, near, far, evaluated.reward_std, key=next(keys))
     return Diagnosis(
         horizon=horizon,
         episodes=len(episodes) + len(others),
@@ -163,12 +146,14 @@ def measure(
         value_gap=_value_gap(case, acting, far, key=next(keys)),
         **_in_the_world(case, world, actor, acting, horizon, key=next(keys)),
         long_run=_long_run(case, acting, key=next(keys)),
+        obs_names=view.names,
+        latent=case.latent,
         **of_states,
     )
 
 
 def _case(
-    model: WorldModel,
+    model: Decoded,
     episodes: Sequence[Episode],
     own: int,
     settings: MeasureSettings,
@@ -176,16 +161,17 @@ def _case(
     *,
     key: Key,
 ) -> _Case:
-    held = side_by_side(episodes)
-    numbered = held.obs.ndim == 2 and jnp.issubdtype(held.obs.dtype, jnp.integer)
-    if not numbered and held.obs.ndim != 3:
-        raise UsageError(
-            f"observations have shape {held.obs.shape[2:]}; only vectors and numbered states can be evaluated"
-        )
-    features = jax.tree.leaves(jax.eval_shape(lambda: model.features(model.initial(held.length.shape[0]))))
-    if [x.shape for x in features] != [held.obs.shape[1:]]:
+    seen = side_by_side(episodes)
+    held = seen._replace(obs=jax.jit(lambda obs: jax.lax.map(model.view, obs))(seen.obs))
+    looks = jax.eval_shape(lambda: look(model.model, model.initial(held.length.shape[0])))
+    if _shapes(looks) != _shapes(jax.tree.map(lambda x: x[0], seen.obs)):
         raise UsageError("the features of this model are no observations, so its dreams cannot be laid beside reality")
-    return _Case(model, held, own, beliefs_along(model, held, key=key), spread_of(held), settings, tell)
+    std = spread_of(held, model.view.groups)
+    return _Case(model, held, own, beliefs_along(model, seen, key=key), std, settings, tell)
+
+
+def _shapes(obs: PyTree) -> Any:
+    return jax.tree.structure(obs), [x.shape for x in jax.tree.leaves(obs)]
 
 
 def _hashable(policy: Policy) -> Policy:
@@ -203,22 +189,48 @@ def _vectors(
     case: _Case, near: _Comparison, far: _Comparison, reward_std: Float[Array, ""], *, key: Key
 ) -> dict[str, Any]:
     """What applies to observations that are vectors."""
-    key_ranks, key_variation, key_traces = jax.random.split(key, 3)
-    error, errors = (signed_errors(look.dream, look.real, case.std) for look in (near, far))
-    error, moving = error[0], moves(case.held)
+    error, errors = (signed_errors(at.dream, at.real, case.std) for at in (near, far))
+    error, moving, (*keys, key_traces) = error[0], moves(case.held), jax.random.split(key, 3)
+    least = COARSE if case.latent else RESOLUTION
+    return {
+        "wrong_states": None,
+        "open_loop": open_loop_error(
+            errors, far.dream, far.real, case.std, reward_std, moving | is_inexact(errors, least)
+        ),
+        "disagreement_rank": _disagreement_rank(case, near, error),
+        "traces": _traces(case, key=key_traces),
+        **(_decoded(case, near, moving) if case.latent else _claimed(case, near, error, errors, moving, keys)),
+    }
+
+
+def _decoded(case: _Case, near: _Comparison, moving: Bool[Array, " d"]) -> dict[str, Any]:
+    """What applies where beliefs are decoded. Such a model claims no distribution of what is seen: what its particles
+    draw differs by what latents leave open, and not by what the decoder does.
+    """
+    drawn = rows(case.model, at_starts(case.beliefs, near.starts))
+    found = recall(drawn, near.real.obs[0], case.std, moving, case.model.view.groups)
+    return {**dict.fromkeys(("foretold", "calibration", "nll", "favoured")), "recall": found}
+
+
+def _claimed(
+    case: _Case,
+    near: _Comparison,
+    error: Float[Array, "p s d"],
+    errors: Float[Array, "h p q d"],
+    moving: Bool[Array, " d"],
+    keys: Sequence[Key],
+) -> dict[str, Any]:
+    """What applies where particles are what the model takes the next observations for."""
+    key_ranks, key_variation = keys
     own = np.flatnonzero(np.asarray(near.starts)[:, 1] < case.own)  # under the policy, as theorem 4.3 asks
     actions = near.real.action[0].reshape(len(near.starts), -1).astype(jnp.float32)
     context = jnp.concatenate([near.real.obs[0] / case.std, actions], axis=1)[own]
     variation = total_variation(error[:, own], context, near.starts[own, 1], key=key_variation)
     return {
-        "wrong_states": None,
-        "open_loop": open_loop_error(errors, far.dream, far.real, case.std, reward_std, moving | is_inexact(errors)),
-        "foretold": foretold(error, near.real, case.std),
+        "foretold": foretold(error, near.real, case.std, case.groups),
         "calibration": None if is_point(error) else _calibration(error, errors, key=key_ranks),
         "nll": _nll(case, near, moving),
-        "disagreement_rank": _disagreement_rank(case, near, error),
         "favoured": favoured(variation, case.settings.discount),
-        "traces": _traces(case, key=key_traces),
     }
 
 
@@ -232,16 +244,18 @@ def _calibration(near: Float[Array, "p s d"], far: Float[Array, "h p q d"], *, k
 
 
 def _nll(case: _Case, near: _Comparison, moving: Bool[Array, " d"]) -> Float[Array, ""] | None:
-    if not isinstance(case.model, GivesDensity):
+    model = case.model.model
+    if not isinstance(model, GivesDensity):
         return None
     belief = at_starts(case.beliefs, near.starts)
-    return negative_log_density(case.model, belief, near.real.action[0], near.real.obs[1], case.std, moving)
+    return negative_log_density(model, belief, near.real.action[0], near.real.obs[1], case.std, moving)
 
 
 def _disagreement_rank(case: _Case, near: _Comparison, error: Float[Array, "p s d"]) -> Float[Array, ""] | None:
-    if not isinstance(case.model, Disagrees):
+    model = case.model.model
+    if not isinstance(model, Disagrees):
         return None
-    return rank_correlation(case.model, at_starts(case.beliefs, near.starts), near.real.action[0], error)
+    return rank_correlation(model, at_starts(case.beliefs, near.starts), near.real.action[0], error)
 
 
 def _value_gap(case: _Case, policy: Policy | None, far: _Comparison, *, key: Key) -> ValueGap:
@@ -270,7 +284,7 @@ def _in_the_world(
     if world is None:
         return {"exploitation": None}
     planners = ladder(world.spec.action, horizon, case.settings.plan_particles)
-    found = exploitation(case.model, world, planners, particles=case.settings.particles, tell=case.tell, key=key)
+    found = exploitation(case.model.model, world, planners, particles=case.settings.particles, tell=case.tell, key=key)
     if actor is None:
         return {"exploitation": found}
     case.tell("playing the policy from where the plans begin")
@@ -292,13 +306,15 @@ def _long_run(case: _Case, policy: Policy | None, *, key: Key) -> LongRun:
         case.tell(f"imagining what the policy does in {plural(steps, 'step')}")
         real, belief = cut(case.held, starts, steps), at_starts(case.beliefs, starts)
         dream = live(case.model, belief, policy, steps=steps, particles=s.lives, key=key)
-    return long_run(dream, real, case.std, closed_loop=policy is not None)
+    return long_run(dream, real, case.std, closed_loop=policy is not None, groups=case.groups)
 
 
 def _traces(case: _Case, *, key: Key) -> list[Trace]:
-    n = min(case.settings.traces, case.own)
-    if n == 0:
+    """Of the numbers of vectors: pictures are shown as such."""
+    n, vector = min(case.settings.traces, case.own), case.model.view.vector
+    if n == 0 or vector == 0:
         return []
     steps = min(case.settings.long, int(jnp.max(case.held.length[:n])))
     _, real, dream = case.look(case.beginnings(n), steps, case.settings.particles, key=key)
+    real, dream = real._replace(obs=real.obs[..., :vector]), dream._replace(obs=dream.obs[..., :vector])
     return [trace(dream, real, i) for i in range(n)]

@@ -1,10 +1,12 @@
 """How far the model drifts from what really happened, by the number of imagined steps."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from forethought.diagnostics.dreams import Dream, spread
 from forethought.diagnostics.episodes import Windows
@@ -71,24 +73,35 @@ class Foretold(NamedTuple):
         expected   mean_s var_p e_ps / mean_s (mean_p e_ps)^2    1: the model knows how far it may be wrong
         surprise   mean_s ((mean_p e_ps)^2 / var_p e_ps)         1: and where; what makes a log density low
 
-    NaN where a dimension never changes, or is never wrong.
+    NaN where a dimension never changes, or is never wrong. The pixels of a picture are one of the g quantities.
     """
 
-    left_open: Float[Array, " d"]
-    expected: Float[Array, " d"]
-    surprise: Float[Array, " d"]
+    left_open: Float[Array, " g"]
+    expected: Float[Array, " g"]
+    surprise: Float[Array, " g"]
 
 
-@jax.jit
-def foretold(errors: Float[Array, "p s d"], real: Windows, std: Float[Array, " d"]) -> Foretold:
-    """See `Foretold`; the errors are those after one step."""
+def foretold(
+    errors: Float[Array, "p s d"], real: Windows, std: Float[Array, " d"], groups: Int[np.ndarray, " d"] | None = None
+) -> Foretold:
+    """See `Foretold`; the errors are those after one step. ``groups`` of dimensions are each told of as one."""
+    of = np.arange(errors.shape[-1]) if groups is None else groups
+    return _foretold(errors, real, std, of, n=int(of.max()) + 1)
+
+
+@partial(jax.jit, static_argnames="n")
+def _foretold(
+    errors: Float[Array, "p s d"], real: Windows, std: Float[Array, " d"], groups: Int[Array, " d"], n: int
+) -> Foretold:
+    def together(x: Float[Array, "s d"]) -> Float[Array, " g"]:
+        return jax.ops.segment_sum(jnp.nanmean(x, axis=0), groups, n)
+
     square, variance = jnp.mean(errors, axis=0) ** 2, spread(errors, axis=0) ** 2
-    still = jnp.mean(((real.obs[0] - real.obs[1]) / std) ** 2, axis=0)
-    error = jnp.nanmean(square, axis=0)
-    surprise = jnp.nanmean(square / jnp.maximum(variance, jnp.finfo(jnp.float32).tiny), axis=0)
+    still, error = together(((real.obs[0] - real.obs[1]) / std) ** 2), together(square)
+    surprise = together(square / jnp.maximum(variance, jnp.finfo(jnp.float32).tiny)) / together(jnp.ones_like(square))
     return Foretold(
         jnp.where(still > 0.0, error / still, jnp.nan),
-        jnp.where(error > 0.0, jnp.nanmean(variance, axis=0) / error, jnp.nan),
+        jnp.where(error > 0.0, together(variance) / error, jnp.nan),
         jnp.where(error > 0.0, surprise, jnp.nan),
     )
 

@@ -12,6 +12,7 @@ from forethought.diagnostics import advice
 from forethought.diagnostics.advice import Kind
 from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.diagnosis import Diagnosis
+from forethought.diagnostics.open_loop import OpenLoop
 from forethought.wording import listed, plural
 
 # A model of a world that moves should beat "nothing changes" by more than a fifth after one step.
@@ -65,7 +66,7 @@ def findings(diagnosis: Diagnosis) -> list[Finding]:
     d = diagnosis
     confidence = _confidence(d)
     blind = _blind(d) or ([] if confidence else _density(d))
-    faults = [*_dynamics(d), *blind, *_states(d), *_reward(d), *_endings(d), *confidence]
+    faults = [*_recall(d), *_dynamics(d), *blind, *_states(d), *_reward(d), *_endings(d), *confidence]
     faults += [*_ranking(d), *_exploited(d), *_gap(d), *_drift(d)]
     return faults or [Finding(advice.GOOD, _good(d))]
 
@@ -81,11 +82,15 @@ def trusted_steps(diagnosis: Diagnosis) -> int | None:
 
 
 def is_no_better(diagnosis: Diagnosis) -> bool:
-    """Whether the first step is foretold (nearly) as badly as by "nothing changes"."""
+    """Whether the first step is foretold (nearly) as badly as by "nothing changes".
+
+    With latent models all steps must be: the error of what is decoded hides a change of one step that is smaller.
+    """
     if diagnosis.open_loop is None:
         return False
-    model, still = (float(np.asarray(x)[0, 1]) for x in (diagnosis.open_loop.mean, diagnosis.open_loop.still))
-    return still > 0.0 and not model < NO_BETTER * still
+    steps = diagnosis.horizon if diagnosis.latent else 1
+    model, still = (np.asarray(x)[:steps, 1] for x in (diagnosis.open_loop.mean, diagnosis.open_loop.still))
+    return bool((still > 0.0).any()) and not (model < NO_BETTER * still).any()
 
 
 def unforetold(diagnosis: Diagnosis) -> dict[int, float]:
@@ -111,15 +116,7 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
     if o is None or steps is None:
         return []
     if is_no_better(d):
-        model, still = _apart(_at(o.mean, 0), _at(o.still, 0), 2)
-        how = "Hardly better" if float(model) < float(still) else "No better"
-        return [
-            Finding(
-                advice.NO_BETTER,
-                f"{how} than the prediction that nothing changes: after one step the model is off by {model} standard "
-                f"deviations, that prediction by {still}.",
-            )
-        ]
+        return [Finding(advice.NO_BETTER, _no_better(d, o))]
     if steps >= d.horizon:
         return []
     trust = f"trust rollouts of up to {plural(steps, 'step')}" if steps else "trust no rollout, however short"
@@ -130,13 +127,41 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
         f"the first above {TRUSTED_ERROR}"
     )
     last = f"; after {plural(d.horizon, 'step')} it is {_beside(_at(o.mean, d.horizon - 1))}"
-    expected = f"where the model expects {_at(o.spread, d.horizon - 1):.2g}"
+    whose = "its dreams differ by" if d.latent else "the model expects"
+    expected = f"where {whose} {_at(o.spread, d.horizon - 1):.2g}"
     return [
         Finding(
             advice.ERRORS_GROW,
             f"Its errors grow: {trust}; {first}{last if steps + 1 < d.horizon else ''}, {expected}.",
         )
     ]
+
+
+def _no_better(d: Diagnosis, o: OpenLoop) -> str:
+    steps = d.horizon if d.latent else 1
+    model, still = _apart(_at(o.mean, steps - 1), _at(o.still, steps - 1), 2)
+    how = "Hardly better" if float(model) < float(still) else "No better"
+    after = ": after one step" if steps == 1 else f", at any of {steps} steps: after the last"
+    return (
+        f"{how} than the prediction that nothing changes{after} the model is off by {model} standard deviations, "
+        f"that prediction by {still}."
+    )
+
+
+def _recall(d: Diagnosis) -> list[Finding]:
+    """What a latent model has lost before it dreams."""
+    if d.recall is None:
+        return []
+    left_open, error = np.nan_to_num(np.asarray(d.recall.left_open)), float(np.asarray(d.recall.error)[1])
+    lost = [int(i) for i in np.argsort(-left_open) if left_open[i] > BLIND]
+    begin = "It does not keep what it sees: decoded from a belief that has just seen it,"
+    if lost:
+        shares = listed([f"{_percent(left_open[i])} of {d.obs_name(i)}" for i in lost], more="most of {} more")
+        return [Finding(advice.FORGETS, f"{begin} {shares} is left open (of the variance, where 100 % is a guess).")]
+    if error > TRUSTED_ERROR:
+        said = f"{begin} an observation is off by {_beside(error)} standard deviations (median); no dream is nearer."
+        return [Finding(advice.FORGETS, said)]
+    return []
 
 
 def _blind(d: Diagnosis) -> list[Finding]:

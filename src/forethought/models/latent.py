@@ -11,7 +11,7 @@ from forethought.models.rssm import RSSM, Filtered, LatentBelief
 from forethought.nets.autoencoder import ObsDecoder, ObsEncoder
 from forethought.nets.mlp import MLP, on_rows
 from forethought.nets.sight import Sight, shown, sight
-from forethought.nets.twohot import TwoHot, symexp_bins
+from forethought.nets.twohot import SymlogTwoHot, TwoHot, symexp_bins
 from forethought.types import Box, Discrete, Key, Outcome, PyTree, Space, TimeStep
 
 
@@ -40,14 +40,15 @@ class Regression(eqx.Module):
 
 
 class Classification(eqx.Module):
-    """A number of any size, as `TwoHot` (Dreamer V3)."""
+    """A number of any size, as `TwoHot`, or as `SymlogTwoHot` where ``even`` says so (Dreamer V3, 2025 and 2023)."""
 
     net: MLP
+    even: bool = eqx.field(static=True, default=False)
 
-    def __call__(self, features: Float[Array, "*b f"]) -> TwoHot:
+    def __call__(self, features: Float[Array, "*b f"]) -> TwoHot | SymlogTwoHot:
         """Of features with any leading axes."""
         logits = on_rows(self.net, features)
-        return TwoHot(logits, symexp_bins(logits.shape[-1]))
+        return SymlogTwoHot(logits) if self.even else TwoHot(logits, symexp_bins(logits.shape[-1]))
 
 
 @runtime_checkable  # for the type checks of the tests

@@ -3,6 +3,7 @@
 An image of 64 x 64 is seen and drawn as the papers do it; another one is halved until 4 to 7 pixels are left.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -222,7 +223,9 @@ def pooled(looks: Looks, style: Style, depth: int, key: Key) -> ConvEncoder | No
 def upsampled(
     looks: Looks, style: Style, depth: int, units: int, sizes: tuple[int, int], blocks: int, key: Key
 ) -> ConvDecoder | None:
-    """The mirror of `pooled`; ``sizes`` are those of h and z, ``units`` half of what z becomes within."""
+    """The mirror of `pooled`; ``sizes`` are those of h and z, ``units`` half of what z becomes within. Of ``blocks``
+    there are fewer where they could not have equally many channels.
+    """
     if looks.image is None:
         return None
     n, (n_deter, n_stoch) = halvings(looks.image), sizes
@@ -231,7 +234,7 @@ def upsampled(
     size = shape[0] * shape[1] * shape[2]
     key_deter, key_stoch, key_last, *keys = jax.random.split(key, n + 3)
     of_stoch = style.dense(n_stoch, 2 * units, key_stoch), Linear(2 * units, size, key=key_last, init=style.init)
-    of_deter = BlockLinear(n_deter, size, blocks, key=key_deter, init=style.init)
+    of_deter = BlockLinear(n_deter, size, math.gcd(blocks, shape[2]), key=key_deter, init=style.init)
     enter = BlockEntry(of_deter, of_stoch, Norm(shape[2]), style.activation, shape)
     outputs = [*reversed(widths[:-1]), looks.image[2]]
     layers = tuple(

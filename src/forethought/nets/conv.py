@@ -51,7 +51,7 @@ class Conv(eqx.Module):
         key: Key,
         init: Initializer = fan_in_uniform,
     ):
-        self.weight, self.bias = _kernel(n_in, n_out, side, key, init)
+        self.weight, self.bias = init(key, (side, side, n_in, n_out))
         self.stride, self.padding = stride, padding
 
     def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
@@ -87,7 +87,7 @@ class TransposedConv(eqx.Module):
         key: Key,
         init: Initializer = fan_in_uniform,
     ):
-        self.weight, self.bias = _kernel(n_in, n_out, side, key, init)
+        self.weight, self.bias = init(key, (side, side, n_in, n_out))
         self.stride, self.crop = stride, crop
 
     def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
@@ -110,7 +110,7 @@ class UpsampledConv(eqx.Module):
     bias: Float[Array, " d"]
 
     def __init__(self, n_in: int, n_out: int, side: int, *, key: Key, init: Initializer = fan_in_uniform):
-        self.weight, self.bias = _kernel(n_in, n_out, side, key, init)
+        self.weight, self.bias = init(key, (side, side, n_in, n_out))
 
     def __call__(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
         """Unbatched."""
@@ -130,7 +130,9 @@ class UpsampledConv(eqx.Module):
 def max_pool(x: Float[Array, "h w c"]) -> Float[Array, "i j c"]:
     """The greatest of each 2 x 2 pixels; the sides are even."""
     h, w, c = x.shape
-    return jnp.max(x.reshape(h // 2, 2, w // 2, 2, c), axis=(1, 3))
+    x = x.reshape(h // 2, 2, w // 2, 2 * c)
+    x = jnp.maximum(x[:, 0], x[:, 1])
+    return jnp.maximum(x[..., :c], x[..., c:])
 
 
 def blocked(
@@ -199,8 +201,3 @@ def _xla(
 
 def _by_platform(product, own, x: Array, weight: Array) -> Array:
     return jax.lax.platform_dependent(x.astype(weight.dtype), weight, cpu=product, default=own)
-
-
-def _kernel(n_in: int, n_out: int, side: int, key: Key, init: Initializer) -> tuple[Array, Array]:
-    flat, bias = init(key, (side * side * n_in, n_out))
-    return flat.reshape(side, side, n_in, n_out), bias

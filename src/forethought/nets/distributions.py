@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float, Int
 
 from forethought.nets.heads import gaussian_log_prob
@@ -58,6 +59,62 @@ class Gaussian(NamedTuple):
     def entropy(self) -> Float[Array, "*b"]:
         """``sum_d (log_std_d + log(2 pi e) / 2)``, in nats."""
         return jnp.sum(self.log_std + _HALF_LOG_2PI_E, axis=-1)
+
+
+class TanhGaussian(NamedTuple):
+    """``tanh(u)`` of ``u ~ N(mean, std^2)`` (Dreamer V1); draws carry the pathwise gradient."""
+
+    mean: Float[Array, "*b d"]
+    std: Float[Array, "*b d"]
+
+    def sample(self, *, key: Key) -> Float[Array, "*b d"]:
+        """Draw."""
+        return jnp.tanh(self.mean + self.std * jax.random.normal(key, self.mean.shape))
+
+    def mode(self) -> Float[Array, "*b d"]:
+        """The squashed mean, which is the median."""
+        return jnp.tanh(self.mean)
+
+
+class TruncatedGaussian(NamedTuple):
+    """``N(mean, std^2)`` cut off at -1 and 1 and scaled up to make up for it (Dreamer V2)."""
+
+    center: Float[Array, "*b d"]
+    std: Float[Array, "*b d"]
+
+    def sample(self, *, key: Key) -> Float[Array, "*b d"]:
+        """Draw by the inverse of the distribution function, with the pathwise gradient."""
+        low, high = self._bounds()
+        below, above = ndtr(low), ndtr(high)
+        share = below + jax.random.uniform(key, self.center.shape, minval=1e-6, maxval=1.0 - 1e-6) * (above - below)
+        drawn = self.center + self.std * ndtri(share)
+        return drawn + jax.lax.stop_gradient(jnp.clip(drawn, -1.0 + 1e-6, 1.0 - 1e-6) - drawn)
+
+    def mode(self) -> Float[Array, "*b d"]:
+        """The likeliest."""
+        return jnp.clip(self.center, -1.0, 1.0)
+
+    def log_prob(self, action: Float[Array, "*b d"]) -> Float[Array, "*b"]:
+        """``log N(a) - log (Phi(high) - Phi(low))``, of actions within the bounds."""
+        log_mass = jnp.sum(jnp.log(self._mass()), axis=-1)
+        return gaussian_log_prob(action, self.center, jnp.log(self.std)) - log_mass
+
+    def entropy(self) -> Float[Array, "*b"]:
+        """``sum_d log(sqrt(2 pi e) std Z) + (a phi(a) - b phi(b)) / 2 Z`` with the bounds a and b in units of std."""
+        (low, high), mass = self._bounds(), self._mass()
+        edges = (low * _density(low) - high * _density(high)) / (2.0 * mass)
+        return jnp.sum(_HALF_LOG_2PI_E + jnp.log(self.std * mass) + edges, axis=-1)
+
+    def _bounds(self) -> tuple[Float[Array, "*b d"], Float[Array, "*b d"]]:
+        return (-1.0 - self.center) / self.std, (1.0 - self.center) / self.std
+
+    def _mass(self) -> Float[Array, "*b d"]:
+        low, high = self._bounds()
+        return ndtr(high) - ndtr(low)
+
+
+def _density(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+    return jnp.exp(-0.5 * x**2) / math.sqrt(2.0 * math.pi)
 
 
 def of_legal(scores: Float[Array, "n a"], legal: PyTree) -> Float[Array, "n a"]:

@@ -4,6 +4,7 @@ Sizes and activations are static fields, so plain ``jax.jit``, ``grad``, ``vmap`
 them without filters. A network is written for one example; ``jax.vmap`` gives it a batch, an ensemble, or both.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
@@ -14,53 +15,60 @@ from jaxtyping import Array, Float
 
 from forethought.types import Key
 
-Layer: TypeAlias = tuple[Float[Array, "i o"], Float[Array, " o"]]  # weights and biases
-Initializer: TypeAlias = Callable[[Key, tuple[int, int]], Layer]
+Layer: TypeAlias = tuple[Float[Array, "*k i o"], Float[Array, " o"]]  # weights and biases
+Initializer: TypeAlias = Callable[[Key, tuple[int, ...]], Layer]  # of shapes that end with the inputs and the outputs
 Activation: TypeAlias = Callable[[Array], Array]
 NormKind: TypeAlias = Literal["rms", "layer"]
 
 
-def fan_in_uniform(key: Key, shape: tuple[int, int]) -> Layer:
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Weights that lead to a number, and those that lead from one: each pixel of a kernel [k, k, i, o] counts."""
+    pixels = math.prod(shape[:-2])
+    return pixels * shape[-2], pixels * shape[-1]
+
+
+def fan_in_uniform(key: Key, shape: tuple[int, ...]) -> Layer:
     """Weights uniform in +-1/sqrt(fan in), PyTorch's default, with which most SAC results were obtained."""
-    bound = shape[0] ** -0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound), jnp.zeros(shape[1])
+    bound = fans(shape)[0] ** -0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound), jnp.zeros(shape[-1])
 
 
-def pytorch_default(key: Key, shape: tuple[int, int]) -> Layer:
+def pytorch_default(key: Key, shape: tuple[int, ...]) -> Layer:
     """As `fan_in_uniform`, and so the biases: they put the kinks of ReLUs apart."""
     weight, _ = fan_in_uniform(key, shape)
-    bound = shape[0] ** -0.5
-    return weight, jax.random.uniform(jax.random.fold_in(key, 1), shape[1:], minval=-bound, maxval=bound)
+    bound = fans(shape)[0] ** -0.5
+    return weight, jax.random.uniform(jax.random.fold_in(key, 1), shape[-1:], minval=-bound, maxval=bound)
 
 
-def truncated_normal(key: Key, shape: tuple[int, int]) -> Layer:
+def truncated_normal(key: Key, shape: tuple[int, ...]) -> Layer:
     """Weights normal, cut at two standard deviations, standard deviation 1/(2 sqrt(fan in)).
 
     The initialisation of the ensembles of PETS (Chua et al. 2018, official code) and MBPO.
     """
-    return jax.random.truncated_normal(key, -2.0, 2.0, shape) / (2.0 * shape[0] ** 0.5), jnp.zeros(shape[1])
+    return jax.random.truncated_normal(key, -2.0, 2.0, shape) / (2.0 * fans(shape)[0] ** 0.5), jnp.zeros(shape[-1])
 
 
 def lecun(scale: float = 1.0) -> Initializer:
     """Weights normal, cut at two standard deviations, of variance ``scale^2 / fan in`` (Dreamer V3); 0 for none."""
     spread = scale / 0.87962566  # of a normal number that was cut there
 
-    def init(key: Key, shape: tuple[int, int]) -> Layer:
-        return spread * shape[0] ** -0.5 * jax.random.truncated_normal(key, -2.0, 2.0, shape), jnp.zeros(shape[1])
+    def init(key: Key, shape: tuple[int, ...]) -> Layer:
+        normal = jax.random.truncated_normal(key, -2.0, 2.0, shape)
+        return spread * fans(shape)[0] ** -0.5 * normal, jnp.zeros(shape[-1])
 
     return init
 
 
-def glorot_uniform(key: Key, shape: tuple[int, int]) -> Layer:
+def glorot_uniform(key: Key, shape: tuple[int, ...]) -> Layer:
     """Weights uniform in +-sqrt(6 / (fan in + fan out)), as Keras has it (PlaNet, Dreamer V1 and V2)."""
-    bound = (6.0 / sum(shape)) ** 0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound), jnp.zeros(shape[1])
+    bound = (6.0 / sum(fans(shape))) ** 0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound), jnp.zeros(shape[-1])
 
 
 def orthogonal(scale: float) -> Initializer:
     """Weights: orthogonal columns or rows of length ``scale`` (Saxe et al. 2014), as PPO's published code has it."""
     weight = jax.nn.initializers.orthogonal(scale)
-    return lambda key, shape: (weight(key, shape), jnp.zeros(shape[1]))
+    return lambda key, shape: (weight(key, shape), jnp.zeros(shape[-1]))
 
 
 class Linear(eqx.Module):

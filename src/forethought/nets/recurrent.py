@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.nets.mlp import Dense, Initializer, Linear, Norm, fan_in_uniform, silu
+from forethought.nets.mlp import Dense, Initializer, Linear, Norm, fan_in_uniform, orthogonal, silu
 from forethought.types import Key
 
 
@@ -50,7 +50,9 @@ class GRU(eqx.Module):
 
 
 class KerasGRU(eqx.Module):
-    """``h' = u h + (1 - u) tanh(W x + r (V h) + b)``, which resets after the product, as Keras has it (Dreamer V1)."""
+    """``h' = u h + (1 - u) tanh(W x + r (V h) + b)``, which resets after the product, V beginning orthogonal, as Keras
+    has it (Dreamer V1).
+    """
 
     seen: Linear
     kept: Linear
@@ -58,7 +60,7 @@ class KerasGRU(eqx.Module):
     def __init__(self, n_in: int, n: int, *, key: Key, init: Initializer = fan_in_uniform):
         key_seen, key_kept = jax.random.split(key)
         self.seen = Linear(n_in, 3 * n, key=key_seen, init=init)
-        self.kept = Linear(n, 3 * n, key=key_kept, init=init)
+        self.kept = Linear(n, 3 * n, key=key_kept, init=orthogonal(1.0))
 
     def __call__(self, h: Float[Array, " n"], x: Float[Array, " i"]) -> Float[Array, " n"]:
         """The next state."""

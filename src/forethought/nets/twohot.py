@@ -55,3 +55,20 @@ class TwoHot(NamedTuple):
     def log_prob(self, x: Float[Array, "*b"]) -> Float[Array, "*b"]:
         """``sum_i twohot(x)_i log p_i`` (equation 9): less the cross-entropy."""
         return jnp.sum(jax.lax.stop_gradient(two_hot(x, self.bins)) * jax.nn.log_softmax(self.logits), axis=-1)
+
+
+class SymlogTwoHot(NamedTuple):
+    """A number whose symlog is said by `TwoHot` over bins from -20 to 20 that lie evenly (Dreamer V3 of 2023)."""
+
+    logits: Float[Array, "*b n"]
+
+    def mean(self) -> Float[Array, "*b"]:
+        """``symexp(sum_i p_i bin_i)``."""
+        return symexp(self._within().mean())
+
+    def log_prob(self, x: Float[Array, "*b"]) -> Float[Array, "*b"]:
+        """As `TwoHot.log_prob`, of the symlog."""
+        return self._within().log_prob(symlog(x))
+
+    def _within(self) -> TwoHot:
+        return TwoHot(self.logits, jnp.linspace(-_EDGE, _EDGE, self.logits.shape[-1]))

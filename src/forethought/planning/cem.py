@@ -102,6 +102,46 @@ class Remembered(NamedTuple):
 
 
 @dataclass(frozen=True)
+class PlainCEM(_Refits):
+    """The cross-entropy method as PlaNet has it (Hafner et al. 2019, algorithm 2): samples of a normal distribution are
+    clipped to the bounds, only the elites count in the next one, and every decision is searched for anew.
+    """
+
+    population: int = 1000
+    elites: int = 100
+    iterations: int = 10
+    momentum: float = 0.0
+    initial_std: float = 1.0
+
+    def begin(self, mean: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
+        """The middle of the first samples."""
+        return mean
+
+    def search(
+        self, objective: Objective, guide: Guide, carry: Float[Array, "n s d"], *, key: Key
+    ) -> tuple[Found, Float[Array, "n s d"]]:
+        """Returns the last mean, and the mean value of the last elites."""
+        require_continuous(guide)
+
+        def iterate(state: tuple[Proposal, Array], key: Key) -> tuple[tuple[Proposal, Array], None]:
+            key_draw, key_judge = jax.random.split(key)
+            gaussian, _ = state
+            n, *shape = gaussian.mean.shape
+            noise = jax.random.normal(key_draw, (n, self.population, *shape))
+            x = jnp.clip(gaussian.mean[:, None] + jnp.sqrt(gaussian.var)[:, None] * noise, guide.low, guide.high)
+            elites, value = best_of(x, objective(x, key_judge), self.elites)
+            return (refit(gaussian, elites, value, self.momentum), mean_value(value)), None
+
+        start = Proposal(carry, jnp.full_like(carry, self.initial_std**2)), jnp.full(carry.shape[0], -jnp.inf)
+        (gaussian, value), _ = jax.lax.scan(iterate, start, jax.random.split(key, self.iterations))
+        return Found(gaussian.mean, value), gaussian.mean
+
+    def move_on(self, carry: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
+        """Nothing is kept."""
+        return jnp.zeros_like(carry)
+
+
+@dataclass(frozen=True)
 class ICEM(_Refits):
     """iCEM (Pinneri et al. 2020, arXiv 2008.06389, algorithm 1): fewer samples, better used.
 

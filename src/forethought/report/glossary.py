@@ -54,7 +54,9 @@ _METRICS = {
     ),
     "rollout_length": Term("imagined rollout length (steps)", "how far the schedule lets rollouts go"),
     "rollout_steps": Term("imagined steps per rollout", "steps kept of each; fewer than its length where worlds end"),
-    "critic_loss": Term("critic loss", "squared error of the two Q functions against their targets"),
+    "critic_loss": Term(
+        "critic loss", "how far values are from their targets: squared errors, or neg. log likelihood in Dreamer V3"
+    ),
     "actor_loss": Term("actor loss", "what the policy descends: minus its action value, with the entropy's share"),
     "q": Term("action value q", "discounted return that the critics expect from here on, mean over the last batch"),
     "alpha": Term("entropy temperature alpha", "what one nat of entropy is worth to the policy, in units of reward"),
@@ -70,6 +72,23 @@ _METRICS = {
     "q_max": Term("greatest action value", "the highest entry of the table of action values"),
     "pairs_visited": Term("pairs visited", "pairs of a state and an action that have been tried so far"),
     "queued": Term("pairs waiting", "pairs of a state and an action whose backup is still due"),
+    "image_loss": Term("loss of images", "squared errors of the decoded image, summed over its numbers in [0, 1]"),
+    "vector_loss": Term("loss of vectors", "squared errors of the decoded vector, summed; of its symlog in Dreamer V3"),
+    "reward_loss": Term("loss of rewards", "how unlikely the model holds the rewards (neg. log likelihood)"),
+    "going_on_loss": Term(
+        "loss of going on", "cross-entropy of whether the world goes on, the discount within in Dreamer V2 and V3"
+    ),
+    "dynamics_loss": Term(
+        "loss of dynamics (nats)",
+        "divergence of what was seen from what was foretold, which teaches the latter; 1 nat is let be",
+    ),
+    "representation_loss": Term(
+        "loss of representation (nats)", "the same divergence, which holds back what is seen; 1 nat is let be"
+    ),
+    "divergence": Term("divergence (nats)", "of the belief after an observation from the one before it"),
+    "replay_value_loss": Term("replay value loss", "of the critic on rewards that were earned, as its loss in dreams"),
+    "return": Term("imagined return", "lambda-returns of the last dreams, mean; what the critic learns"),
+    "range": Term("range of returns", "from the 5th to the 95th percentile, smoothed: what returns are divided by"),
     "policy_loss": Term("distillation loss", "mean squared distance of the policy's actions from the planned ones"),
     "policy_change": Term("change of the policy", "norm of the change of its parameters at the last distillation"),
 }
@@ -82,6 +101,7 @@ _PHASES = {
     "update": Term("updating the agent", "gradient steps of policy and critics, or updates of a table"),
     "fit_model": Term("fitting the model", "training the world model on the real transitions"),
     "rollout": Term("imagined rollouts", "making data in the model"),
+    "pretrain": Term("updating before acting", "updates on the random steps, before the policy acts first"),
     "distil": Term("distilling plans", "teaching the policy what was planned"),
     "rescale": Term("measuring scales", "mean and spread of observations and rewards"),
     "baselines": Term("playing baselines", "random actions and the best constant action, before the first step"),

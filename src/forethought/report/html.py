@@ -49,7 +49,7 @@ def render_report(runs: Sequence[RunLog]) -> str:
     for run in runs:
         if run.diagnosis is not None:
             title = "How far can the model be trusted?" + ("" if alone else f" ({run.name})")
-            page.chapter("trust", title, trust.chapter(page, run, run.diagnosis))
+            page.chapter("trust", title, trust.chapter(page, run.diagnosis))
     losses = _panels(page, runs, "train", figures.metric_names(runs, "train"))
     page.chapter("metrics", "Losses and other training metrics", {"metrics": losses}, unfolded=False)
     page.chapter("time", "Where the time went", _time(page, runs), unfolded=False)

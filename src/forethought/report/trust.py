@@ -10,15 +10,14 @@ from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.words import unforetold
 from forethought.report import trust_figures
 from forethought.report.page import Page
-from forethought.report.read import RunLog
 from forethought.report.words import number
 from forethought.wording import listed, plural
 
 _MOST_DIMENSIONS = 30  # of the table of long dreams
 
 
-def chapter(page: Page, run: RunLog, d: Diagnosis) -> dict[str, Any]:
-    """Return what the chapter says of a diagnosis of the run."""
+def chapter(page: Page, d: Diagnosis) -> dict[str, Any]:
+    """Return what the chapter says of a diagnosis."""
     return {
         "d": d,
         "findings": findings(d),
@@ -30,9 +29,10 @@ def chapter(page: Page, run: RunLog, d: Diagnosis) -> dict[str, Any]:
         "reliability": page.figure(trust_figures.reliability(d)),
         "gap": page.figure(trust_figures.value_gap(d)),
         "exploitation": page.figure(trust_figures.exploitation(d)),
-        "traces": [(label, page.figure(drawn)) for label, drawn in trust_figures.traces(d, run.obs_name)],
-        "still": [run.obs_name(dimension) for dimension in trust_figures.unmoving(d)],
-        "dreams": _long_dreams(run, d) if d.wrong_states is None else [],
+        "strip": d.strip,
+        "traces": [(label, page.figure(drawn)) for label, drawn in trust_figures.traces(d, d.obs_name)],
+        "still": [d.obs_name(dimension) for dimension in trust_figures.unmoving(d)],
+        "dreams": _long_dreams(d) if d.wrong_states is None else [],
     }
 
 
@@ -40,7 +40,10 @@ ERRORS_HEAD = ("After", "Error", "It expects", '"Nothing changes"', "90 % interv
 
 
 def errors(d: Diagnosis) -> list[tuple[str, ...]]:
-    """Return the rows of a table with the head `ERRORS_HEAD`: medians in standard deviations, or shares."""
+    """Return the rows of a table with the head `ERRORS_HEAD`: medians in standard deviations, or shares.
+
+    A latent model is off after 0 steps already: by what it decodes of what it has just seen.
+    """
     held: dict[int, str] = {}
     if d.calibration is not None:
         shares = np.asarray(d.calibration.coverage)[:, LEVELS.index(0.9)]
@@ -52,7 +55,8 @@ def errors(d: Diagnosis) -> list[tuple[str, ...]]:
     else:
         columns = [100.0 * np.asarray(x) for x in d.wrong_states or ()]
     write = "{:.3g}" if d.open_loop is not None else "{:.1f} %"
-    return [
+    now = [] if d.recall is None else [("0 steps", write.format(np.asarray(d.recall.error)[1]), "", "0", "")]
+    return now + [
         (plural(h, "step"), *(write.format(column[h - 1]) for column in columns), held.get(h, ""))
         for h in dict.fromkeys((1, round(d.horizon**0.5), d.horizon))
     ]
@@ -100,7 +104,7 @@ def _both(imagined: ArrayLike, real: ArrayLike) -> str:
     return f"{number(float(np.mean(np.asarray(imagined))))} imagined, {number(float(np.mean(np.asarray(real))))} real"
 
 
-def _long_dreams(run: RunLog, d: Diagnosis) -> list[tuple[str, ...]]:
+def _long_dreams(d: Diagnosis) -> list[tuple[str, ...]]:
     """Return how far long dreams lead away in each dimension of the observation, the farthest first."""
     long = d.long_run
     distance, chance = np.asarray(long.distance), np.asarray(long.chance)
@@ -108,7 +112,7 @@ def _long_dreams(run: RunLog, d: Diagnosis) -> list[tuple[str, ...]]:
     for i in np.argsort(-distance)[:_MOST_DIMENSIONS]:
         dreamt, real = (_quantiles(np.asarray(x)[:, i]) for x in (long.imagined, long.real))
         far = [number(round(float(x[i]), 3)) for x in (distance, chance)]
-        rows.append((run.obs_name(int(i)), *far, dreamt, real))
+        rows.append((d.obs_name(int(i)), *far, dreamt, real))
     return rows
 
 

@@ -113,6 +113,13 @@ class PlannerCarry(NamedTuple):
     fresh: Bool[Array, " n"]
 
 
+def observed(model: WorldModel, carry: Any, time_step: TimeStep, *, key: Key) -> Any:
+    """The carry with the model's belief. A plan is gone on from where it was made in the moment before."""
+    first = jnp.asarray(time_step.first)
+    belief = model.observe(carry.belief, time_step.prev_action, time_step.obs, first, key=key)
+    return carry._replace(belief=belief, fresh=carry.fresh | first)
+
+
 class PlansOnModel(Agent):
     """What agents that plan have in common: the model, whichever it is, and the belief in it."""
 
@@ -132,10 +139,8 @@ class PlansOnModel(Agent):
         self.random_steps = 0 if config.model == "world" else config.random_steps
 
     def observe(self, state: Any, carry: Any, time_step: TimeStep, *, key: Key) -> Any:
-        """The model's belief. A plan is gone on from where it was made in the moment before."""
-        first = jnp.asarray(time_step.first)
-        belief = self.world_model(state).observe(carry.belief, time_step.prev_action, time_step.obs, first, key=key)
-        return carry._replace(belief=belief, fresh=carry.fresh | first)
+        """See `observed`."""
+        return observed(self.world_model(state), carry, time_step, key=key)
 
     def first_carry(self, guide: Actions, n: int) -> PlannerCarry:
         """Before the first time step."""

@@ -3,13 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int
 
-from forethought.agents.base import Agent, Phase
+from forethought.agents.base import Agent, Phase, random_action
 from forethought.errors import UsageError, require_within
 from forethought.imagine import Imagined, Policy, imagine
 from forethought.models.base import WorldModel
@@ -17,7 +18,9 @@ from forethought.models.latent import LatentModel
 from forethought.models.rssm import LatentBelief
 from forethought.replay.moments import Replay
 from forethought.settings import Settings
-from forethought.types import EnvSpec, Info, Key, PyTree, TimeStep
+from forethought.types import Box, EnvSpec, Info, Key, PyTree, TimeStep
+
+Nets = TypeVar("Nets", bound=Any)  # a named tuple of networks
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,10 @@ class DreamConfig(Settings):
             require_within(name, getattr(self, name), 0)
 
 
-class LatentAgent(Agent):
-    """An agent whose carry is what its latent model believes.
+class LearnsFromWindows(Agent):
+    """An agent with a latent model, which it learns on windows of moments.
 
-    States have the model as ``model``. A subclass says how the model is made, how it acts on it, and what an update is.
+    States have the model as ``model``. A subclass says how it is made, what an update is, and how to act on it.
     """
 
     has_memory = True
@@ -77,7 +80,14 @@ class LatentAgent(Agent):
         return max(self.config.random_steps, self.config.batch_length * self.setting.num_envs)
 
     def check_setting(self) -> None:
-        """Raises `UsageError` where the run ends before the first update."""
+        """Raises `UsageError` where the run ends before the first update, or no window finds room."""
+        moments = self.config.batch_length * self.setting.num_envs
+        if self.config.replay_capacity < moments:
+            raise UsageError(
+                f"windows of {self.config.batch_length} moments of {self.setting.num_envs} environments do not fit into "
+                f"a replay of {self.config.replay_capacity:,}; raise --agent.replay-capacity to {moments:,}, or lower "
+                "--agent.batch-length"
+            )
         if self.setting.steps < self.start:
             raise UsageError(
                 f"{self.setting.steps:,} steps end before the first update: windows of {self.config.batch_length} "
@@ -85,14 +95,9 @@ class LatentAgent(Agent):
                 "--steps, or lower --agent.batch-length and --agent.random-steps"
             )
 
-    def init_actor(self, n: int) -> LatentBelief:
-        """Before anything was seen."""
+    def unseen(self, n: int) -> LatentBelief:
+        """What is believed before anything was seen."""
         return LatentBelief(*(jnp.zeros((n, size)) for size in self.sizes))
-
-    def observe(self, state: Any, carry: LatentBelief, time_step: TimeStep, *, key: Key) -> LatentBelief:
-        """The model's belief."""
-        first = jnp.asarray(time_step.first)
-        return state.model.observe(carry, time_step.prev_action, time_step.obs, first, key=key)
 
     def world_model(self, state: Any) -> WorldModel:
         """The latent model."""
@@ -122,10 +127,41 @@ class LatentAgent(Agent):
         (state, replay), infos = jax.lax.scan(learn, (state, replay), jax.random.split(key, self.config.updates))
         return state, replay, jax.tree.map(lambda x: x[-1], infos)
 
+    def explored(self, action: PyTree, noise: float, *, key: Key) -> PyTree:
+        """An action as it is carried out: noise of that deviation added to numbers, or a share of choices random."""
+        key_noise, key_which = jax.random.split(key)
+        if isinstance(self.spec.action, Box):
+            return jnp.clip(action + noise * jax.random.normal(key_noise, action.shape), -1.0, 1.0)
+        chosen = jnp.argmax(action, axis=-1).astype(jnp.int32) if action.ndim == 2 else action
+        anything = random_action(self.spec.action, chosen.shape[0], key_noise)
+        return jnp.where(jax.random.uniform(key_which, chosen.shape) < noise, anything, chosen)
+
     def draw(self, replay: Replay, *, key: Key) -> tuple[Int[Array, " n"], TimeStep]:
         """The places of windows, and their moments [t, n, ...]."""
         places = replay.sample_windows(self.config.batch_size, self.config.batch_length, key=key)
         return places, replay.windows(places, self.config.batch_length)
+
+
+class LatentAgent(LearnsFromWindows):
+    """One whose carry is what its model believes."""
+
+    def init_actor(self, n: int) -> LatentBelief:
+        """See `unseen`."""
+        return self.unseen(n)
+
+    def observe(self, state: Any, carry: LatentBelief, time_step: TimeStep, *, key: Key) -> LatentBelief:
+        """The model's belief."""
+        first = jnp.asarray(time_step.first)
+        return state.model.observe(carry, time_step.prev_action, time_step.obs, first, key=key)
+
+    def policy_within(self, state: Any) -> Policy:
+        """It acts on beliefs, and features are all of a belief."""
+
+        def act(features: Float[Array, "n f"], key: Key) -> PyTree:
+            belief = LatentBelief(*jnp.split(features, [self.sizes[0]], axis=-1))
+            return self.decide(state, belief, key=key, explore=False)[0]
+
+        return act
 
 
 class Dreamt(NamedTuple):
@@ -164,4 +200,15 @@ def gradient(
     """One step down a loss with something beside it: parameters, state of the optimizer, and that."""
     grads, beside = jax.grad(loss, has_aux=True)(params)
     change, opt = optimizer.update(grads, opt, params)
-    return jax.tree.map(lambda p, u: p + u, params, change), opt, beside
+    return optax.apply_updates(params, change), opt, beside
+
+
+def descended(
+    loss: Callable[[Nets], tuple[Array, PyTree]], optimizers: tuple[Any, ...], nets: Nets, opts: Nets
+) -> tuple[Nets, Nets, PyTree]:
+    """As `gradient`, with an optimizer for each of several networks."""
+    grads, beside = jax.grad(loss, has_aux=True)(nets)
+    steps = [o.update(*args) for o, *args in zip(optimizers, grads, opts, nets, strict=True)]
+    kind = type(nets)
+    moved = kind(*(optax.apply_updates(net, change) for net, (change, _) in zip(nets, steps, strict=True)))
+    return moved, kind(*(opt for _, opt in steps)), beside

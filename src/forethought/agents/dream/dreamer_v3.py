@@ -13,19 +13,19 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from forethought.agents.dream import v3_nets
 from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, dream, gradient
 from forethought.agents.dream.policies import FeaturePolicy
-from forethought.agents.dream.v3_nets import SIZES, actor, classification, world_model
+from forethought.agents.dream.v3_nets import SIZES
 from forethought.errors import require_above, require_within
 from forethought.models.latent import Classification, LatentModel
 from forethought.models.rssm import Filtered, LatentBelief
 from forethought.nets.latents import frozen, kl_losses
 from forethought.nets.sight import Sight
-from forethought.nets.twohot import TwoHot
-from forethought.optimizers import laprop
+from forethought.optimizers import clipped_adam, laprop
 from forethought.replay.moments import Replay
 from forethought.returns import lambda_returns
-from forethought.types import Info, Key, Noted, TimeStep
+from forethought.types import Box, Info, Key, Noted, TimeStep
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class DreamerV3Config(DreamConfig):
     200m, and 1m for observations that are vectors.
     """
 
-    size: Literal["1m", "12m", "25m", "50m", "100m", "200m", "400m"] = "1m"
-    """Parameters, about: the widths of all networks."""
+    size: Literal["1m", "12m", "25m", "50m", "100m", "200m", "400m", "xs", "s", "m", "l", "xl"] = "1m"
+    """Parameters, about: the widths of all networks. Those from xs to xl are the networks of 2023."""
     horizon: int = 15
     """Imagined steps."""
     discount: float = 1.0 - 1.0 / 333.0
@@ -44,12 +44,17 @@ class DreamerV3Config(DreamConfig):
     """Of the returns: 0 trusts the value of the next step, 1 the rewards alone."""
     learning_rate: float = 4e-5
     """Of all networks."""
+    elder: bool = False
+    """Whether the model, the actor and the critic each take steps of Adam by the rates of 2023 (1e-4, 3e-5 and 3e-5),
+    and numbers are decided by the gradient through the dream, as they were then."""
     warmup: int = 1000
     """Updates over which it rises from 0."""
     clip: float = 0.3
     """Gradients are shortened to this share of the weights that they are of."""
     free_nats: float = 1.0
     """Divergences between prior and posterior below this are let be."""
+    dynamics_weight: float = 1.0
+    """Of what teaches the prior, in the loss."""
     representation_weight: float = 0.1
     """Of what holds the posterior to the prior, in the loss."""
     replay_value_weight: float = 0.3
@@ -70,7 +75,7 @@ class DreamerV3Config(DreamConfig):
             require_above(name, getattr(self, name), 0)
         for name in ("discount", "lambda_", "slow_rate", "range_rate"):
             require_within(name, getattr(self, name), 0.0, 1.0)
-        for name in ("free_nats", "representation_weight", "replay_value_weight", "entropy_weight"):
+        for name in ("free_nats", "dynamics_weight", "representation_weight", "replay_value_weight", "entropy_weight"):
             require_within(name, getattr(self, name), 0.0)
 
 
@@ -103,20 +108,29 @@ class DreamerV3(LatentAgent):
     def init(self, *, key: Key) -> DreamerV3State:
         """Fresh networks; the slow critic is a copy, not an alias. What is earned and worth is 0 at first."""
         key_model, key_actor, key_critic = jax.random.split(key, 3)
-        units, features = SIZES[self.config.size].units, sum(self.sizes)
-        critic = classification(features, units, 3, key=key_critic)
-        nets = Nets(self.build(key=key_model), actor(features, units, self.spec.action, key=key_actor), critic)
+        w, features, action = SIZES[self.config.size], sum(self.sizes), self.spec.action
+        critic = v3_nets.critic(w, features, key=key_critic)
+        nets = Nets(self.build(key=key_model), v3_nets.actor(w, features, action, key=key_actor), critic)
         low, high = jnp.array(0.0), jnp.array(0.0)
         return DreamerV3State(nets, jax.tree.map(jnp.copy, critic), self.optimizer.init(nets), low, high)
 
     @property
+    def climbs(self) -> bool:
+        """Whether the actor climbs the returns themselves, through the dream."""
+        return self.config.elder and isinstance(self.spec.action, Box)
+
+    @property
     def optimizer(self) -> optax.GradientTransformation:
-        """One for all networks."""
-        return laprop(self.config.learning_rate, self.config.warmup, self.config.clip)
+        """One for all networks, or one for each."""
+        if not self.config.elder:
+            return laprop(self.config.learning_rate, self.config.warmup, self.config.clip)
+        model, actor = clipped_adam(1e-4, 1000.0, eps=1e-8), clipped_adam(3e-5, 100.0, eps=1e-5)
+        names: Any = Nets("model", "actor", "critic")  # type: ignore[arg-type]
+        return optax.partition({"model": model, "actor": actor, "critic": actor}, names)
 
     def build(self, *, key: Key) -> LatentModel:
         """See `forethought.agents.dream.v3_nets`."""
-        return world_model(SIZES[self.config.size], self.spec, self.config.discount, key=key)
+        return v3_nets.world_model(SIZES[self.config.size], self.spec, self.config.discount, key=key)
 
     def notes(self) -> LatentBelief:
         """What was believed before each moment: windows begin from it, and what they find replaces it."""
@@ -152,18 +166,22 @@ class DreamerV3(LatentAgent):
         c, (key_filter, key_dream) = self.config, jax.random.split(key)
         found, seen = nets.model.filter(before, window, key=key_filter)
         losses = self.model_losses(nets.model, found, seen, window)
-        held: Nets = frozen(nets)
-        lived = dream(
-            held.model,
-            lambda features, key: held.actor(features).sample(key=key),
-            frozen(found.belief),
-            c.horizon,
-            key=key_dream,
-        )
+        actor = nets.actor if self.climbs else frozen(nets.actor)
+
+        def policy(features: Array, key: Key) -> Array:
+            return actor(frozen(features)).sample(key=key)
+
+        lived = dream(frozen(nets.model), policy, frozen(found.belief), c.horizon, key=key_dream)
         dreamt, returns, low, high = self.dream_losses(state, nets, lived)
         losses |= dreamt
-        losses["replay_value"] = self.replay_value_loss(state, nets.critic, found.belief.features, window, returns[0])
-        weights = {"representation": c.representation_weight, "replay_value": c.replay_value_weight}
+        if c.replay_value_weight:
+            features = found.belief.features
+            losses["replay_value"] = self.replay_value_loss(state, nets.critic, features, window, returns[0])
+        weights = {
+            "dynamics": c.dynamics_weight,
+            "representation": c.representation_weight,
+            "replay_value": c.replay_value_weight,
+        }
         told = {f"{name}_loss": jnp.mean(x) for name, x in losses.items()}
         total = sum((weights.get(name, 1.0) * jnp.mean(x) for name, x in losses.items()), jnp.array(0.0))
         info = told | {"return": jnp.mean(returns), "range": high - low}
@@ -176,26 +194,29 @@ class DreamerV3(LatentAgent):
         return losses | {"dynamics": dynamics, "representation": representation}
 
     def dream_losses(self, state: DreamerV3State, nets: Nets, lived: Dreamt) -> tuple[dict[str, Array], Any, Any, Any]:
-        """Of actor and critic [h, n] (equations 5 to 7), with the lambda-returns and their new range."""
-        c = self.config
+        """Of actor and critic [h, n] (equations 5 to 7), with the lambda-returns and their new range.
+
+        Where a window ends with the world, nothing counts that is dreamt from there on.
+        """
+        c, features = self.config, lived.features
         going_on = c.discount * lived.continues
-        begin = c.discount * state.model.continues(
-            lived.features[:1]
-        )  # where a window ends with the world, nothing counts
+        begin = c.discount * state.model.continues(features[:1])
         weight = frozen(jnp.cumprod(jnp.concatenate([begin, going_on[:-1]]), axis=0))
-        says = nets.critic(lived.features[:-1])
-        value = frozen(jnp.concatenate([says.mean(), nets.critic(lived.features[-1:]).mean()]))
+        value = frozen(nets.critic)(features).mean()
         never = jnp.zeros(lived.reward.shape, bool)
-        returns = frozen(lambda_returns(lived.reward, going_on, value[1:], never, c.lambda_))
+        returns = lambda_returns(lived.reward, going_on, value[1:], never, c.lambda_)
         low, high = (
-            (1.0 - c.range_rate) * held + c.range_rate * jnp.percentile(returns, share)
+            (1.0 - c.range_rate) * held + c.range_rate * jnp.percentile(frozen(returns), share)
             for held, share in ((state.low, 5.0), (state.high, 95.0))
         )
-        advantage = (returns - value[:-1]) / jnp.maximum(1.0, high - low)
-        policy = nets.actor(lived.features[:-1])
-        gain = policy.log_prob(frozen(lived.action)) * advantage + c.entropy_weight * policy.entropy()
-        valued = self.critic_loss(state, says, lived.features[:-1], returns)
-        return {"actor": -weight * gain, "critic": weight * valued}, returns, low, high
+        gain = (returns - value[:-1]) / jnp.maximum(1.0, high - low)
+        policy = nets.actor(frozen(features[:-1]))
+        if not self.climbs:
+            gain = policy.log_prob(frozen(lived.action)) * frozen(gain)
+        targets = jnp.concatenate([returns, value[-1:]])
+        valued = self.critic_loss(state, nets.critic, frozen(features), frozen(targets))[:-1]
+        losses = {"actor": -weight * (gain + c.entropy_weight * policy.entropy()), "critic": weight * valued}
+        return losses, frozen(returns), low, high
 
     def replay_value_loss(
         self,
@@ -209,15 +230,15 @@ class DreamerV3(LatentAgent):
         its value.
         """
         c, reward, dreamt = self.config, window.reward, returns.reshape(window.reward.shape)
-        ended = (
-            (window.terminated | window.truncated).at[:-1].max(window.first[1:])
-        )  # some are broken off without either
+        ended = window.terminated | window.truncated
+        ended = ended.at[:-1].max(window.first[1:])  # some are broken off without either
         going_on = c.discount * (1.0 - window.terminated[1:])
         target = frozen(lambda_returns(reward[1:], going_on, dreamt[1:], ended[1:], c.lambda_))
-        return ~ended[:-1] * self.critic_loss(state, critic(features[:-1]), features[:-1], target)
+        return ~ended[:-1] * self.critic_loss(state, critic, features[:-1], target)
 
     def critic_loss(
-        self, state: DreamerV3State, says: TwoHot, features: Float[Array, "t n f"], target: Float[Array, "t n"]
+        self, state: DreamerV3State, critic: Classification, features: Float[Array, "t n f"], target: Array
     ) -> Float[Array, "t n"]:
-        """How unlikely the critic holds the target, and what the slow critic says of these features."""
+        """How unlikely the critic holds the target, and what the slow critic says."""
+        says = critic(features)
         return -says.log_prob(target) - says.log_prob(frozen(state.slow(features).mean()))

@@ -1,5 +1,6 @@
 """How those that live in a latent model act on its features: networks whose outputs are read as distributions."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -8,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.nets.distributions import Categorical, Gaussian
+from forethought.nets.distributions import Categorical, Gaussian, TanhGaussian, TruncatedGaussian
+from forethought.nets.latents import OneHots
 from forethought.nets.mlp import MLP, on_rows
 
 Distribution: TypeAlias = Any  # with `sample`, `mode`, `log_prob` and `entropy`
@@ -34,3 +36,25 @@ def bounded_gaussian(out: Float[Array, "*b w"]) -> Gaussian:
 def mixed_categorical(out: Float[Array, "*b n"]) -> Categorical:
     """Of 99 % softmax and 1 % uniform, below which no choice falls (Dreamer V3)."""
     return Categorical(jnp.log(0.99 * jax.nn.softmax(out) + 0.01 / out.shape[-1]))
+
+
+def tanh_gaussian(out: Float[Array, "*b w"]) -> TanhGaussian:
+    """``tanh(N(5 tanh(m / 5), s^2))`` with ``s = softplus(. + c) + 0.0001``, which begins near 5 (Dreamer V1)."""
+    mean, std = jnp.split(out, 2, axis=-1)
+    return TanhGaussian(5.0 * jnp.tanh(mean / 5.0), jax.nn.softplus(std + math.log(math.expm1(5.0))) + 1e-4)
+
+
+def truncated_gaussian(out: Float[Array, "*b w"]) -> TruncatedGaussian:
+    """``N(tanh(m), s^2)`` between -1 and 1 with ``s = 2 sigmoid(. / 2) + 0.1`` (Dreamer V2)."""
+    mean, std = jnp.split(out, 2, axis=-1)
+    return TruncatedGaussian(jnp.tanh(mean), 2.0 * jax.nn.sigmoid(std / 2.0) + 0.1)
+
+
+def one_hot(out: Float[Array, "*b n"]) -> OneHots:
+    """A choice as a row of an identity matrix, through which the gradient goes straight (Dreamer V1)."""
+    return OneHots.of(out, out.shape[-1])
+
+
+def categorical(out: Float[Array, "*b n"]) -> Categorical:
+    """Of the softmax (Dreamer V2)."""
+    return Categorical(out)

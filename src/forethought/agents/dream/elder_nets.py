@@ -1,0 +1,73 @@
+"""The networks of PlaNet, Dreamer V1 and Dreamer V2, which differ in their latents and in the recurrent cell."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from forethought.models.latent import LatentModel, Regression, n_action
+from forethought.models.rssm import RSSM, DenseCore
+from forethought.nets.autoencoder import ObsDecoder, ObsEncoder, Style, dense_layers, strided, transposed
+from forethought.nets.latents import Latents
+from forethought.nets.mlp import Activation, glorot_uniform
+from forethought.nets.recurrent import GRU, KerasGRU, NormedGRU
+from forethought.nets.sight import Looks
+from forethought.types import EnvSpec, Key
+
+
+class Plan(NamedTuple):
+    """Of a latent model.
+
+    Attributes:
+        cell: the recurrent cell, made of the widths of its input and of h.
+        latents: reads ``outputs`` numbers, of which come ``stoch`` that are drawn.
+        deter, hidden: of h, and of the layers between it and z.
+        units: of all other dense layers.
+        depth: channels of the first convolution.
+        layers: hidden layers of the reward, of what tells of ends (None without), and of what vectors become.
+        image: the activation of convolutions; ``activation`` is that of all else.
+    """
+
+    cell: type[GRU] | type[KerasGRU] | type[NormedGRU]
+    latents: Callable[..., Latents]
+    stoch: int
+    outputs: int
+    deter: int
+    hidden: int
+    units: int
+    depth: int
+    reward_layers: int
+    ends_layers: int | None
+    vector_layers: int
+    activation: Activation
+    image: Activation
+
+
+def world_model(plan: Plan, spec: EnvSpec, discount: float, *, key: Key) -> LatentModel:
+    """For an environment; raises `UsageError` for images that cannot be halved to a fitting size."""
+    dense, conv = (Style(a, None, 1e-3, glorot_uniform) for a in (plan.activation, plan.image))
+    looks, n, features = Looks.of(spec.obs), n_action(spec.action), plan.deter + plan.stoch
+    keys = jax.random.split(key, 10)
+    units = (plan.units,) * plan.vector_layers
+    vector = dense_layers(looks.vector, units, dense, keys[1])
+    encoder = ObsEncoder.of(looks, strided(looks, conv, plan.depth, False, keys[0]), vector, squash=False)
+    told = dense.mlp((features, *units, looks.vector), keys[3]) if looks.vector else None
+    decoder = ObsDecoder(transposed(looks, conv, plan.depth, features, False, keys[2]), told, False)
+    cell = plan.cell(plan.hidden, plan.deter, key=keys[5], init=glorot_uniform)
+    rssm = RSSM(
+        DenseCore(dense.dense(plan.stoch + n, plan.hidden, keys[4]), cell),
+        dense.mlp((plan.deter, plan.hidden, plan.outputs), keys[6]),
+        dense.mlp((plan.deter + encoder.size, plan.hidden, plan.outputs), keys[7]),
+        plan.latents,
+        plan.deter,
+        plan.stoch,
+    )
+    reward = number(plan, plan.reward_layers, key=keys[8])
+    ends = None if plan.ends_layers is None else number(plan, plan.ends_layers, key=keys[9]).net
+    return LatentModel(encoder, rssm, decoder, reward, ends, spec.obs, spec.action, discount)
+
+
+def number(plan: Plan, layers: int, *, key: Key) -> Regression:
+    """Of the features."""
+    dense = Style(plan.activation, None, 1e-3, glorot_uniform)
+    return Regression(dense.mlp((plan.deter + plan.stoch, *(plan.units,) * layers, 1), key))
