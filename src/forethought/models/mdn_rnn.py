@@ -9,6 +9,7 @@ V makes of each image a z, M foretells the next one::
 The reward and whether the world ends at t + 1 are read off h_{t+1} too. An episode begins with h = c = 0.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,8 +19,9 @@ import optax
 from jaxtyping import Array, Bool, Float, UInt8
 
 from forethought.nets.mixture import Mixture
-from forethought.nets.mlp import Linear
+from forethought.nets.mlp import Linear, glorot_uniform
 from forethought.nets.recurrent import LSTM
+from forethought.nets.sight import Sight, shown
 from forethought.nets.vae import VAE
 from forethought.types import Box, Discrete, Key, Outcome, PyTree
 
@@ -101,10 +103,11 @@ class Memory(eqx.Module):
     ):
         """``reward`` and ``ending``: whether they are learned."""
         key_lstm, key_mixture, key_reward, key_ending = jax.random.split(key, 4)
-        self.lstm, self.components = LSTM(n_latent + n_action, hidden, key=key_lstm), components
-        self.mixture = Linear(hidden, 3 * components * n_latent, key=key_mixture)
-        self.reward = Linear(hidden, 1, key=key_reward) if reward else None
-        self.ending = Linear(hidden, 1, key=key_ending) if ending else None
+        linear = partial(Linear, init=glorot_uniform)
+        self.lstm = LSTM(n_latent + n_action, hidden, key=key_lstm, init=glorot_uniform)
+        self.mixture, self.components = linear(hidden, 3 * components * n_latent, key=key_mixture), components
+        self.reward = linear(hidden, 1, key=key_reward) if reward else None
+        self.ending = linear(hidden, 1, key=key_ending) if ending else None
 
     @property
     def hidden(self) -> int:
@@ -191,9 +194,14 @@ class MDNRNN(eqx.Module):
         """z and h, and c where it is read."""
         return jnp.concatenate([belief.z, belief.h, *([belief.c] if self.cell else [])], axis=-1)
 
-    def decode(self, belief: MDNBelief) -> Float[Array, "n h w c"]:
-        """The picture of it, in shares of 255: numbers in 0..1."""
-        return jax.vmap(self.vision.decode)(belief.z)
+    def decode(self, belief: MDNBelief) -> UInt8[Array, "n h w c"]:
+        """The pictures of them."""
+
+        def draw(z: Float[Array, " z"]) -> UInt8[Array, "h w c"]:
+            image = self.vision.decode(z)
+            return shown(Box(image.shape, "uint8"), Sight((), image))
+
+        return jax.vmap(draw)(belief.z)
 
     def as_vectors(self, action: PyTree) -> Float[Array, "*b a"]:
         """Choices as rows of an identity matrix."""

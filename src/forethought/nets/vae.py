@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, UInt8
 from forethought.errors import UsageError
 from forethought.nets.conv import Conv, TransposedConv
 from forethought.nets.latents import Normals
-from forethought.nets.mlp import Initializer, Linear, fan_in_uniform
+from forethought.nets.mlp import Initializer, Linear, glorot_uniform
 from forethought.types import Key
 
 CHANNELS = (32, 64, 128, 256)
@@ -55,7 +55,7 @@ class VAE(eqx.Module):
         channels: tuple[int, ...] = CHANNELS,
         *,
         key: Key,
-        init: Initializer = fan_in_uniform,
+        init: Initializer = glorot_uniform,
     ):
         """Of images of this shape [h, w, c]; small ones get fewer layers than there are ``channels``.
 
