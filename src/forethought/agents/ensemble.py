@@ -12,12 +12,13 @@ from forethought.agents.base import Phase, Pieces
 from forethought.envs.functional import FunctionalEnv
 from forethought.errors import UsageError, require_within
 from forethought.models import fit
-from forethought.models.ensemble import Ensemble, Precision, Propagation
+from forethought.models.ensemble import Ensemble, Propagation
 from forethought.models.fit import FitConfig, FitState, Fitting
 from forethought.models.normalizer import moments
 from forethought.models.rewards import Reward
 from forethought.models.taught import Taught
 from forethought.models.termination import TOLERATED_DISAGREEMENT, disagreement, known_termination
+from forethought.nets.mlp import Precision
 from forethought.replay.moments import Replay
 from forethought.settings import Settings, require_widths
 from forethought.types import Box, EnvSpec, Info, Key

@@ -135,8 +135,8 @@ LONG_DREAMS = Kind(
     "Its long dreams lead elsewhere",
     "Data from the policy that is to be evaluated; rollouts of fewer steps, where they have several "
     "(`--agent.schedule.last`). Rollouts of one step hardly suffer from this.",
-    "Data from the policy that is to be evaluated, which training goes on to collect. Dreams of `--agent.horizon` steps "
-    "that begin from what was really seen hardly suffer from this.",
+    "Data from the policy that is to be evaluated, which training goes on to collect. Dreams of `--agent.horizon` "
+    "steps that begin from what was really seen hardly suffer from this.",
 )
 
 KINDS = (

@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 from forethought.models.normalizer import Normalizer, identity
 from forethought.models.rewards import Reward
 from forethought.models.termination import Termination
-from forethought.nets.mlp import MLP, silu, truncated_normal
+from forethought.nets.mlp import MLP, Precision, silu, truncated_normal
 from forethought.types import Key, Outcome
 
 # Initial soft bounds of the log-variance (official code of PETS); both are learned.
@@ -45,7 +45,6 @@ class Regrouping(NamedTuple):
 
 
 Propagation: TypeAlias = Literal["ts1", "ts_inf", "expectation"]
-Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 
 def ts1(n_members: int, n_group: int, key: Key) -> Regrouping:

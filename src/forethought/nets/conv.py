@@ -98,7 +98,7 @@ class TransposedConv(eqx.Module):
         p, i = np.ogrid[: s * block, :side]
         taps = _taps((p - i) // s, (p - i) % s == 0, block)._replace(skip=self.crop)
         if x.shape[:2] == (1, 1) and self.crop == 0:  # a dense layer: no need to look at what lies beside it
-            return jnp.einsum("c,ijcd->ijd", x[0, 0], self.weight) + self.bias
+            return jnp.einsum("c,ijcd->ijd", x[0, 0].astype(self.weight.dtype), self.weight) + self.bias
         own = partial(_xla, spread=s, padding=(side - 1 - self.crop,) * 2, flip=True)
         return _by_platform(partial(blocked, taps=taps, sizes=sizes), own, x, self.weight) + self.bias
 

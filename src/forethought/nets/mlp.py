@@ -13,12 +13,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from forethought.types import Key
+from forethought.types import Key, PyTree
 
 Layer: TypeAlias = tuple[Float[Array, "*k i o"], Float[Array, " o"]]  # weights and biases
 Initializer: TypeAlias = Callable[[Key, tuple[int, ...]], Layer]  # of shapes that end with the inputs and the outputs
 Activation: TypeAlias = Callable[[Array], Array]
 NormKind: TypeAlias = Literal["rms", "layer"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]  # of products
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -181,6 +182,13 @@ class MLP(eqx.Module):
             x = layer(x)
             x = self.activation(self.norms[i](x) if self.norms else x)
         return x
+
+
+def narrowed(tree: PyTree, precision: Precision) -> PyTree:
+    """With the weights of all layers as such numbers: products are taken in them, all else stays as it is."""
+    if precision == "float32":
+        return tree
+    return jax.tree.map(lambda x: x.astype(precision) if x.ndim >= 2 and x.dtype == jnp.float32 else x, tree)
 
 
 def on_rows(net: Callable[[Array], Array], features: Float[Array, "*b f"]) -> Float[Array, "*b o"]:

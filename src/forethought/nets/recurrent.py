@@ -27,7 +27,9 @@ class BlockLinear(eqx.Module):
     def __call__(self, x: Float[Array, " n"]) -> Float[Array, " m"]:
         """Unbatched."""
         blocks, n_in, _ = self.weight.shape
-        return jnp.einsum("gi,gio->go", x.reshape(blocks, n_in), self.weight).reshape(-1) + self.bias
+        narrow = x.reshape(blocks, n_in).astype(self.weight.dtype)
+        wide = jnp.einsum("gi,gio->go", narrow, self.weight, preferred_element_type=self.bias.dtype)
+        return wide.reshape(-1) + self.bias
 
 
 class GRU(eqx.Module):

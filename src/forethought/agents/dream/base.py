@@ -16,6 +16,7 @@ from forethought.imagine import Imagined, Policy, imagine
 from forethought.models.base import WorldModel
 from forethought.models.latent import LatentModel
 from forethought.models.rssm import LatentBelief
+from forethought.nets.mlp import Precision, narrowed
 from forethought.replay.moments import Replay
 from forethought.settings import Settings
 from forethought.types import Box, EnvSpec, Info, Key, PyTree, TimeStep
@@ -41,6 +42,8 @@ class DreamConfig(Settings):
     """Environment steps with random actions before the first update."""
     replay_capacity: int = 1_000_000
     """Transitions kept."""
+    precision: Precision = "float32"
+    """Of products in updates: bfloat16 rounds by up to 0.4 %, and is faster where the processor has units for it."""
 
     def check(self) -> None:
         """Counts."""
@@ -84,9 +87,9 @@ class LearnsFromWindows(Agent):
         moments = self.config.batch_length * self.setting.num_envs
         if self.config.replay_capacity < moments:
             raise UsageError(
-                f"windows of {self.config.batch_length} moments of {self.setting.num_envs} environments do not fit into "
-                f"a replay of {self.config.replay_capacity:,}; raise --agent.replay-capacity to {moments:,}, or lower "
-                "--agent.batch-length"
+                f"windows of {self.config.batch_length} moments of {self.setting.num_envs} environments do not fit "
+                f"into a replay of {self.config.replay_capacity:,}; raise --agent.replay-capacity to {moments:,}, or "
+                "lower --agent.batch-length"
             )
         if self.setting.steps < self.start:
             raise UsageError(
@@ -195,19 +198,23 @@ def dreamt(imagined: Imagined) -> Dreamt:
 
 
 def gradient(
-    loss: Callable[[PyTree], tuple[Array, PyTree]], optimizer: Any, params: PyTree, opt: PyTree
+    loss: Callable[[PyTree], tuple[Array, PyTree]], optimizer: Any, params: PyTree, opt: PyTree, precision: Precision
 ) -> tuple[PyTree, PyTree, PyTree]:
     """One step down a loss with something beside it: parameters, state of the optimizer, and that."""
-    grads, beside = jax.grad(loss, has_aux=True)(params)
+    grads, beside = jax.grad(lambda params: loss(narrowed(params, precision)), has_aux=True)(params)
     change, opt = optimizer.update(grads, opt, params)
     return optax.apply_updates(params, change), opt, beside
 
 
 def descended(
-    loss: Callable[[Nets], tuple[Array, PyTree]], optimizers: tuple[Any, ...], nets: Nets, opts: Nets
+    loss: Callable[[Nets], tuple[Array, PyTree]],
+    optimizers: tuple[Any, ...],
+    nets: Nets,
+    opts: Nets,
+    precision: Precision,
 ) -> tuple[Nets, Nets, PyTree]:
     """As `gradient`, with an optimizer for each of several networks."""
-    grads, beside = jax.grad(loss, has_aux=True)(nets)
+    grads, beside = jax.grad(lambda nets: loss(narrowed(nets, precision)), has_aux=True)(nets)
     steps = [o.update(*args) for o, *args in zip(optimizers, grads, opts, nets, strict=True)]
     kind = type(nets)
     moved = kind(*(optax.apply_updates(net, change) for net, (change, _) in zip(nets, steps, strict=True)))

@@ -168,7 +168,9 @@ class DreamerV1(LatentAgent):
         """One step of model, actor and critic, on windows and on what is dreamt from every moment of them."""
         key_draw, key_loss = jax.random.split(key)
         _, window = self.draw(replay, key=key_draw)
-        nets, opt, info = descended(partial(self.loss, window, key=key_loss), self.optimizers, state.nets, state.opt)
+        nets, opt, info = descended(
+            partial(self.loss, window, key=key_loss), self.optimizers, state.nets, state.opt, self.config.precision
+        )
         return DreamerV1State(nets, opt), replay, info
 
     def loss(self, window: TimeStep, nets: Nets, *, key: Key) -> tuple[Array, Info]:

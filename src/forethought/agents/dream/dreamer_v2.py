@@ -183,7 +183,7 @@ class DreamerV2(LatentAgent):
         key_draw, key_loss = jax.random.split(key)
         _, window = self.draw(replay, key=key_draw)
         loss = partial(self.loss, state.slow, window, key=key_loss)
-        nets, opt, info = descended(loss, self.optimizers, state.nets, state.opt)
+        nets, opt, info = descended(loss, self.optimizers, state.nets, state.opt, self.config.precision)
         anew = state.updates % self.config.slow_every == 0
         slow = jax.tree.map(lambda new, old: jnp.where(anew, new, old), nets.critic, state.slow)
         return DreamerV2State(nets, slow, opt, state.updates + 1), replay, info

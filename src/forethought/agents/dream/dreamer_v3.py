@@ -152,7 +152,9 @@ class DreamerV3(LatentAgent):
         places, window = self.draw(replay, key=key_draw)
         before = jax.tree.map(lambda x: x[places], replay.notes)
         loss = partial(self.loss, state, window, before, key=key_loss)
-        nets, opt, (found, low, high, info) = gradient(loss, self.optimizer, state.nets, state.opt)
+        nets, opt, (found, low, high, info) = gradient(
+            loss, self.optimizer, state.nets, state.opt, self.config.precision
+        )
         slow = optax.incremental_update(nets.critic, state.slow, self.config.slow_rate)
         ahead = jnp.arange(1, self.config.batch_length)[:, None]
         places = replay.after(places + ahead * self.setting.num_envs, 0).ravel()

@@ -144,7 +144,7 @@ class PlaNet(LearnsFromWindows):
         key_draw, key_loss = jax.random.split(key)
         _, window = self.draw(replay, key=key_draw)
         loss = partial(self.loss, window, key=key_loss)
-        model, opt, info = gradient(loss, self.optimizer, state.model, state.opt)
+        model, opt, info = gradient(loss, self.optimizer, state.model, state.opt, self.config.precision)
         return PlaNetState(model, opt), replay, info
 
     def loss(self, window: TimeStep, model: LatentModel, *, key: Key) -> tuple[Array, Info]:
