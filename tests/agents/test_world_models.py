@@ -183,7 +183,7 @@ def test_a_window_is_no_longer_than_what_was_lived_through():
     replay = lived_replay(ends=[(), ()])
     state = agent.init(key=KEY)
     state, _, info = agent.learn_memory(state, replay, step=NOW, key=KEY)
-    assert np.isfinite(float(info["nll"]))
+    assert np.isfinite(float(info["latent_nll"]))
 
 
 class Toy(NamedTuple):

@@ -36,7 +36,7 @@ def begin(model: MDNRNN, replay: Replay) -> Encoding:
     return Encoding(model, jax.tree.map(jnp.zeros_like, replay.notes), jnp.array(0, jnp.int32))
 
 
-def proceed(work: Encoding, replay: Replay, units: Array) -> tuple[Encoding, Array]:
+def proceed(work: Encoding, replay: Replay, units: Array | int) -> tuple[Encoding, Array]:
     """So many pieces more, and whether any are left."""
     rows = _rows(replay)
 

@@ -166,7 +166,7 @@ class WorldModels(Agent):
 
         def loss(vision: VAE) -> tuple[Array, Info]:
             said = vision.loss(images, key=key_loss, tolerance=c.kl_tolerance)
-            info = {"reconstruction_error": jnp.mean(said.error), "kl": jnp.mean(said.kl)}
+            info = {"reconstruction_error": jnp.mean(said.error), "latent_kl": jnp.mean(said.kl)}
             return jnp.mean(said.total), info
 
         grads, info = jax.grad(loss, has_aux=True)(state.vision)
@@ -178,7 +178,7 @@ class WorldModels(Agent):
         return series.begin(self.world_model(state), replay)
 
     def proceed_encoding(
-        self, work: Encoding, replay: Replay, *, step: Array, key: Key, units: Array
+        self, work: Encoding, replay: Replay, *, step: Array, key: Key, units: Array | int
     ) -> tuple[Encoding, Array]:
         """So many pieces of the replay more."""
         return series.proceed(work, replay, units)
@@ -202,7 +202,7 @@ class WorldModels(Agent):
 
         def loss(memory: Memory) -> tuple[Array, Info]:
             said = memory.loss(window, key=key_loss, ending_weight=c.ending_weight)
-            return said.total, {"nll": said.nll, "reward_loss": said.reward, "ending_loss": said.ending}
+            return said.total, {"latent_nll": said.nll, "reward_error": said.reward, "ending_loss": said.ending}
 
         grads, info = jax.grad(loss, has_aux=True)(state.memory)
         change, opt = self.memory_optimizer.update(grads, state.memory_opt, state.memory)
