@@ -200,7 +200,7 @@ OFFICIAL = {
         "c.initial_std": 0.1,
         "c.sees_cell": False,
     },
-    # The same, doomrnn/rnn_train.py, doomrnn.py, doomreal.py, extract.py; the temperature is that of the paper's table 2.
+    # The same, doomrnn/rnn_train.py, doomrnn.py, doomreal.py, extract.py; the temperature is that of the paper.
     ("world-models", "take-cover"): {
         "random_hold": 10,
         "v.latent": 64,
