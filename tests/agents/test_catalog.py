@@ -29,7 +29,9 @@ def test_unknown_names_get_the_nearest_ones():
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_agent_fits_its_own_spaces_alone(name):
     all_of_them = {TABLE, VECTOR, MIXED, PIXELS, BOTH}
-    own = {"dqn": {TABLE, MIXED, BOTH}, "ppo": all_of_them}.get(name, {TABLE} if name in TABLES else {VECTOR})
+    own = {"dqn": {TABLE, MIXED, BOTH}, "ppo": all_of_them, "world-models": {PIXELS}}.get(
+        name, {TABLE} if name in TABLES else {VECTOR}
+    )
     for spec in own:
         require_fit(name, spec)
     for spec in all_of_them - own:
