@@ -22,16 +22,16 @@ def test_every_entry_is_found_and_loads(name):
 def test_unknown_names_get_the_nearest_ones():
     with pytest.raises(UsageError, match=r"no algorithm 'dynaq'; did you mean 'dyna-q' or 'dyna-q-plus' or 'dqn'\?"):
         find("dynaq")
-    with pytest.raises(UsageError, match="known: cem, dqn, dyna-q, dyna-q-plus, icem, mbpo"):
+    with pytest.raises(UsageError, match="known: cem, dqn, dreamer-v1, dreamer-v2, dreamer-v3, dyna-q"):
         find("zzz")
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_agent_fits_its_own_spaces_alone(name):
     all_of_them = {TABLE, VECTOR, MIXED, PIXELS, BOTH}
-    own = {"dqn": {TABLE, MIXED, BOTH}, "ppo": all_of_them, "world-models": {PIXELS}}.get(
-        name, {TABLE} if name in TABLES else {VECTOR}
-    )
+    special = {"dqn": {TABLE, MIXED, BOTH}, "ppo": all_of_them, "planet": {VECTOR, PIXELS}, "world-models": {PIXELS}}
+    special |= {f"dreamer-v{i}": all_of_them for i in (1, 2, 3)}
+    own = special.get(name, {TABLE} if name in TABLES else {VECTOR})
     for spec in own:
         require_fit(name, spec)
     for spec in all_of_them - own:
@@ -44,12 +44,17 @@ def test_a_misfit_names_the_reason_and_the_way_out():
         require_fit("sac", TABLE)
     assert str(error.value) == (
         "sac cannot learn Table-v0: it takes vector observations and continuous actions, Table-v0 has discrete "
-        "observations (Discrete(4)) and Discrete(2); use dyna-q or dyna-q-plus or prioritized-sweeping or dqn or ppo"
+        "observations (Discrete(4)) and Discrete(2); use dyna-q or dyna-q-plus or prioritized-sweeping or dqn or ppo "
+        "or dreamer-v1 or dreamer-v2 or dreamer-v3"
     )
     with pytest.raises(UsageError, match=r"vector or image or discrete or dict observations and discrete actions, Vec"):
         require_fit("dqn", VECTOR)
     with pytest.raises(UsageError, match=r"Pixels-v0 has image observations \(Box\(8, 8, 3\)\)"):
         require_fit("mbpo", PIXELS)
+    with pytest.raises(
+        UsageError, match=r"planet cannot learn Mixed-v0: .* continuous actions, Mixed-v0 has .*Discrete"
+    ):
+        require_fit("planet", MIXED)
     with pytest.raises(UsageError, match=r"has dict observations \(see: Box\(8, 8, 3\), feel: Box\(3,\)\)"):
         require_fit("sac", BOTH)
 

@@ -1,0 +1,136 @@
+"""How many parameters the published networks have, counted from their layers; and the widths of these."""
+
+import itertools
+
+import jax
+import pytest
+
+import small
+from forethought.types import Box, Discrete, EnvSpec
+
+PICTURE = Box((64, 64, 3), "uint8")
+
+
+def dense(n_in, n_out):
+    return n_in * n_out + n_out
+
+
+def normed(n_in, n_out):
+    """With the scale of an RMS norm."""
+    return dense(n_in, n_out) + n_out
+
+
+def conv(side, n_in, n_out):
+    return side * side * n_in * n_out + n_out
+
+
+def stack(layer, *widths):
+    return sum(layer(*pair) for pair in itertools.pairwise(widths))
+
+
+def count(tree):
+    return sum(x.size for x in jax.tree.leaves(tree))
+
+
+def built(name, obs, action, **settings):
+    """The shapes of a state with the published settings and these."""
+    agent_class, config_class = small.catalog.find(name).load()
+    agent = agent_class(config_class(**settings), EnvSpec("toy", obs, action))
+    return jax.eval_shape(lambda: agent.init(key=jax.random.key(0)))
+
+
+# dreamerv3/configs.yaml: deter, hidden, classes, units, depth
+V3 = {"1m": (512, 64, 4, 64, 4), "12m": (2048, 256, 16, 256, 16), "200m": (8192, 1024, 64, 1024, 64)}
+
+
+@pytest.mark.parametrize("n_action", [6])
+@pytest.mark.parametrize("size", V3)
+@pytest.mark.parametrize("of", ["vector", "image"])
+def test_dreamer_v3_is_as_large_as_published(of, size, n_action):
+    """dreamerv3/rssm.py: 8 blocks, 32 choices; layers of the encoder, the decoder and the actor-critic: 3."""
+    deter, hidden, classes, units, depth = V3[size]
+    stoch, d, blocks = 32 * classes, 24, 8
+    features = deter + stoch
+    if of == "vector":
+        embedding, obs = units, Box((d,))
+        encoder = stack(normed, d, units, units, units)
+        decoder = stack(normed, features, units, units, units) + dense(units, d)
+    else:
+        obs, widths = PICTURE, [depth * m for m in (2, 3, 4, 4)]
+        embedding = 4 * 4 * widths[-1]
+        encoder = sum(conv(5, i, o) + o for i, o in zip([3, *widths], widths, strict=False))
+        space = 4 * 4 * widths[-1]
+        decoder = deter * space // blocks + space  # a block layer of h
+        decoder += normed(stoch, 2 * units) + dense(2 * units, space) + widths[-1]
+        decoder += sum(conv(5, i, o) + o for i, o in zip([widths[3], widths[2], widths[1]], widths[2::-1], strict=True))
+        decoder += conv(5, widths[0], 3)
+    inner = deter // blocks + 3 * hidden  # of a block
+    core = normed(deter, hidden) + normed(stoch, hidden) + normed(n_action, hidden)
+    core += blocks * inner * (deter // blocks) + 2 * deter  # with bias and norm
+    core += blocks * (deter // blocks) * (3 * deter // blocks) + 3 * deter
+    parts = {
+        "encoder": encoder,
+        "rssm": core
+        + stack(normed, deter, hidden, hidden)
+        + dense(hidden, stoch)
+        + normed(deter + embedding, hidden)
+        + dense(hidden, stoch),
+        "decoder": decoder,
+        "reward": normed(features, units) + dense(units, 255),
+        "going_on": normed(features, units) + dense(units, 1),
+    }
+    state = built("dreamer-v3", obs, Box((n_action,)), size=size)
+    assert {name: count(getattr(state.nets.model, name)) for name in parts} == parts
+    body = stack(normed, features, units, units, units)
+    assert count(state.nets.actor) == body + 2 * dense(units, n_action)
+    assert count(state.nets.critic) == count(state.slow) == body + dense(units, 255)
+    total = count(state.nets)
+    low, high = {"1m": (0.5e6, 1.2e6), "12m": (8e6, 13e6), "200m": (130e6, 210e6)}[size]
+    assert low < total < high
+
+
+ELDER = {  # deter, stoch, outputs of the prior, units, depth
+    "planet": (200, 30, 60, 300, 32),
+    "dreamer-v1": (200, 30, 60, 400, 32),
+    "dreamer-v2": (1024, 1024, 1024, 400, 48),
+}
+
+
+@pytest.mark.parametrize("name", ELDER)
+def test_the_elder_ones_are_as_large_as_published(name):
+    """planet/models/rssm.py, dreamer/models.py, dreamerv2/common/nets.py."""
+    deter, stoch, outputs, units, depth = ELDER[name]
+    n, features = 6, deter + stoch
+    gru = {
+        "planet": dense(2 * deter, 2 * deter) + dense(2 * deter, deter),  # of TensorFlow 1
+        "dreamer-v1": 2 * dense(deter, 3 * deter),  # of Keras, which resets after the product: two biases
+        "dreamer-v2": dense(2 * deter, 3 * deter) + 2 * 3 * deter,  # with a layer norm
+    }[name]
+    parts = {
+        "encoder": stack(lambda i, o: conv(4, i, o), 3, depth, 2 * depth, 4 * depth, 8 * depth),
+        "rssm": dense(stoch + n, deter)
+        + gru
+        + stack(dense, deter, deter, outputs)
+        + stack(dense, deter + 32 * depth, deter, outputs),
+        "decoder": dense(features, 32 * depth)
+        + conv(5, 32 * depth, 4 * depth)
+        + conv(5, 4 * depth, 2 * depth)
+        + conv(6, 2 * depth, depth)
+        + conv(6, depth, 3),
+    }
+    layers = {"planet": 3, "dreamer-v1": 2, "dreamer-v2": 4}[name]
+    parts["reward"] = stack(dense, features, *[units] * layers, 1)
+    if name == "dreamer-v2":
+        parts["going_on"] = stack(dense, features, *[units] * 4, 1)
+    state = built(name, PICTURE, Box((n,)))
+    assert {part: count(getattr(state.model, part)) for part in parts} == parts
+    if name != "planet":
+        assert count(state.nets.actor) == stack(dense, features, *[units] * 4, 2 * n)
+        layers = {"dreamer-v1": 3, "dreamer-v2": 4}[name]
+        assert count(state.nets.critic) == stack(dense, features, *[units] * layers, 1)
+
+
+@pytest.mark.parametrize(("name", "outputs"), [("dreamer-v1", 5), ("dreamer-v2", 5), ("dreamer-v3", 5)])
+def test_of_choices_an_actor_says_one_number_each(name, outputs):
+    actor = built(name, Box((3,)), Discrete(5)).nets.actor
+    assert actor.net.layers[-1].bias.shape == (outputs,)

@@ -1,0 +1,334 @@
+"""What Dreamer V1, V2 and V3 make of a dream, against the sums written out; and whom each loss moves."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from forethought.agents.dream.base import dream
+from forethought.models.rssm import LatentBelief
+from forethought.nets.twohot import symexp_bins, two_hot
+from forethought.types import TimeStep
+from tests.agents.dreamt import (
+    ACTIONS,
+    KEY,
+    MODULES,
+    H,
+    N,
+    a_dream,
+    a_model,
+    a_policy,
+    an_agent,
+    paying,
+    says,
+    state_of,
+)
+
+RNG = np.random.default_rng(0)
+REWARD, VALUE, SLOW = RNG.normal(size=(3, H + 1, N))  # of each moment
+CONTINUES = RNG.uniform(0.6, 1.0, size=(H + 1, N))
+ENDED = np.array([False, True, False])
+GAMMA, LAMBDA = 0.9, 0.7
+SETTINGS = {"discount": GAMMA, "lambda_": LAMBDA, "horizon": H}
+OUT = {"numbers": RNG.normal(size=(H + 1, N, 2)), "choices": RNG.normal(size=(H + 1, N, 2))}
+ACTION = {
+    "numbers": RNG.uniform(-0.9, 0.9, (H, N, 1)).astype(np.float32),
+    "choices": RNG.integers(0, 2, (H, N)).astype(np.int32),
+}
+
+
+def mixed(reward, discount, value):
+    """The mean of all n-step returns, weighted by lambda: of rows [t], and values [t + 1] of where each leads."""
+    steps, found = len(reward), []
+    for t in range(steps):
+        returns, earned, share = [], 0.0, 1.0
+        for k in range(t, steps):
+            earned = earned + share * reward[k]
+            share = share * discount[k]
+            returns.append(earned + share * value[k + 1])
+        weights = [(1 - LAMBDA) * LAMBDA**i for i in range(len(returns) - 1)] + [LAMBDA ** (len(returns) - 1)]
+        found.append(sum(w * x for w, x in zip(weights, returns, strict=True)))
+    return np.array(found)
+
+
+def before(discount):
+    """The product of all discounts before each moment."""
+    return np.stack([np.prod(discount[:t], axis=0) for t in range(len(discount))])
+
+
+def v1_losses(ended, predicts=True):
+    agent = an_agent("dreamer-v1", predict_ends=predicts, **SETTINGS)
+    critic = says("dreamer-v1", VALUE)
+    held = MODULES["dreamer-v1"].Nets(
+        a_model(says("dreamer-v1", REWARD), CONTINUES, GAMMA), a_policy("dreamer-v1", "numbers", OUT["numbers"]), critic
+    )
+    lived = a_dream(REWARD[1:], CONTINUES[1:], ACTION["numbers"])
+    return agent.dream_losses(critic, held, lived, jnp.asarray(ended))
+
+
+def test_the_losses_of_v1_by_hand():
+    """Moments 1 to H are dreamt; a value counts from a moment's own reward on, and its discount leads to the next."""
+    discount = GAMMA * CONTINUES[1:]
+    target = mixed(REWARD[1:-1], discount[:-1], VALUE[1:])
+    weight = before(discount[:-1])
+    critic = 0.5 * np.mean(weight * (VALUE[1:-1] - target) ** 2)
+    np.testing.assert_allclose(v1_losses([False] * N), (-np.mean(weight * target), critic), rtol=1e-5)
+    weight = weight * ~ENDED  # what comes after the end of the world does not count
+    critic = 0.5 * np.mean(weight * (VALUE[1:-1] - target) ** 2)
+    np.testing.assert_allclose(v1_losses(ENDED), (-np.mean(weight * target), critic), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_the_losses_of_v2_by_hand(kind):
+    """Values are those of the slow critic; where actions are numbers, returns are climbed, else their likelihood."""
+    agent = an_agent("dreamer-v2", kind, entropy_weight=0.3, **SETTINGS)
+    model = a_model(says("dreamer-v2", REWARD), CONTINUES, GAMMA, kind)
+    actor = a_policy("dreamer-v2", kind, OUT[kind])
+    nets = MODULES["dreamer-v2"].Nets(model, actor, says("dreamer-v2", VALUE))
+    lived = a_dream(REWARD[1:], CONTINUES[1:], ACTION[kind])
+    found = agent.dream_losses(nets, model, says("dreamer-v2", SLOW), lived, jnp.asarray(ENDED))
+
+    discount = GAMMA * np.concatenate([1.0 - ENDED[None], CONTINUES[1:]])
+    target = mixed(REWARD[:-1], discount[:-1], SLOW)
+    weight = before(discount)
+    policy = actor(lived.features[:-2])
+    if kind == "choices":
+        log_p = np.asarray(policy.log_prob(lived.action[:-1]))
+        objective = log_p * (target[1:] - SLOW[:-2])
+    else:
+        objective = target[1:]
+    climbed = objective + 0.3 * np.asarray(policy.entropy())
+    critic = 0.5 * np.mean(weight[:-1] * (VALUE[:-1] - target) ** 2)
+    np.testing.assert_allclose(found, (-np.mean(weight[:-2] * climbed), critic), rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+def test_the_losses_of_v3_by_hand(kind):
+    """Rewards are those that follow; the returns' range is brought up to date before it divides the advantages."""
+    agent = an_agent("dreamer-v3", kind, entropy_weight=0.3, range_rate=0.25, **SETTINGS)
+    actor = a_policy("dreamer-v3", kind, OUT[kind])
+    model = a_model(says("dreamer-v2", REWARD), CONTINUES, GAMMA, kind)
+    nets = MODULES["dreamer-v3"].Nets(model, actor, says("dreamer-v3", VALUE))
+    state = MODULES["dreamer-v3"].DreamerV3State(nets, says("dreamer-v3", SLOW), (), jnp.array(-6.0), jnp.array(3.0))
+    lived = a_dream(REWARD[1:], CONTINUES[1:], ACTION[kind])
+    losses, returns, low, high = agent.dream_losses(state, nets, lived)
+
+    discount = GAMMA * CONTINUES
+    target = mixed(REWARD[1:], discount[1:], VALUE)
+    np.testing.assert_allclose(returns, target, rtol=1e-3, atol=1e-3)
+    ends = [0.75 * was + 0.25 * np.percentile(target, share) for was, share in ((-6.0, 5), (3.0, 95))]
+    np.testing.assert_allclose((low, high), ends, rtol=1e-3)
+    assert ends[1] - ends[0] > 1.5  # else the range would not count
+    weight = np.cumprod(discount, axis=0)[:-1]
+    policy = actor(lived.features[:-1])
+    gain = np.asarray(policy.log_prob(lived.action)) * (target - VALUE[:-1]) / (ends[1] - ends[0])
+    np.testing.assert_allclose(losses["actor"], -weight * (gain + 0.3 * policy.entropy()), rtol=5e-3, atol=2e-3)
+
+    log_p = nets.critic(lived.features[:-1])
+    log_p = np.asarray(jax.nn.log_softmax(log_p.logits))
+    both = sum(np.asarray(two_hot(jnp.asarray(x, jnp.float32), symexp_bins())) for x in (target, SLOW[:-1]))
+    np.testing.assert_allclose(losses["critic"], -weight * np.sum(both * log_p, axis=-1), rtol=5e-3)
+
+
+def test_small_ranges_are_not_blown_up():
+    agent = an_agent("dreamer-v3", entropy_weight=0.0, range_rate=1.0, **SETTINGS)
+    nets = MODULES["dreamer-v3"].Nets(
+        a_model(says("dreamer-v2", REWARD), CONTINUES, GAMMA),
+        a_policy("dreamer-v3", "numbers", OUT["numbers"]),
+        says("dreamer-v3", 0 * VALUE),
+    )
+    state = MODULES["dreamer-v3"].DreamerV3State(nets, nets.critic, (), jnp.array(0.0), jnp.array(0.0))
+    lived = a_dream(1e-3 * REWARD[1:], CONTINUES[1:], ACTION["numbers"])
+    losses, returns, low, high = agent.dream_losses(state, nets, lived)
+    assert float(high - low) < 0.01
+    weight = np.cumprod(GAMMA * CONTINUES, axis=0)[:-1]
+    expected = -weight * np.asarray(nets.actor(lived.features[:-1]).log_prob(lived.action)) * np.asarray(returns)
+    np.testing.assert_allclose(losses["actor"], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_the_replay_value_of_v3_by_hand():
+    """Rewards that were earned, values that were dreamt; it stops where an episode ended, in whatever way."""
+    agent, t = an_agent("dreamer-v3", **SETTINGS), H + 1
+    dreamt, reward = RNG.normal(size=(2, t, N))
+    no = np.zeros((t, N), bool)
+    terminated, truncated, first = no.copy(), no.copy(), no.copy()
+    terminated[2, 0] = truncated[3, 1] = first[2, 2] = True  # the last was broken off after its moment 1
+    first[3, 0] = first[4, 1] = True
+    window = TimeStep((), (), *(jnp.asarray(x) for x in (reward.astype(np.float32), first, terminated, truncated)))
+    critic = says("dreamer-v3", VALUE)
+    state = MODULES["dreamer-v3"].DreamerV3State((), says("dreamer-v3", SLOW), (), jnp.array(0.0), jnp.array(0.0))
+    features = a_dream(REWARD[1:], CONTINUES[1:], ACTION["numbers"]).features
+    found = agent.replay_value_loss(state, critic, features, window, jnp.asarray(dreamt.ravel(), jnp.float32))
+
+    last = {0: 2, 1: 3, 2: 1}
+    expected = np.zeros((t - 1, N))
+    for i in range(N):
+        for begin, end in ((0, last[i]), (last[i] + 1, t - 1)):
+            discount = GAMMA * (1.0 - terminated[begin + 1 : end + 1, i])
+            target = mixed(reward[begin + 1 : end + 1, i], discount, dreamt[begin : end + 1, i])
+            for k, x in enumerate(target, begin):
+                both = sum(np.asarray(two_hot(jnp.float32(v), symexp_bins())) for v in (x, SLOW[k, i]))
+                log_p = jax.nn.log_softmax(critic(features[k, i]).logits)
+                expected[k, i] = -np.sum(both * np.asarray(log_p))
+    np.testing.assert_allclose(found, expected, rtol=5e-3)
+    assert [found[last[i], i] for i in range(N)] == [0.0] * N  # nothing is said of where an episode ended
+
+
+# ---- whom each loss moves
+
+
+def a_window(kind, t=4, n=3):
+    """Moments at random; an episode ends, and another begins, in the middle of one of them."""
+    no = jnp.zeros((t, n), bool)
+    action = jax.random.uniform(KEY, (t, n, 1), minval=-1.0) if kind == "numbers" else jnp.ones((t, n), jnp.int32)
+    first, ended = no.at[2, 0].set(True), no.at[1, 0].set(True)
+    reward = jax.random.normal(jax.random.key(5), (t, n))
+    return TimeStep(jax.random.normal(KEY, (t, n, 2)), action, reward, first, ended, no)
+
+
+def moved(tree):
+    return bool(any(np.any(np.asarray(x) != 0.0) for x in jax.tree.leaves(tree)))
+
+
+def stirred(nets):
+    """Away from where all is 0, and where nothing depends on anything."""
+    leaves, structure = jax.tree.flatten(nets)
+    keys = jax.random.split(KEY, len(leaves))
+    noisy = [x + 0.05 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(structure, noisy)
+
+
+def loss_of(agent, state, kind):
+    """The total, and each part by name, of networks."""
+    window = a_window(kind)
+    if agent.__class__.__name__ == "DreamerV3":
+        zeros = LatentBelief(*(jnp.zeros((3, n)) for n in agent.sizes))
+
+        def losses(nets):
+            total, (_, _, _, info) = agent.loss(state._replace(nets=nets), window, zeros, nets, key=KEY)
+            return info | {"total": total}
+
+    else:
+        slow = [state.slow] if hasattr(state, "slow") else []
+
+        def losses(nets):
+            total, info = agent.loss(*slow, window, nets, key=KEY)
+            return info | {"total": total}
+
+    return losses
+
+
+# Of each loss those that it moves, of model, actor and critic.
+MOVES = {
+    "dreamer-v1": {"actor_loss": "actor", "critic_loss": "critic", "reward_loss": "model", "divergence": "model"},
+    "dreamer-v2": {"actor_loss": "actor", "critic_loss": "critic", "reward_loss": "model", "divergence": "model"},
+    "dreamer-v3": {
+        "actor_loss": "actor",
+        "critic_loss": "critic",
+        "replay_value_loss": "model critic",
+        "reward_loss": "model",
+        "dynamics_loss": "model",
+        "representation_loss": "model",
+        "going_on_loss": "model",
+    },
+}
+CASES = [
+    ("dreamer-v1", "numbers"),
+    *(
+        pytest.param(name, kind, marks=pytest.mark.slow)
+        for name, kind in (("dreamer-v2", "numbers"), ("dreamer-v2", "choices"), ("dreamer-v3", "numbers"))
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_each_loss_moves_those_that_it_is_of_and_no_others(name, kind):
+    """Without a bonus for entropy V1's actor, and V2's of numbers, is moved through the model alone."""
+    more = {} if name == "dreamer-v1" else {"entropy_weight": 0.0}
+    agent = an_agent(name, kind, free_nats=0.0, **more)
+    state = state_of(name, kind)
+    nets, losses = stirred(state.nets), loss_of(agent, state, kind)
+    grads = jax.jit(jax.jacrev(lambda nets: {k: losses(nets)[k] for k in MOVES[name]}))(nets)
+    found = {k: " ".join(part for part in nets._fields if moved(getattr(grads[k], part))) for k in MOVES[name]}
+    assert found == MOVES[name]
+
+
+def test_the_divergences_of_v3_teach_one_side_each():
+    """The prior learns what is seen; the posterior, and what leads to it, that it be foreseen. h belongs to both."""
+    agent, state = an_agent("dreamer-v3", free_nats=0.0), state_of("dreamer-v3")
+    nets, losses = stirred(state.nets), loss_of(agent, state, "numbers")
+    names = "dynamics_loss", "representation_loss"
+    grads = jax.jit(jax.jacrev(lambda nets: {k: losses(nets)[k] for k in names}))(nets)
+    dynamics, representation = (grads[k].model.rssm for k in names)
+    assert [moved(x.prior) for x in (dynamics, representation)] == [True, False]
+    assert [moved(x.posterior.layers[-1]) for x in (dynamics, representation)] == [True, True]
+    last = [grads[k].model.rssm.posterior.layers[-1].bias for k in names]
+    assert not np.allclose(*last)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*CASES, *(pytest.param(n, "choices", marks=pytest.mark.slow) for n in ("dreamer-v1", "dreamer-v3"))],
+)
+def test_a_step_of_the_actor_leads_to_what_pays(name, kind):
+    """The model pays -(a - 0.5)^2, or 1 for the second choice; values are 0. All else is the agent's own."""
+    more = {"entropy_weight": 0.0} if name != "dreamer-v1" else {}
+    agent, state = an_agent(name, kind, horizon=4, **more), state_of(name, kind)
+    start = LatentBelief(*(jax.random.normal(KEY, (400, n)) for n in agent.sizes))
+    model = eqx.tree_at(
+        lambda m: m.reward, paying(state.nets.model), jax.tree.map(jnp.zeros_like, state.nets.model.reward)
+    )
+    zero = state.nets.critic if name == "dreamer-v3" else jax.tree.map(jnp.zeros_like, state.nets.critic)
+    ended = jnp.zeros(400, bool)
+
+    def loss(actor, key):
+        nets = state.nets._replace(model=model, actor=actor, critic=zero)
+        lived = dream(model, lambda features, key: actor(features).sample(key=key), start, 4, key=key)
+        if name == "dreamer-v1":
+            return agent.dream_losses(zero, nets, lived, ended)[0]
+        if name == "dreamer-v2":
+            return agent.dream_losses(nets, model, zero, lived, ended)[0]
+        held = jax.lax.stop_gradient(lived)
+        return jnp.mean(agent.dream_losses(state._replace(nets=nets, slow=zero), nets, held)[0]["actor"])
+
+    def liking(actor):
+        """The mean action, or the probability of the second choice."""
+        says = actor(start.features)
+        if kind == "numbers":
+            return jnp.mean(says.mode())
+        return jnp.mean(jax.nn.softmax(says.logits.reshape(400, 2))[:, 1])
+
+    @jax.jit
+    def both(actor):
+        # A narrow policy: draws of V1's are at the bounds at first, where the model pays for nothing in between.
+        grads = jax.grad(lambda a: jnp.mean(jax.vmap(lambda k: loss(a, k))(jax.random.split(KEY, 8))))(actor)
+        length = jnp.sqrt(sum(jnp.sum(x**2) for x in jax.tree.leaves(grads)))
+        after = jax.tree.map(lambda x, g: x - 0.05 * g / length, actor, grads)
+        return liking(actor), liking(after), length
+
+    actor = state.nets.actor
+    if kind == "numbers" and name == "dreamer-v1":
+        actor = eqx.tree_at(lambda a: a.net.layers[-1].bias, actor, jnp.array([0.0, -5.0]))
+    was, is_now, length = both(actor)
+    assert float(length) > 1e-4
+    assert float(is_now) > float(was) + 1e-3
+    assert kind == "choices" or float(was) < 0.4
+
+
+def test_actions_of_v3_count_as_they_were_drawn_and_are_carried_out_within_the_bounds():
+    agent, state = an_agent("dreamer-v3"), state_of("dreamer-v3")
+    wide = eqx.tree_at(lambda a: a.net.layers[-1].bias, state.nets.actor, jnp.array([3.0, 9.0]))  # N(1, 1)
+    state = state._replace(nets=state.nets._replace(actor=wide))
+    belief = agent.unseen(200)
+    action, carry, noted = agent.decide(state, belief, key=KEY, explore=True)
+    assert float(action.max()) == 1.0
+    assert (np.asarray(action) == 1.0).mean() > 0.3
+    assert carry is belief
+    assert noted.notes is belief
+    lived = dream(state.nets.model, lambda f, key: wide(f).sample(key=key), belief, 2, key=KEY)
+    assert float(jnp.max(lived.action)) > 1.5
+    beyond = jax.tree.map(lambda x: x[:3], belief), jnp.array([[1.0], [2.0], [-7.0]])
+    after = state.nets.model.step(*beyond, key=KEY)[0].deter
+    np.testing.assert_array_equal(after[0], after[1])
+    assert not np.allclose(after[0], after[2])
