@@ -290,12 +290,12 @@ def test_a_stopped_run_goes_on_to_the_same_bits(where, tmp_path):
     agent = {**small.SETTINGS["world-models"], "every": 20, "c.where": where, "c.rollouts": 1}
     options = {"seeds": 2, "num_envs": 4, "agent": agent, "eval_every": 40, "eval_episodes": 2, "steps": 120}
     whole, part = tmp_path / "whole", tmp_path / "part"
-    forethought.train("world-models", "seeing:Spot-v0", run=whole, **options)
+    run = forethought.train("world-models", "seeing:Spot-v0", run=whole, **options)
     stop = {"callback": lambda line: line.get("env_steps", 0) >= 60, "checkpoint_every": 20}
     forethought.train("world-models", "seeing:Spot-v0", run=part, **options, **stop)
     assert RunDir.open(part).finished_steps() == -1
     resumed = forethought.resume(part)
-    same(resumed.transitions().obs, forethought.open(whole).transitions().obs)
+    same(resumed.transitions().obs, run.transitions().obs)
     same(forethought.load(part).state, forethought.load(whole).state)
 
 
