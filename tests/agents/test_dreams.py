@@ -332,3 +332,27 @@ def test_actions_of_v3_count_as_they_were_drawn_and_are_carried_out_within_the_b
     after = state.nets.model.step(*beyond, key=KEY)[0].deter
     np.testing.assert_array_equal(after[0], after[1])
     assert not np.allclose(after[0], after[2])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_in_a_dream_the_actor_learns_from_what_it_does_and_not_through_what_it_sees(name, monkeypatch):
+    """Else an action would be held to account for how the next ones look upon it."""
+    agent, state, kept = an_agent(name), state_of(name), []
+
+    class Enough(Exception):
+        pass
+
+    def dream(model, policy, *args, key):
+        kept.append(policy)
+        raise Enough
+
+    monkeypatch.setattr(MODULES[name], "dream", dream)
+    features = jax.random.normal(KEY, (3, sum(agent.sizes)))
+
+    def slope(nets):
+        with pytest.raises(Enough):
+            loss_of(agent, state, "numbers")(nets)
+        act = jax.grad(lambda features: jnp.sum(kept.pop()(features, KEY)))
+        return act(features)
+
+    assert not np.any(jax.jit(slope)(stirred(state.nets)))

@@ -37,6 +37,25 @@ CASES = {
         *["sac", "Pendulum-v1", "--steps", "260", "--num-envs", "4", "--workers", "2"],
         *["--agent.hidden", "8", "8", "--agent.random-steps", "90"],
     ],
+    "dreamer-v3": [  # notes in its replay, and windows of two environments
+        *["dreamer-v3", "CartPole-v1", "--steps", "260", "--num-envs", "2", "--agent.batch-size", "2"],
+        *[
+            "--agent.batch-length",
+            "6",
+            "--agent.horizon",
+            "3",
+            "--agent.random-steps",
+            "60",
+            "--agent.train-every",
+            "10",
+        ],
+        *["--preset", "none"],
+    ],
+    "dreamer-v1": [  # a stage before the first round
+        *["dreamer-v1", "Pendulum-v1", "--steps", "260", "--agent.deter", "8", "--agent.stoch", "4"],
+        *["--agent.units", "8", "--agent.batch-size", "2", "--agent.batch-length", "6", "--agent.horizon", "3"],
+        *["--agent.random-steps", "60", "--agent.train-every", "20", "--agent.updates", "2", "--agent.pretrain", "5"],
+    ],
     "dyna-q-plus": [
         *["dyna-q-plus", "forethought/BlockingMaze-v0", "--steps", "1500"],
         *["--env-kwargs", '{"switch_at": 400}'],
