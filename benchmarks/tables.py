@@ -25,6 +25,11 @@ SPEED = (
     "export",
     "device_loop",
     "train_rejax",
+    "dreamer_v3_vector",
+    "dreamer_v3_pixels",
+    "dreamer_v3_xs_pixels",
+    "dreamer_v1_pixels",
+    "dreamer_v2_pixels",
 )
 LEARNING = (
     "dyna_maze",
@@ -61,6 +66,11 @@ _PEERS = (
     ("ensemble_epoch", "ensemble epoch", "mbrl_lib", "mbrl"),
     ("mbpo_end_to_end", "MBPO on InvertedPendulum-v5", "mbrl_lib", "mbrl"),
     ("plan_cem", "a decision by CEM on an ensemble", "mbrl_lib", "mbrl"),
+    ("dreamer_v3_vector", "Dreamer V3 update, vectors", "peer", "sheeprl"),
+    ("dreamer_v3_pixels", "Dreamer V3 update, images", "peer", "sheeprl"),
+    ("dreamer_v3_xs_pixels", "Dreamer V3 (2023) update, images", "peer", "sheeprl"),
+    ("dreamer_v1_pixels", "Dreamer V1 update, images", "peer", "sheeprl"),
+    ("dreamer_v2_pixels", "Dreamer V2 update, images", "peer", "sheeprl"),
 )
 
 _INTRODUCTION = """This page is written by `python -m benchmarks.tables` from the files in `benchmarks/results/`, which

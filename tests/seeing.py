@@ -1,4 +1,4 @@
-"""A world that is seen in several ways at once; registered as ``seeing:Seeing-v0``."""
+"""Worlds that are seen: in several ways at once as ``seeing:Seeing-v0``, as a picture alone as ``seeing:Spot-v0``."""
 
 import gymnasium
 import numpy as np
@@ -42,4 +42,28 @@ class Seeing(gymnasium.Env):
         return seen
 
 
+class Spot(gymnasium.Env):
+    """A spot at one of eight places of a line, which goes left or right. Being at the last one pays; at the first one
+    the world ends, and after twelve steps the watching does.
+    """
+
+    observation_space = spaces.Box(0, 255, (8, 8, 1), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.steps = int(self.np_random.integers(2, 6)), 0
+        return self._seen(), {}
+
+    def step(self, action):
+        self.at, self.steps = min(self.at + (1 if action else -1), 7), self.steps + 1
+        return self._seen(), float(self.at == 7), self.at == 0, self.steps == 12, {}
+
+    def _seen(self):
+        picture = np.zeros((8, 8, 1), np.uint8)
+        picture[2:6, self.at] = 255
+        return picture
+
+
 gymnasium.register("Seeing-v0", entry_point=Seeing)
+gymnasium.register("Spot-v0", entry_point=Spot)

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from forethought.imagine import advance, branched_rollouts, imagine
+from forethought.imagine import advance, branched_rollouts, imagine, imagined_returns
 from forethought.replay import ring
 from forethought.types import Outcome, Transition
 from handmade import OnALine, Place
@@ -57,7 +57,7 @@ def stored(r):
 
 
 def test_the_timeline_of_imagined_steps():
-    last, (t, alive) = imagine(Line(end=3.0), forward, starts(0.0, 2.0), 4, key=jax.random.key(0))
+    last, (t, alive, _) = imagine(Line(end=3.0), forward, starts(0.0, 2.0), 4, key=jax.random.key(0))
     assert t.obs[..., 0].tolist() == [[0, 2], [1, 3], [2, 4], [3, 5]]
     assert t.next_obs[..., 0].tolist() == [[1, 3], [2, 4], [3, 5], [4, 6]]
     assert t.reward.tolist() == t.obs[..., 0].tolist()
@@ -110,7 +110,7 @@ def test_rollouts_are_steps_one_after_the_other_with_noise_of_their_own():
     belief, alive, expected = starts(0.0, 1.0, -1.0), jnp.ones(3, bool), []
     r, added = branched_rollouts(model, wander, belief, jnp.array(length), empty(10), key=key)
     for i in range(length):
-        belief, alive, (t, counts) = advance(model, wander, belief, alive, key=jax.random.fold_in(key, i))
+        belief, alive, (t, counts, _) = advance(model, wander, belief, alive, key=jax.random.fold_in(key, i))
         kept = zip(t.obs[:, 0].tolist(), t.next_obs[:, 0].tolist(), t.terminated.tolist(), strict=True)
         expected += [row for row, c in zip(kept, counts.tolist(), strict=True) if c]
     np.testing.assert_allclose(np.array(stored(r)), np.array(expected), rtol=1e-5)
@@ -121,7 +121,7 @@ def test_rollouts_are_steps_one_after_the_other_with_noise_of_their_own():
 
 
 def test_each_step_of_imagination_draws_afresh():
-    _, (t, _) = imagine(Line(noise=0.5), wander, starts(0.0, 0.0), 3, key=jax.random.key(0))
+    _, (t, *_) = imagine(Line(noise=0.5), wander, starts(0.0, 0.0), 3, key=jax.random.key(0))
     for drawn in (t.action, t.next_obs - t.obs - t.action):
         assert len(set(np.round(np.asarray(drawn).ravel(), 5))) == 6
 
@@ -147,3 +147,17 @@ def test_blocks_of_particles_have_noise_of_their_own(monkeypatch):
         Line(noise=1.0), forward, starts(*[0.0] * 8), jnp.array(1), empty(9), key=jax.random.key(0)
     )
     assert len({after for _, after, _ in stored(into)}) == 8
+
+
+def test_returns_are_of_the_living_and_nobody_is_waited_for():
+    """From 0 it goes 0, 1, 2 and ends at 3; from 2 at once; from -9 the horizon cuts it off."""
+    begin = starts(0.0, 2.0, -9.0)
+    earned, lived = imagined_returns(Line(end=3.0), forward, begin, 5, key=jax.random.key(0))
+    np.testing.assert_allclose(earned, [0.0 + 1.0 + 2.0, 2.0, -9.0 - 8.0 - 7.0 - 6.0 - 5.0])
+    np.testing.assert_array_equal(lived, [3, 1, 5])
+    # What would not be a number comes after its end.
+    sound, _ = imagined_returns(Line(end=3.0, unpaid=4.0), forward, begin, 20, key=jax.random.key(0))
+    np.testing.assert_allclose(sound[:2], [3.0, 2.0])
+    # The steps that are made are those of the one who lives longest: two are enough for both of these.
+    few, _ = imagined_returns(Line(end=3.0), forward, starts(1.0, 2.0), 10**9, key=jax.random.key(0))
+    np.testing.assert_allclose(few, [3.0, 2.0])

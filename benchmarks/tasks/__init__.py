@@ -12,6 +12,7 @@ from benchmarks.tasks.model_free import BREAKOUT, CARTPOLE, PENDULUM, final_retu
 from benchmarks.tasks.own_worlds import own_worlds
 from benchmarks.tasks.samples import samples
 from benchmarks.tasks.warm_start import warm_start
+from benchmarks.tasks.world_models import car_racing, take_cover
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ TASKS: dict[str, Task] = {
         20_000,
         5,
     ),
+    "world_models_take_cover": Task(take_cover, 100_000, 1),
+    "world_models_car_racing": Task(car_racing, 32_000, 1),
     "mbpo_hopper": Task(continuous.mbpo_hopper, 125_000, 1, any_length=True),
     "dreamer_v3_cartpole": Task(
         dreams.final_return("dreamer_v3_cartpole", "dreamer-v3", "CartPole-v1", 475.0), 4000, 3

@@ -6,6 +6,7 @@ from benchmarks.results import Result
 from benchmarks.workloads import (
     branched_rollout,
     device_loop,
+    dreams,
     ensemble_epoch,
     export,
     mbpo_end_to_end,
@@ -34,4 +35,5 @@ WORKLOADS: dict[str, Callable[[bool], Result]] = {
     "device_loop": device_loop.run,
     "startup": startup.run,
     "export": export.run,
+    **dreams.WORKLOADS,
 }

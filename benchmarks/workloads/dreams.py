@@ -11,6 +11,7 @@ import psutil
 from benchmarks.measure import peak
 from benchmarks.peers import venv
 from benchmarks.results import Check, Result
+from benchmarks.workloads import dream_updates
 
 WARM_UPS, REPEATS = 2, 8
 _SHEEPRL, _TORCH = ("sheeprl", "sheeprl_dreams.py"), ("PyTorch", "torch_vae.py")
@@ -43,8 +44,14 @@ CASES: dict[str, Case] = {
     "world_models_vae": Case(_VAE, "vae", (), 0.9, _TORCH),
 }
 
-# Our sides, by the builder's name; a case is a workload once its side is here.
-OURS: dict[str, Builder] = {}
+# Our sides, by the builder's name.
+OURS: dict[str, Builder] = {
+    "v3_vector": dream_updates.v3_vector,
+    "v3_pixels": dream_updates.v3_pixels,
+    "v3_xs_pixels": dream_updates.v3_xs_pixels,
+    "v1_pixels": dream_updates.v1_pixels,
+    "v2_pixels": dream_updates.v2_pixels,
+}
 
 
 def run(name: str, quick: bool) -> Result:

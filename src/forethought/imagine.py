@@ -84,6 +84,28 @@ def follow(
     return belief, alive, imagined
 
 
+def imagined_returns(
+    model: WorldModel[Belief], policy: Policy, belief: Belief, horizon: int, *, key: Key
+) -> tuple[Float[Array, " n"], Int[Array, " n"]]:
+    """What a policy earns from each of n beliefs on, and for how many steps: until the world ends, or for ``horizon``.
+
+    The sum of all rewards, none discounted. Nothing of the way is kept, and nobody is waited for who is not alive.
+    """
+
+    def going_on(at: tuple[Array, Belief, Array, Array, Array]) -> Array:
+        return (at[0] < horizon) & jnp.any(at[2])
+
+    def step(at: tuple[Array, Belief, Array, Array, Array]) -> tuple[Array, Belief, Array, Array, Array]:
+        i, belief, alive, earned, lived = at
+        belief, still, now = advance(model, policy, belief, alive, key=jax.random.fold_in(key, i))
+        return i + 1, belief, still, earned + jnp.where(alive, now.transition.reward, 0.0), lived + alive
+
+    n = jax.tree.leaves(belief)[0].shape[0]
+    start = jnp.array(0), belief, jnp.ones(n, bool), jnp.zeros(n), jnp.zeros(n, jnp.int32)
+    _, _, _, earned, lived = jax.lax.while_loop(going_on, step, start)
+    return earned, lived
+
+
 def branched_rollouts(
     model: WorldModel[Belief],
     policy: Policy,

@@ -127,7 +127,8 @@ class Diagnose:
     of_seed: int | None = None
     """The seed of the run whose model is evaluated. Default: the first."""
     output: Path | None = None
-    """The directory for diagnostics.json (also -o). Default: the run directory, whose report then gets a chapter."""
+    """The directory for diagnostics.json, and dream.mp4 where pictures are seen (also -o). Default: the run directory,
+    whose report then gets a chapter."""
     trust: bool = False
     """Import the code that the run names, though it was not made here."""
 

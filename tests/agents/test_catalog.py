@@ -29,7 +29,7 @@ def test_unknown_names_get_the_nearest_ones():
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_an_agent_fits_its_own_spaces_alone(name):
     all_of_them = {TABLE, VECTOR, MIXED, PIXELS, BOTH}
-    special = {"dqn": {TABLE, MIXED, BOTH}, "ppo": all_of_them, "planet": {VECTOR, PIXELS}}
+    special = {"dqn": {TABLE, MIXED, BOTH}, "ppo": all_of_them, "planet": {VECTOR, PIXELS}, "world-models": {PIXELS}}
     special |= {f"dreamer-v{i}": all_of_them for i in (1, 2, 3)}
     own = special.get(name, {TABLE} if name in TABLES else {VECTOR})
     for spec in own:

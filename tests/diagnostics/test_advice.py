@@ -28,6 +28,7 @@ def sections(page: str) -> dict[str, str]:
 def test_the_page_says_the_same_under_the_title(kind):
     assert TEXT.startswith(f"# {PAGE}\n")
     assert sections(TEXT)[kind.title].startswith(kind.advice)
+    assert kind.advised(latent=True) in sections(TEXT)[kind.title]
     assert kind.where == f"How to read the diagnostics: {kind.title}"
 
 
@@ -39,11 +40,11 @@ def test_the_warning_of_a_policy_below_its_baselines_names_a_section():
 def test_every_kind_that_a_verdict_can_have_is_listed():
     used = set(re.findall(r"advice\.([A-Z_]+)", Path(words.__file__).read_text(encoding="utf-8")))
     assert {vars(words.advice)[name] for name in used} == set(KINDS)
-    assert len(KINDS) == 15
+    assert len(KINDS) == 16
 
 
 def test_advised_settings_exist():
     known = {name for a in catalog.ALGORITHMS for name in flatten(to_dict(catalog.find(a).load()[1]()))}
-    advised = {name for kind in KINDS for name in re.findall(r"--agent\.([\w.-]+)", kind.advice)}
+    advised = {name for kind in KINDS for name in re.findall(r"--agent\.([\w.-]+)", kind.advice + kind.latent)}
     assert len(advised) > 10
     assert {name.replace("-", "_") for name in advised} <= known

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from dreamers import KEY, Walk, play, walks
 
+from forethought.diagnostics.decoded import AS_IT_IS, Decoded
 from forethought.diagnostics.dreams import reenact, signed_errors
 from forethought.diagnostics.episodes import (
     Episode,
@@ -82,7 +83,7 @@ def test_errors_of_a_drift_grow_by_the_drift():
     starts = draw_starts(held, 5, 10, key=KEY)
     real = cut(held, starts, 5)
     belief = at_starts(beliefs_along(Walk(), held, key=KEY), starts)
-    dream = reenact(Walk(drift=0.5), belief, real, particles=3, key=KEY)
+    dream = reenact(Decoded(Walk(drift=0.5), AS_IT_IS), belief, real, particles=3, key=KEY)
     errors = np.asarray(signed_errors(dream, real, jnp.array([2.0])))
     assert errors.shape == (5, 3, 10, 1)
     np.testing.assert_allclose(errors, np.broadcast_to(0.25 * np.arange(1, 6)[:, None, None, None], errors.shape))
@@ -91,7 +92,7 @@ def test_errors_of_a_drift_grow_by_the_drift():
 def test_what_is_not_finite_is_infinitely_wrong_and_what_is_past_the_end_unknown():
     held = side_by_side(unequal())
     real = cut(held, jnp.array([[4, 1]]), 2)
-    dream = reenact(Walk(drift=jnp.nan), jnp.array([[14.0]]), real, particles=2, key=KEY)
+    dream = reenact(Decoded(Walk(drift=jnp.nan), AS_IT_IS), jnp.array([[14.0]]), real, particles=2, key=KEY)
     errors = np.asarray(signed_errors(dream, real, jnp.ones(1)))
     assert np.isinf(errors[0]).all()
     assert np.isnan(errors[1]).all()

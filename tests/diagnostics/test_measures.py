@@ -212,7 +212,7 @@ def test_plans_are_carried_out_to_the_end_of_the_episode():
 
 def test_what_cannot_be_judged_is_refused():
     image = Episode(np.zeros((6, 2, 2), np.float32), np.zeros((5, 1), np.float32), np.zeros(5, np.float32), False, True)
-    with pytest.raises(UsageError, match="only vectors and numbered states"):
+    with pytest.raises(UsageError, match=r"have shape \(2, 2\) of float32; only vectors, pictures of"):
         examine(Walk(), [image, image])
     wide = [e._replace(obs=np.repeat(e.obs, 2, axis=1)) for e in walks()]
     with pytest.raises(UsageError, match="features of this model are no observations"):

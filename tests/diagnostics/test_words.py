@@ -7,9 +7,10 @@ from faultless import HORIZON, diagnosis, with_errors
 from forethought.diagnostics import advice, findings, verdict
 from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.open_loop import Foretold
+from forethought.diagnostics.recall import Recall
 from forethought.diagnostics.states import WrongStates
 from forethought.diagnostics.words import trusted_steps, unforetold
-from forethought.report.trust import answers
+from forethought.report.trust import answers, errors
 
 
 def test_without_a_fault_it_is_good():
@@ -159,3 +160,40 @@ def test_what_is_taken_for_impossible_is_said_where_errors_do_not_show_it():
     assert verdict(diagnosis()._replace(nll=np.float64(1.9)))[0].startswith("Good")
     (said,) = verdict(foretelling([0.3, 1.5], [1.0, 0.1], nll=np.float64(26.3)))
     assert said.startswith("It is blind to")
+
+
+def of_latents(error=0.1, left_open=(0.1, np.nan), **medians):
+    d = with_errors(**medians)
+    nothing = dict.fromkeys(("calibration", "nll", "foretold", "disagreement_rank"))
+    recalled = Recall(np.array([0.5, 1.0, 2.0]) * error, np.array(left_open))
+    return d._replace(latent=True, recall=recalled, **nothing)
+
+
+def test_what_a_latent_model_does_not_keep():
+    assert verdict(of_latents())[0].startswith("Good")
+    (roughly,) = findings(of_latents(error=0.3001))
+    assert roughly == (
+        advice.FORGETS,
+        "It does not keep what it sees: what it has just seen is decoded 0.3001 standard deviations off "
+        "(median); no dream is nearer.",
+    )
+    (lost,) = verdict(of_latents(left_open=(0.95, 0.1)))
+    assert lost.endswith(
+        "what it has just seen leaves open 95 % of observation 0 (of the variance, where 100 % is a guess)."
+    )
+
+
+def test_a_latent_model_must_be_better_than_nothing_changes_at_some_step():
+    """What the decoder leaves out is more than what changes in a step."""
+    still = np.linspace(0.05, 0.9, HORIZON)
+    (grows,) = verdict(of_latents(error=0.2, mean=[0.2] * (HORIZON - 1) + [0.4], still=still))
+    assert grows.endswith("the first above 0.3, where its dreams differ by 0.1.")
+    assert verdict(of_latents(mean=still, still=still))[0] == (
+        "No better than the prediction that nothing changes, at any of 30 steps: after the last the model is off by "
+        "0.9 standard deviations, that prediction by 0.9."
+    )
+
+
+def test_the_table_begins_with_what_was_just_seen():
+    assert errors(of_latents(error=0.25))[0] == ("0 steps", "0.25", "", "0", "")
+    assert errors(diagnosis())[0][0] == "1 step"

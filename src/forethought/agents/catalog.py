@@ -19,6 +19,7 @@ from forethought.agents.presets import (
     PPO_PRESETS,
     SAC_PRESETS,
     TABULAR_PRESETS,
+    WORLD_MODELS_PRESETS,
     Preset,
 )
 from forethought.errors import UsageError, brief, nearest
@@ -237,6 +238,17 @@ ALGORITHMS: dict[str, Entry] = {
         obs=_ALL,
         action=(Box, Discrete),
         presets=DREAMER_V3_PRESETS,
+    ),
+    "world-models": Entry(
+        module="forethought.agents.dream.world_models",
+        agent="WorldModels",
+        config="WorldModelsConfig",
+        use=_DREAMS,
+        summary="a linear policy on what an autoencoder sees and a recurrent model remembers, evolved in its dreams",
+        paper="Ha & Schmidhuber 2018",
+        obs=("image",),
+        action=(Box, Discrete),
+        presets=WORLD_MODELS_PRESETS,
     ),
     "random-shooting": _planning(
         "RandomShootingConfig", "the best of many random plans, evaluated by an ensemble", "Nagabandi et al. 2018"

@@ -272,3 +272,48 @@ DREAMER_V3_PRESETS: dict[str, Preset] = {
     ),
     "cartpole-balance": Preset("dmc:cartpole-balance", "official (dmc_proprio): a window's moments for each step", {}),
 }
+
+# The published codes with a hundredth of their random steps and a twentieth of V's updates (or less), for two cores
+# (`python -m benchmarks.learning world_models_take_cover world_models_car_racing`); both see with --pixels 64.
+_WORLD_MODELS = {
+    "v.learning_rate": 3e-4,
+    "v.batch_size": 32,
+    "v.updates": 10_000,
+    "m.batch_size": 32,
+    "m.window": 100,
+}
+WORLD_MODELS_PRESETS: dict[str, Preset] = {
+    "take-cover": Preset(
+        "VizdoomTakeCover-v1",
+        "doomrnn of the published code and arXiv 1803.10122, with fewer steps, updates and episodes, shorter dreams",
+        {
+            **_WORLD_MODELS,
+            "random_steps": 100_000,
+            "random_hold": 10,
+            "v.latent": 64,
+            "m.hidden": 512,
+            "m.reward": "alive",
+            "c.temperature": 1.15,
+            "c.sees_cell": True,
+            "c.order": (2, 0, 1),  # left, nothing, right
+            "c.rollouts": 4,
+            "c.generations": 100,
+        },
+    ),
+    "car-racing": Preset(
+        "CarRacing-v3",
+        "carracing of the published code, with fewer steps, updates, candidates and episodes",
+        {
+            **_WORLD_MODELS,
+            "random_steps": 32_000,
+            "random_hold": 10,
+            "replay_capacity": 64_000,
+            "m.ending_weight": 1.0,
+            "c.where": "world",
+            "c.population": 16,
+            "c.rollouts": 2,
+            "c.one_sided": (2,),
+        },
+        num_envs=16,
+    ),
+}

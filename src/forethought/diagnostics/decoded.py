@@ -20,6 +20,7 @@ from forethought.models.latent import Decodes
 from forethought.types import Key, Outcome, PyTree
 
 SIDE = 16  # pixels a side that are compared
+BLOCK = 256  # beliefs that are decoded at once: what a decoder of pictures works out on the way is large
 _ONLY = "only vectors, pictures of whole numbers up to 255 and numbered states can be evaluated"
 
 
@@ -100,6 +101,11 @@ class View(NamedTuple):
         begins = np.cumsum([0, *(len(p.quantities) for p in self.parts)])
         return np.concatenate([begin + of for begin, of in zip(begins, each, strict=False)])
 
+    @property
+    def together(self) -> Int[np.ndarray, " d"] | None:
+        """`groups`; None where each number is one, or there are no rows."""
+        return self.groups if self.names else None
+
     def __call__(self, obs: PyTree) -> PyTree:
         """The rows of observations with any leading axes; a number that is all stays what it is."""
         if self.numbered or not self.parts:
@@ -155,8 +161,16 @@ def rows(model: Decoded, beliefs: Belief) -> Array:
 
 
 def look(model: WorldModel[Belief], belief: Belief) -> PyTree:
-    """The observations that a model takes its beliefs [n, ...] for."""
-    return model.decode(belief) if isinstance(model, Decodes) else model.features(belief)
+    """The observations that a model takes its beliefs [n, ...] for; decoded one block after the other."""
+    if not isinstance(model, Decodes):
+        return model.features(belief)
+    n = jax.tree.leaves(belief)[0].shape[0]
+    if n <= BLOCK:
+        return model.decode(belief)
+    # The last block is filled up with copies of the last belief.
+    places = jnp.minimum(jnp.arange(-(-n // BLOCK) * BLOCK), n - 1).reshape(-1, BLOCK)
+    drawn = jax.lax.map(lambda at: model.decode(jax.tree.map(lambda x: x[at], belief)), places)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], drawn)
 
 
 def _part(name: str, seen: Sequence[np.ndarray]) -> Part:

@@ -82,8 +82,8 @@ class _Case(NamedTuple):
 
     @property
     def groups(self) -> Int[np.ndarray, " d"] | None:
-        """Which numbers of a row are one quantity; None where each is one."""
-        return self.model.view.groups if self.model.view.names else None
+        """See `View.together`."""
+        return self.model.view.together
 
     def look(self, starts: Int[Array, "s 2"], steps: int, particles: int, *, key: Key) -> _Comparison:
         """The windows of so many steps that begin there, and their reenactment."""
@@ -166,7 +166,7 @@ def _case(
     looks = jax.eval_shape(lambda: look(model.model, model.initial(held.length.shape[0])))
     if _shapes(looks) != _shapes(jax.tree.map(lambda x: x[0], seen.obs)):
         raise UsageError("the features of this model are no observations, so its dreams cannot be laid beside reality")
-    std = spread_of(held, model.view.groups)
+    std = spread_of(held, model.view.together)
     return _Case(model, held, own, beliefs_along(model, seen, key=key), std, settings, tell)
 
 

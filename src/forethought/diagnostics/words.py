@@ -3,7 +3,7 @@
 Every threshold is a choice and stands here with its reason. A fault is named only where it is plain.
 """
 
-from typing import NamedTuple, SupportsFloat
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from forethought.diagnostics import advice
 from forethought.diagnostics.advice import Kind
 from forethought.diagnostics.calibration import LEVELS
 from forethought.diagnostics.diagnosis import Diagnosis
+from forethought.diagnostics.digits import apart, beside, percent
 from forethought.diagnostics.open_loop import OpenLoop
 from forethought.wording import listed, plural
 
@@ -123,10 +124,10 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
     if steps and unforetold(d):
         trust += " in all but what it does not foretell"
     first = (
-        f"after {plural(steps + 1, 'step')} the median error is {_beside(_at(o.mean, steps))} standard deviations, "
-        f"the first above {TRUSTED_ERROR}"
+        f"after {plural(steps + 1, 'step')} the median error is {beside(_at(o.mean, steps), TRUSTED_ERROR)} standard "
+        f"deviations, the first above {TRUSTED_ERROR}"
     )
-    last = f"; after {plural(d.horizon, 'step')} it is {_beside(_at(o.mean, d.horizon - 1))}"
+    last = f"; after {plural(d.horizon, 'step')} it is {beside(_at(o.mean, d.horizon - 1), TRUSTED_ERROR)}"
     whose = "its dreams differ by" if d.latent else "the model expects"
     expected = f"where {whose} {_at(o.spread, d.horizon - 1):.2g}"
     return [
@@ -139,7 +140,7 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
 
 def _no_better(d: Diagnosis, o: OpenLoop) -> str:
     steps = d.horizon if d.latent else 1
-    model, still = _apart(_at(o.mean, steps - 1), _at(o.still, steps - 1), 2)
+    model, still = apart(_at(o.mean, steps - 1), _at(o.still, steps - 1), 2)
     how = "Hardly better" if float(model) < float(still) else "No better"
     after = ": after one step" if steps == 1 else f", at any of {steps} steps: after the last"
     return (
@@ -154,13 +155,16 @@ def _recall(d: Diagnosis) -> list[Finding]:
         return []
     left_open, error = np.nan_to_num(np.asarray(d.recall.left_open)), float(np.asarray(d.recall.error)[1])
     lost = [int(i) for i in np.argsort(-left_open) if left_open[i] > BLIND]
-    begin = "It does not keep what it sees: decoded from a belief that has just seen it,"
+    begin = "It does not keep what it sees:"
     if lost:
-        shares = listed([f"{_percent(left_open[i])} of {d.obs_name(i)}" for i in lost], more="most of {} more")
-        return [Finding(advice.FORGETS, f"{begin} {shares} is left open (of the variance, where 100 % is a guess).")]
-    if error > TRUSTED_ERROR:
-        said = f"{begin} an observation is off by {_beside(error)} standard deviations (median); no dream is nearer."
+        shares = listed([f"{percent(left_open[i])} of {d.obs_name(i)}" for i in lost], more="most of {} more")
+        said = f"{begin} decoding what it has just seen leaves open {shares} (of the variance, where 100 % is a guess)."
         return [Finding(advice.FORGETS, said)]
+    if error > TRUSTED_ERROR:
+        far = f"{beside(error, TRUSTED_ERROR)} standard deviations"
+        return [
+            Finding(advice.FORGETS, f"{begin} what it has just seen is decoded {far} off (median); no dream is nearer.")
+        ]
     return []
 
 
@@ -173,7 +177,7 @@ def _blind(d: Diagnosis) -> list[Finding]:
     surprising = [d.obs_name(i) for i in missed if expected[i] < UNEXPECTED]
     if not surprising:
         return []
-    shares = [f"{_percent(share)} of {d.obs_name(i)}" for i, share in missed.items()]
+    shares = [f"{percent(share)} of {d.obs_name(i)}" for i, share in missed.items()]
     said = (
         f"It is blind to some of what it sees: one step ahead it leaves open {listed(shares, more='most of {} more')} "
         "(of the mean squared change, where one jump counts as much as many small steps), and does not expect that of "
@@ -199,12 +203,12 @@ def _states(d: Diagnosis) -> list[Finding]:
     if d.wrong_states is None:
         return []
     wrong, expected, still = (float(np.asarray(x)[0]) for x in d.wrong_states)
-    cases = f"the next state is wrong in {_percent(wrong)} of the cases"
+    cases = f"the next state is wrong in {percent(wrong)} of the cases"
     if wrong > 0.05 and wrong >= NO_BETTER * still and wrong > expected + 0.1:
         how = "Hardly better" if wrong < still else "No better"
-        said = f"{how} than the prediction that nothing changes: {cases}, {_percent(still)} with that prediction."
+        said = f"{how} than the prediction that nothing changes: {cases}, {percent(still)} with that prediction."
         return [Finding(advice.NO_BETTER, said)]
-    believed = f"{cases}, the model expects {_percent(expected)}."
+    believed = f"{cases}, the model expects {percent(expected)}."
     if wrong > expected + 0.1:
         return [Finding(advice.OVER_CONFIDENT, f"Over-confident: {believed}")]
     if wrong < expected - 0.1:
@@ -234,13 +238,13 @@ def _endings(d: Diagnosis) -> list[Finding]:
     false = 1.0 - (1.0 - float(o.false_endings)) ** d.horizon
     if false > ENDINGS:
         said = (
-            f"It believes in endings that do not come: {_percent(false)} of its dreams of "
+            f"It believes in endings that do not come: {percent(false)} of its dreams of "
             f"{plural(d.horizon, 'step')} end where the world goes on."
         )
         faults.append(Finding(advice.FALSE_ENDINGS, said))
     if float(o.endings) >= FEW_ENDINGS and float(o.missed_endings) > ENDINGS:
         said = (
-            f"It does not see the world end: it expects to go on in {_percent(o.missed_endings)} of "
+            f"It does not see the world end: it expects to go on in {percent(o.missed_endings)} of "
             f"{plural(int(o.endings), 'real ending')}."
         )
         faults.append(Finding(advice.MISSED_ENDINGS, said))
@@ -257,13 +261,13 @@ def _confidence(d: Diagnosis) -> list[Finding]:
     if (wide < OVER_CONFIDENT).any():
         i = int(np.nanargmin(wide))
         said = (
-            f"Over-confident: its 90 % intervals hold {_percent(wide[i])} of what has happened after "
+            f"Over-confident: its 90 % intervals hold {percent(wide[i])} of what has happened after "
             f"{plural(int(d.calibration.steps[i]), 'step')}{times.format(factor[i]) if factor[i] > 1.05 else ''}."
         )
         return [Finding(advice.OVER_CONFIDENT, said)]
     if narrow[0] > UNDER_CONFIDENT and _at(d.open_loop.spread, 0) > NEGLIGIBLE_SPREAD:
         said = (
-            f"Under-confident: its 50 % intervals hold {_percent(narrow[0])} of what happens after one step"
+            f"Under-confident: its 50 % intervals hold {percent(narrow[0])} of what happens after one step"
             f"{times.format(factor[0]) if factor[0] < 0.95 else ''}."
         )
         return [Finding(advice.UNDER_CONFIDENT, said)]
@@ -293,7 +297,7 @@ def _exploited(d: Diagnosis) -> list[Finding]:
     matters = lost.mean() > LOST_GAP * float(d.value_gap.scale) and lost.mean() > SURE * error
     if not (matters and lost.mean() > LOST * promised.mean()):
         return []
-    promise, truth = _apart(promised.mean(), kept.mean(), 4)
+    promise, truth = apart(promised.mean(), kept.mean(), 4)
     said = (
         f"Exploited by planning: from a random plan to {best} its promise rises by {promise}, the real return by "
         f"{truth}."
@@ -310,7 +314,7 @@ def _gap(d: Diagnosis) -> list[Finding]:
     if abs(gap) <= GAP * scale or abs(gap) <= SURE * d.value_gap.error:
         return []
     whom = "the policy earns" if d.value_gap.closed_loop else "the actions that were really taken earn"
-    imagined, real = _apart(np.mean(d.value_gap.imagined), np.mean(d.value_gap.real), 4)
+    imagined, real = apart(np.mean(d.value_gap.imagined), np.mean(d.value_gap.real), 4)
     said = (
         f"It promises too {'much' if gap > 0 else 'little'}: {over}, {whom} {imagined} in imagination and {real} in "
         "reality."
@@ -325,7 +329,7 @@ def _drift(d: Diagnosis) -> list[Finding]:
         return []
     worst = int(np.nanargmax(excess))
     where = "" if d.open_loop is None else f", most in {d.obs_name(worst)}"
-    far, usual = _apart(distance[worst], chance[worst], 2)
+    far, usual = apart(distance[worst], chance[worst], 2)
     said = (
         f"Its long dreams of {plural(d.long_run.steps, 'step')} lead elsewhere than life does{where} "
         f"(distance {far}, by chance {usual})."
@@ -341,19 +345,3 @@ def _at(quantiles: ArrayLike, index: int) -> float:
 def _steps_below(median: np.ndarray, limit: float) -> int:
     beyond = np.flatnonzero(~(median <= limit))
     return int(beyond[0]) if len(beyond) else len(median)
-
-
-def _beside(error: float) -> str:
-    """Two digits, or as many as show on which side of `TRUSTED_ERROR` it lies."""
-    texts = [f"{error:.{digits}g}" for digits in range(2, 10)]
-    return next((text for text in texts if (float(text) > TRUSTED_ERROR) == (error > TRUSTED_ERROR)), texts[0])
-
-
-def _apart(a: SupportsFloat, b: SupportsFloat, digits: int) -> tuple[str, str]:
-    """Both with so many digits, or as many more as show that they differ; beyond the sixth there is only rounding."""
-    pairs = [(f"{float(a):.{n}g}", f"{float(b):.{n}g}") for n in range(digits, 7)]
-    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[0])
-
-
-def _percent(share: SupportsFloat) -> str:
-    return f"{100 * float(share):.0f} %"

@@ -1,5 +1,6 @@
 """The cross-entropy method, as in PETS, and iCEM, its sample-efficient form."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,12 +54,12 @@ class _Refits(Settings):
 
 
 @dataclass(frozen=True)
-class CEM(_Refits):
-    """The cross-entropy method: a normal distribution is fitted to the best of its own samples, several times.
+class _RefitsMean(_Refits):
+    """Those whose plan is the last mean that a normal distribution has, fitted to the best of its own samples."""
 
-    Defaults are those of PETS for its cartpole (Chua et al. 2018, official code); samples are cut at two standard
-    deviations, and a standard deviation is at most half the distance of the mean to the nearer bound.
-    """
+    @abstractmethod
+    def draw(self, gaussian: Proposal, guide: Guide, *, key: Key) -> Float[Array, "n p s d"]:
+        """Samples within the bounds."""
 
     def begin(self, mean: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
         """The middle of the first samples."""
@@ -73,7 +74,7 @@ class CEM(_Refits):
         def iterate(state: tuple[Proposal, Array], key: Key) -> tuple[tuple[Proposal, Array], None]:
             key_draw, key_judge = jax.random.split(key)
             gaussian, _ = state
-            x = self._draw(gaussian, guide, key_draw)
+            x = self.draw(gaussian, guide, key=key_draw)
             elites, value = best_of(x, objective(x, key_judge), self.elites)
             return (within(refit(gaussian, elites, value, self.momentum), guide), mean_value(value)), None
 
@@ -81,11 +82,21 @@ class CEM(_Refits):
         (gaussian, value), _ = jax.lax.scan(iterate, start, jax.random.split(key, self.iterations))
         return Found(gaussian.mean, value), gaussian.mean
 
+
+@dataclass(frozen=True)
+class CEM(_RefitsMean):
+    """The cross-entropy method: a normal distribution is fitted to the best of its own samples, several times.
+
+    Defaults are those of PETS for its cartpole (Chua et al. 2018, official code); samples are cut at two standard
+    deviations, and a standard deviation is at most half the distance of the mean to the nearer bound.
+    """
+
     def move_on(self, carry: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
         """The mean, a step later."""
         return shifted(carry)
 
-    def _draw(self, gaussian: Proposal, guide: Guide, key: Key) -> Float[Array, "n p s d"]:
+    def draw(self, gaussian: Proposal, guide: Guide, *, key: Key) -> Float[Array, "n p s d"]:
+        """Normal, cut as said above."""
         noise = jax.random.truncated_normal(
             key, -2.0, 2.0, (gaussian.mean.shape[0], self.population, *gaussian.mean.shape[1:])
         )
@@ -94,15 +105,8 @@ class CEM(_Refits):
         return gaussian.mean[:, None] + std[:, None] * noise
 
 
-class Remembered(NamedTuple):
-    """What iCEM carries: the mean, and the best plans of the last search, best first."""
-
-    mean: Float[Array, "n s d"]
-    kept: Float[Array, "n k s d"]
-
-
 @dataclass(frozen=True)
-class PlainCEM(_Refits):
+class PlainCEM(_RefitsMean):
     """The cross-entropy method as PlaNet has it (Hafner et al. 2019, algorithm 2): samples of a normal distribution are
     clipped to the bounds, only the elites count in the next one, and every decision is searched for anew.
     """
@@ -113,32 +117,21 @@ class PlainCEM(_Refits):
     momentum: float = 0.0
     initial_std: float = 1.0
 
-    def begin(self, mean: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
-        """The middle of the first samples."""
-        return mean
-
-    def search(
-        self, objective: Objective, guide: Guide, carry: Float[Array, "n s d"], *, key: Key
-    ) -> tuple[Found, Float[Array, "n s d"]]:
-        """Returns the last mean, and the mean value of the last elites."""
-        require_continuous(guide)
-
-        def iterate(state: tuple[Proposal, Array], key: Key) -> tuple[tuple[Proposal, Array], None]:
-            key_draw, key_judge = jax.random.split(key)
-            gaussian, _ = state
-            n, *shape = gaussian.mean.shape
-            noise = jax.random.normal(key_draw, (n, self.population, *shape))
-            x = jnp.clip(gaussian.mean[:, None] + jnp.sqrt(gaussian.var)[:, None] * noise, guide.low, guide.high)
-            elites, value = best_of(x, objective(x, key_judge), self.elites)
-            return (refit(gaussian, elites, value, self.momentum), mean_value(value)), None
-
-        start = Proposal(carry, jnp.full_like(carry, self.initial_std**2)), jnp.full(carry.shape[0], -jnp.inf)
-        (gaussian, value), _ = jax.lax.scan(iterate, start, jax.random.split(key, self.iterations))
-        return Found(gaussian.mean, value), gaussian.mean
-
     def move_on(self, carry: Float[Array, "n s d"]) -> Float[Array, "n s d"]:
         """Nothing is kept."""
         return jnp.zeros_like(carry)
+
+    def draw(self, gaussian: Proposal, guide: Guide, *, key: Key) -> Float[Array, "n p s d"]:
+        """Normal, clipped."""
+        noise = jax.random.normal(key, (gaussian.mean.shape[0], self.population, *gaussian.mean.shape[1:]))
+        return jnp.clip(gaussian.mean[:, None] + jnp.sqrt(gaussian.var)[:, None] * noise, guide.low, guide.high)
+
+
+class Remembered(NamedTuple):
+    """What iCEM carries: the mean, and the best plans of the last search, best first."""
+
+    mean: Float[Array, "n s d"]
+    kept: Float[Array, "n k s d"]
 
 
 @dataclass(frozen=True)

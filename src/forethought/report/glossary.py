@@ -89,6 +89,22 @@ _METRICS = {
     "replay_value_loss": Term("replay value loss", "of the critic on rewards that were earned, as its loss in dreams"),
     "return": Term("imagined return", "lambda-returns of the last dreams, mean; what the critic learns"),
     "range": Term("range of returns", "from the 5th to the 95th percentile, smoothed: what returns are divided by"),
+    "reconstruction_error": Term(
+        "squared error of pictures", "of what V gives back, in shares of white, summed over each picture of a batch"
+    ),
+    "latent_kl": Term("information in z (nats)", "divergence of what V says of a picture from a unit normal, mean"),
+    "moments": Term("moments encoded", "pictures that V has made a series of z of, for M to learn from"),
+    "latent_nll": Term(
+        "neg. log likelihood of the next z", "by M, of each number of z; a unit normal would have about 1.4"
+    ),
+    "reward_error": Term("squared error of rewards", "of those that M foretells; 0 where they are known"),
+    "ending_loss": Term("loss of ends", "cross-entropy of whether the world ends, where ends may count several times"),
+    "dream_return": Term("return in dreams", "of the candidates of the last generation, mean over all their dreams"),
+    "dream_return_best": Term("best return in dreams", "of the best candidate of the last generation"),
+    "dream_length": Term("length of dreams (steps)", "until they ended or were broken off, mean"),
+    "trial_return": Term("return of candidates", "mean over the episodes of the last generation, in the world"),
+    "generation": Term("generation", "how often the search has moved since it began"),
+    "candidate_std": Term("spread of candidates", "step size of the search: standard deviation, before its shape"),
     "policy_loss": Term("distillation loss", "mean squared distance of the policy's actions from the planned ones"),
     "policy_change": Term("change of the policy", "norm of the change of its parameters at the last distillation"),
 }
@@ -101,6 +117,10 @@ _PHASES = {
     "update": Term("updating the agent", "gradient steps of policy and critics, or updates of a table"),
     "fit_model": Term("fitting the model", "training the world model on the real transitions"),
     "rollout": Term("imagined rollouts", "making data in the model"),
+    "vision": Term("learning to see", "V, an autoencoder of pictures"),
+    "encode": Term("encoding", "every moment of the replay, by V"),
+    "memory": Term("learning to foretell", "M, a recurrent model of what V makes of the moments"),
+    "evolve": Term("evolving the controller", "C, by trying out candidates in dreams or in the world"),
     "pretrain": Term("updating before acting", "updates on the random steps, before the policy acts first"),
     "distil": Term("distilling plans", "teaching the policy what was planned"),
     "rescale": Term("measuring scales", "mean and spread of observations and rewards"),

@@ -1,0 +1,84 @@
+"""Our sides of the updates of agents that learn in dreams: one jit crossing each, on windows drawn from a replay."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from forethought.agents.base import Agent, Setting
+from forethought.agents.dream.dreamer_v1 import DreamerV1, DreamerV1Config
+from forethought.agents.dream.dreamer_v2 import DreamerV2, DreamerV2Config
+from forethought.agents.dream.dreamer_v3 import DreamerV3, DreamerV3Config
+from forethought.replay import moments
+from forethought.training.program import empty_moment
+from forethought.types import Box, EnvSpec, Transition
+
+_ROWS = 1024
+_VECTOR, _IMAGE = Box((10,)), Box((64, 64, 3), "uint8")
+# sheeprl's defaults for V2, which are those of Atari: h of 600, and no ends.
+_V2: dict[str, Any] = {"deter": 600, "predict_ends": False}
+_XS: dict[str, Any] = {"size": "xs", "elder": True, "dynamics_weight": 0.5, "replay_value_weight": 0.0}
+
+
+def v3_vector() -> Callable[[], float]:
+    """Dreamer V3, 1m, ten numbers."""
+    return _update(DreamerV3(DreamerV3Config(), _spec(_VECTOR)))
+
+
+def v3_pixels() -> Callable[[], float]:
+    """Dreamer V3, 1m, images."""
+    return _update(DreamerV3(DreamerV3Config(), _spec(_IMAGE)))
+
+
+def v3_xs_pixels() -> Callable[[], float]:
+    """Dreamer V3 of 2023, XS, images."""
+    return _update(DreamerV3(DreamerV3Config(**_XS), _spec(_IMAGE)))
+
+
+def v1_pixels() -> Callable[[], float]:
+    """Dreamer V1, 16 windows of 50."""
+    return _update(DreamerV1(DreamerV1Config(batch_size=16), _spec(_IMAGE)))
+
+
+def v2_pixels() -> Callable[[], float]:
+    """Dreamer V2, 16 windows of 50."""
+    return _update(DreamerV2(DreamerV2Config(**_V2), _spec(_IMAGE)))
+
+
+def _spec(obs: Box) -> EnvSpec:
+    return EnvSpec("benchmark", obs, Box((2,)), 1000, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
+
+
+def _update(agent: Any) -> Callable[[], float]:
+    """Seconds of one update on the next windows; state and replay go on from it."""
+    agent.setting = Setting(1, _ROWS)
+    state = jax.jit(lambda key: agent.init(key=key))(jax.random.key(0))
+    replay = _filled(agent)
+    learn = jax.jit(lambda state, replay, key: agent.learn(state, replay, key=key), donate_argnums=(0, 1))
+    at = {"state": state, "replay": replay, "updates": 0}
+
+    def update() -> float:
+        key = jax.random.key(at["updates"])
+        began = time.perf_counter()
+        state, replay, info = jax.block_until_ready(learn(at["state"], at["replay"], key))
+        seconds = time.perf_counter() - began
+        assert all(np.isfinite(x) for x in info.values())
+        at.update(state=state, replay=replay, updates=at["updates"] + 1)
+        return seconds
+
+    return update
+
+
+def _filled(agent: Agent) -> moments.Replay:
+    """With noise: what it costs to learn it is the same as for any other data."""
+    rng, obs = np.random.default_rng(0), agent.spec.obs
+    assert isinstance(obs, Box)
+    assert isinstance(agent.spec.action, Box)
+    shape = (_ROWS + 1, *obs.shape)
+    seen = rng.integers(0, 256, shape).astype(np.uint8) if obs.dtype == "uint8" else rng.normal(size=shape)
+    seen, never = seen.astype(obs.dtype), np.zeros(_ROWS, bool)
+    action = rng.uniform(-1.0, 1.0, (_ROWS, *agent.spec.action.shape)).astype(np.float32)
+    rows = Transition(seen[:-1], action, rng.normal(size=_ROWS).astype(np.float32), seen[1:], never, never)
+    return moments.fill(moments.create(empty_moment(agent.spec), _ROWS, 1, notes=agent.notes()), rows)

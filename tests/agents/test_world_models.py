@@ -1,0 +1,383 @@
+"""World Models: the controller, what M learns from, dreams that begin as episodes do, and what comes of it all."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import forethought
+import small
+from forethought.agents.base import Setting
+from forethought.agents.dream import series
+from forethought.agents.dream.evolved import LinearPolicy, Trials, judged
+from forethought.agents.dream.world_models import WorldModels
+from forethought.agents.dream.world_models_settings import WorldModelsConfig
+from forethought.errors import UsageError
+from forethought.models.mdn_rnn import MDNBelief
+from forethought.planning.cma_es import CMAES
+from forethought.replay.moments import create, record
+from forethought.training.config import from_dict
+from forethought.training.program import empty_moment
+from forethought.training.rundir import RunDir
+from forethought.types import Box, Discrete, EnvSpec, Experience, Outcome, TimeStep
+
+KEY, NOW = jax.random.key(0), jnp.array(0)
+STEER = EnvSpec("toy", Box((8, 8, 1), "uint8"), Box((2,)))
+CHOOSE = EnvSpec("toy", Box((8, 8, 1), "uint8"), Discrete(3))
+CARS = EnvSpec("cars", Box((64, 64, 3), "uint8"), Box((3,)))
+COVER = EnvSpec("cover", Box((64, 64, 3), "uint8"), Discrete(3))
+
+
+def an_agent(spec=STEER, num_envs=1, **settings):
+    agent = small.make_agent("world-models", spec, **settings)
+    agent.setting = Setting(num_envs, 1000)
+    return agent
+
+
+def plain(spec, **settings):
+    """With the defaults of the papers."""
+    return WorldModels(from_dict(WorldModelsConfig, settings), spec)
+
+
+def test_controllers_have_the_published_sizes():
+    assert plain(CARS).policy.size == 867
+    doom = {"v.latent": 64, "m.hidden": 512, "c.sees_cell": True, "c.order": (2, 0, 1)}
+    assert plain(COVER, **doom).policy.size == 1088 + 1  # and a bias, which the published one is without
+    assert plain(COVER).policy.size == (32 + 256 + 1) * 3
+
+
+def test_numbers_are_squashed_and_one_sided_ones_are_none_for_half_of_all_outputs():
+    policy = LinearPolicy(1, Box((2,)), one_sided=(1,))
+    parameters = jnp.array([1.0, 0.0, 0.0, -0.5])  # a row of weights and bias for each number
+    np.testing.assert_allclose(policy(parameters, jnp.array([0.5])), [np.tanh(0.5), -1.0], rtol=1e-6)
+    parameters = parameters.at[3].set(0.5)
+    np.testing.assert_allclose(policy(parameters, jnp.array([0.5]))[1], 2.0 * np.tanh(0.5) - 1.0, rtol=1e-6)
+
+
+def test_choices_in_order_are_made_by_thirds():
+    policy = LinearPolicy(1, Discrete(3), order=(2, 0, 1))
+    chosen = [int(policy.of_outputs(jnp.arctanh(jnp.array([u])))) for u in (-0.99, -0.34, -0.32, 0.32, 0.34, 0.99)]
+    assert chosen == [2, 2, 0, 0, 1, 1]
+    assert int(policy.of_outputs(jnp.array([50.0]))) == 1
+    greatest = LinearPolicy(1, Discrete(3))
+    assert int(greatest.of_outputs(jnp.array([0.0, 3.0, 2.0]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "said"),
+    [
+        (CHOOSE, {"c.order": (0, 1)}, r"c.order is \(0, 1\); it takes each of the 3 choices here once"),
+        (STEER, {"c.one_sided": (2,)}, r"c.one_sided is \(2,\); the numbers of an action here are 0 to 1"),
+    ],
+)
+def test_settings_that_do_not_fit_the_actions_are_refused(spec, settings, said):
+    with pytest.raises(UsageError, match=said):
+        an_agent(spec, **settings)
+
+
+def test_candidates_need_environments_of_their_own():
+    agent = an_agent(num_envs=6, **{"c.where": "world"})
+    with pytest.raises(UsageError, match=r"each of the 4 candidates .* use --num-envs 4"):
+        agent.check_setting()
+    an_agent(num_envs=8, **{"c.where": "world"}).check_setting()
+
+
+def test_a_policy_that_reads_what_networks_say_is_no_row_of_arrays():
+    agent = an_agent()
+    with pytest.raises(UsageError, match="stablehlo"):
+        agent.portable(agent.init(key=KEY))
+
+
+def test_random_actions_are_held_for_as_long_as_is_said():
+    agent = an_agent(random_hold=5)
+    state, carry = agent.init(key=KEY), agent.init_actor(200)
+    now = small.seen(STEER, np.zeros((200, 8, 8, 1), np.uint8), first=False)
+    made = []
+    for i in range(60):
+        action, carry, _ = agent.act_at_random(state, carry, now, key=jax.random.fold_in(KEY, i))
+        made.append(np.asarray(action))
+    changes = np.any(np.diff(np.stack(made), axis=0) != 0.0, axis=-1)
+    lengths = np.concatenate([np.diff(np.flatnonzero(lane)) for lane in changes.T])
+    assert set(lengths) == {1, 2, 3, 4, 5}
+    np.testing.assert_allclose(np.mean(lengths), 3.0, atol=0.1)
+    again, _, _ = agent.act_at_random(state, carry, now._replace(first=jnp.ones(200, bool)), key=KEY)
+    assert np.all(np.any(np.asarray(again) != made[-1], axis=-1))
+
+
+def lived_replay(ends, steps=12):
+    """Moments of noise in two environments; ``ends[lane]`` are the steps with which an episode of it terminates."""
+    rng, one = np.random.default_rng(0), empty_moment(STEER)
+    replay = create(one, 40, 2, notes=series.blank(3, 2))
+    no = np.zeros(2, bool)
+
+    def moment(first, terminated):
+        obs = rng.integers(0, 256, (2, 8, 8, 1)).astype(np.uint8)
+        action, reward = rng.uniform(-1, 1, (2, 2)).astype(np.float32), rng.normal(size=2).astype(np.float32)
+        return TimeStep(obs, action * ~first[:, None], reward * ~first, first, terminated, no)
+
+    now = moment(~no, no)
+    for t in range(steps):
+        ended = np.array([t in of_lane for of_lane in ends])
+        reached = moment(no, ended)
+        replay = record(replay, jax.tree.map(jnp.asarray, Experience(now, reached)))
+        fresh = moment(ended, no)
+        choose = lambda a, b, ended=ended: np.where(ended.reshape(2, *[1] * (a.ndim - 1)), a, b)  # noqa: E731
+        now = jax.tree.map(choose, fresh, reached)._replace(terminated=no)
+    return replay
+
+
+@pytest.fixture(scope="module")
+def encoded():
+    agent = an_agent(num_envs=2)
+    replay = lived_replay(ends=[(3, 7), ()])
+    state = agent.init(key=KEY)
+    work = agent.begin_encoding(state, replay, step=NOW, key=KEY)
+    work, left = agent.proceed_encoding(work, replay, step=NOW, key=KEY, units=jnp.array(5))
+    assert not bool(left)
+    return agent, *agent.finish_encoding(state, work, replay, step=NOW, key=KEY)[:2]
+
+
+def test_the_series_is_what_vision_makes_of_every_moment(encoded):
+    _, state, replay = encoded
+    rows, notes = replay.rows, replay.notes
+    known = np.asarray(notes.known)
+    written = np.asarray(replay.written)  # 12 steps, and a first moment of each episode
+    assert written.tolist() == [15, 13]
+    assert known.sum() == 28
+    mean, log_std = jax.vmap(state.vision.encode)(rows.obs)
+    np.testing.assert_allclose(notes.mean[known], mean[known], atol=2e-3)
+    np.testing.assert_allclose(notes.log_std[known], log_std[known], atol=2e-3)
+    for name, kept in (
+        ("prev_action", "action"),
+        ("reward", "reward"),
+        ("first", "first"),
+        ("terminated", "terminated"),
+    ):
+        np.testing.assert_array_equal(np.asarray(getattr(notes, kept))[known], np.asarray(getattr(rows, name))[known])
+
+
+def test_windows_are_successive_moments_of_one_environment(encoded):
+    _, _, replay = encoded
+    window = series.windows(replay, 50, 13, key=KEY)
+    assert np.asarray(window.known).all()
+    lanes = [np.asarray(replay.notes.reward)[lane::2] for lane in (0, 1)]
+    for reward in np.asarray(window.reward).T:
+        assert any(np.array_equal(reward, lane[i : i + 13]) for lane in lanes for i in range(3))
+
+
+def test_dreams_begin_where_episodes_have_begun(encoded):
+    _, _, replay = encoded
+    begun = series.beginnings(replay, 200, key=KEY)
+    assert np.asarray(begun.first & begun.known).all()
+    firsts = np.asarray(replay.notes.mean, np.float32)[np.asarray(replay.notes.first)]
+    assert len(firsts) == 4
+    counts = [np.sum(np.all(np.asarray(begun.mean) == z, axis=1)) for z in firsts]
+    assert sum(counts) == 200
+    assert min(counts) > 25
+
+
+def test_a_window_is_no_longer_than_what_was_lived_through():
+    agent = an_agent(num_envs=2, **{"m.window": 1000, "random_steps": 24})
+    replay = lived_replay(ends=[(), ()])
+    state = agent.init(key=KEY)
+    state, _, info = agent.learn_memory(state, replay, step=NOW, key=KEY)
+    assert np.isfinite(float(info["latent_nll"]))
+
+
+class Toy(NamedTuple):
+    """A world of one step that pays ``-(a - 0.3)^2`` for the first number of an action, less ten times of the other."""
+
+    def initial(self, n):
+        return MDNBelief(jnp.zeros((n, 3)), jnp.zeros((n, 4)), jnp.zeros((n, 4)))
+
+    def observe(self, belief, action, obs, first, *, key):
+        return belief
+
+    def step(self, belief, action, *, key):
+        reward = -((action[:, 0] - 0.3) ** 2) - 10.0 * (action[:, 1] + 0.6) ** 2
+        return belief, Outcome(reward, jnp.zeros_like(reward))
+
+    def features(self, belief):
+        return jnp.concatenate([belief.z, belief.h], axis=-1)
+
+
+@pytest.mark.learned
+def test_the_phase_finds_the_top_of_a_known_quadratic(encoded, monkeypatch):
+    agent, state, replay = encoded
+    monkeypatch.setattr(type(agent), "dream", lambda self, state: Toy())
+    better = an_agent(num_envs=2, **{"c.population": 16})
+    monkeypatch.setattr(agent, "search", better.search)
+
+    def generation(state, key):
+        state, _, info = agent.evolve(state, replay, step=NOW, key=key)
+        return state, info["dream_return"]
+
+    begun = state._replace(cloud=agent.search.begin(state.cloud.mean))
+    state, returns = jax.lax.scan(generation, begun, jax.random.split(KEY, 150))
+    at_zero = agent.policy(state.cloud.mean, jnp.zeros(7))
+    assert float(returns[0]) < -3.0
+    assert float(returns[-1]) > -0.05
+    np.testing.assert_allclose(at_zero, [0.3, -0.6], atol=0.1)
+
+
+def test_values_that_rounding_alone_tells_apart_are_equal():
+    value = judged(jnp.array([[100.0], [100.00001], [100.1], [-3.0]]))
+    assert float(value[0]) == float(value[1]) < float(value[2])
+    np.testing.assert_allclose(value, [100.0, 100.0, 100.1, -3.0], atol=2e-3)
+    assert np.all(np.asarray(judged(jnp.zeros((3, 2)))) == 0.0)
+
+
+def test_trials_count_whole_episodes_of_their_own_candidate():
+    search = CMAES(2, 4, 0.5)
+    cloud = search.begin(jnp.zeros(2))
+    trials = Trials.begin(search.ask(cloud, key=KEY), 4)
+    reward = jnp.array([1.0, 2.0, 3.0, 4.0])
+    over = [[0, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1], [0, 0, 1, 1]]
+    seen = []
+    for i, ended in enumerate(over):
+        ended = jnp.array(ended, bool)
+        trials = trials.after(reward, ended, 1)
+        seen.append((trials.earned.tolist(), trials.ended.tolist()))
+        cloud, trials = trials.next_generation(search, cloud, ended, 1, key=jax.random.fold_in(KEY, i))
+    # The first episode of each was under way before: its return belongs to nobody.
+    assert seen[1] == ([0.0] * 4, [0] * 4)
+    assert seen[2] == ([1.0, 0.0, 0.0, 0.0], [1, 0, 0, 0])
+    assert seen[3] == ([1.0, 4.0, 0.0, 0.0], [1, 1, 0, 0])
+    assert seen[4] == ([1.0, 4.0, 6.0, 4.0], [1, 1, 1, 1])
+    assert int(cloud.generation) == 1
+    assert trials.ended.tolist() == [0] * 4
+    assert trials.own.tolist() == [False, False, True, True]  # those whose episode ended with this step
+    assert float(trials.value) == 15.0 / 4.0
+    begun = search.begin(jnp.zeros(2))
+    moved = search.tell(begun, search.ask(begun, key=KEY), jnp.array([1.0, 4.0, 6.0, 4.0]))
+    np.testing.assert_allclose(cloud.mean, moved.mean)
+
+
+def test_several_environments_of_a_candidate_share_its_episodes():
+    trials = Trials.begin(jnp.zeros((2, 3)), 4)._replace(own=jnp.ones(4, bool))
+    trials = trials.after(jnp.array([1.0, 2.0, 3.0, 4.0]), jnp.ones(4, bool), 2)
+    assert trials.ended.tolist() == [2, 2]
+    assert trials.earned.tolist() == [4.0, 6.0]
+    trials = trials.after(jnp.ones(4), jnp.ones(4, bool), 3)  # room for one of the two that end at once
+    assert trials.ended.tolist() == [3, 3]
+    assert trials.earned.tolist() == [5.0, 7.0]
+
+
+def test_stages_follow_the_random_steps_and_come_again():
+    agent = an_agent(random_steps=16, every=8)
+    assert [phase.name for phase in agent.phases()] == ["vision", "encode", "memory", "evolve"]
+    learner = small.train("world-models", steps=33, settings={"every": 8})
+    assert {phase.name: learner.runs(phase, 33) for phase in learner.phases} == {
+        "vision": 9,
+        "encode": 3,
+        "memory": 9,
+        "evolve": 6,
+    }
+    assert learner.updates == 24
+    assert float(learner.infos["encode"]["moments"][0]) > 32.0
+    assert int(learner.state.cloud.generation[0]) == 2  # the search has begun anew
+
+
+def same(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["dream", "world"])
+def test_a_stopped_run_goes_on_to_the_same_bits(where, tmp_path):
+    agent = {**small.SETTINGS["world-models"], "every": 20, "c.where": where, "c.rollouts": 1}
+    options = {"seeds": 2, "num_envs": 4, "agent": agent, "eval_every": 40, "eval_episodes": 2, "steps": 120}
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    run = forethought.train("world-models", "seeing:Spot-v0", run=whole, **options)
+    stop = {"callback": lambda line: line.get("env_steps", 0) >= 60, "checkpoint_every": 20}
+    forethought.train("world-models", "seeing:Spot-v0", run=part, **options, **stop)
+    assert RunDir.open(part).finished_steps() == -1
+    resumed = forethought.resume(part)
+    same(resumed.transitions().obs, run.transitions().obs)
+    same(forethought.load(part).state, forethought.load(whole).state)
+
+
+CATCH = {
+    "random_steps": 3000,
+    "replay_capacity": 10_000,
+    "v.latent": 8,
+    "v.channels": (16, 32),
+    "v.batch_size": 32,
+    "v.updates": 4000,
+    "v.learning_rate": 1e-3,
+    "v.kl_tolerance": 1.0,
+    "m.hidden": 32,
+    "m.mixtures": 3,
+    "m.batch_size": 32,
+    "m.window": 32,
+    "m.updates": 3000,
+    "m.learning_rate": 3e-3,
+    "m.ending_weight": 1.0,
+    "c.horizon": 12,
+    "c.population": 32,
+    "c.rollouts": 16,
+    "c.generations": 150,
+}
+
+
+def trained(tmp_path, env, settings, *, env_kwargs, steps, episodes=200, seed=0, num_envs=1):
+    """What every seed of two earns after a run."""
+    run = forethought.train(
+        "world-models",
+        env,
+        run=tmp_path / "run",
+        env_kwargs=env_kwargs,
+        steps=steps,
+        seed=seed,
+        num_envs=num_envs,
+        agent=settings,
+        preset="none",
+        eval_every=steps,
+        eval_episodes=1,
+    )
+    return forethought.evaluate(run.path, episodes=episodes)
+
+
+@pytest.mark.slow
+@pytest.mark.learned
+def test_a_controller_of_dreams_catches_what_falls(tmp_path):
+    """Random actions earn -0.6; it has never been tried out in the world."""
+    found = trained(tmp_path, "forethought/Catch-v0", CATCH, env_kwargs={"size": 20}, steps=3001)
+    assert found.mean > -0.2
+
+
+PROBE = {
+    "random_steps": 256,
+    "replay_capacity": 20_000,
+    "v.latent": 2,
+    "v.channels": (8,),
+    "v.batch_size": 32,
+    "v.updates": 3000,
+    "v.learning_rate": 3e-3,
+    "m.hidden": 8,
+    "m.mixtures": 2,
+    "m.batch_size": 32,
+    "m.window": 8,
+    "m.updates": 800,
+    "m.learning_rate": 1e-2,
+    "m.ending_weight": 1.0,
+    "c.horizon": 3,
+    "c.population": 16,
+    "c.rollouts": 8,
+    "c.generations": 60,
+    "c.initial_std": 0.5,
+}
+
+
+@pytest.mark.learned
+@pytest.mark.parametrize(("action", "least"), [("box", -0.15), ("discrete", 0.6)])
+@pytest.mark.parametrize("where", [pytest.param("dream", marks=pytest.mark.slow), "world"])
+def test_it_acts_by_what_it_sees(where, action, least, tmp_path):
+    """The best is 0 or 1; without looking, it is -0.25 or 0."""
+    settings = {**PROBE, "c.where": where}
+    steps = 257 if where == "dream" else 16_000
+    kinds = {"obs": "image", "action": action}
+    found = trained(tmp_path, "forethought/ProbePolicy-v0", settings, env_kwargs=kinds, steps=steps, num_envs=16)
+    assert found.mean > least
