@@ -254,6 +254,18 @@ def test_each_loss_moves_those_that_it_is_of_and_no_others(name, kind):
     assert found == MOVES[name]
 
 
+@pytest.mark.slow
+def test_as_in_2023_numbers_are_decided_by_the_gradient_through_the_dream():
+    """Which reaches the actor alone: not the model, through what the dream begins with, nor the critic."""
+    agent, state = an_agent("dreamer-v3", elder=True, entropy_weight=0.0), state_of("dreamer-v3")
+    nets, losses = stirred(state.nets), loss_of(agent, state, "numbers")
+    grads = jax.jit(jax.grad(lambda nets: losses(nets)["actor_loss"]))(nets)
+    assert [moved(part) for part in grads] == [False, True, False]
+    grads = jax.jit(jax.grad(lambda nets: losses(nets)["critic_loss"]))(nets)
+    assert [moved(part) for part in grads] == [False, False, True]
+    assert not an_agent("dreamer-v3", "choices", elder=True).climbs
+
+
 def test_the_divergences_of_v3_teach_one_side_each():
     """The prior learns what is seen; the posterior, and what leads to it, that it be foreseen. h belongs to both."""
     agent, state = an_agent("dreamer-v3", free_nats=0.0), state_of("dreamer-v3")
