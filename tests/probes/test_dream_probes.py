@@ -1,4 +1,7 @@
-"""Agents that learn in a latent model find the values that are known, and the actions that are best."""
+"""Agents that learn in a latent model find the values that are known, and the actions that are best.
+
+With Dreamer V3 and numbers for actions, Policy ended at the bound for one observation in 2 of 6 other seeds: open.
+"""
 
 import jax
 import numpy as np
