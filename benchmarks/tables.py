@@ -57,6 +57,8 @@ LEARNING = (
     "dreamer_v3_cartpole",
     "dreamer_v3_pendulum",
     "dreamer_v3_balance",
+    "world_models_take_cover",
+    "world_models_car_racing",
 )
 
 # Workload, what is done, where its details keep the other library, and that library.

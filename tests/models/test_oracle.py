@@ -49,7 +49,7 @@ def test_it_is_a_world_model_without_arrays(env):
     assert jax.tree.leaves(oracle) == []
     forward = lambda obs, key: jnp.ones((len(obs), 1))  # noqa: E731
     run = jax.jit(lambda model, belief: imagine(model, forward, belief, 3, key=KEY))
-    last, (t, _) = run(oracle, oracle.begin(5, key=KEY))
+    last, (t, *_) = run(oracle, oracle.begin(5, key=KEY))
     assert t.obs.shape == (3, 5, *env.spec.obs.shape)
     np.testing.assert_array_equal(t.next_obs[-1], oracle.features(last))
     run(Oracle(env), last)

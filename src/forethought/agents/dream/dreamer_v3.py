@@ -44,11 +44,11 @@ class DreamerV3Config(DreamConfig):
     """Of the returns: 0 trusts the value of the next step, 1 the rewards alone."""
     learning_rate: float = 4e-5
     """Of all networks."""
+    warmup: int = 1000
+    """Updates over which that step size rises from 0."""
     elder: bool = False
     """Whether the model, the actor and the critic each take steps of Adam by the rates of 2023 (1e-4, 3e-5 and 3e-5),
     and numbers are decided by the gradient through the dream, as they were then."""
-    warmup: int = 1000
-    """Updates over which it rises from 0."""
     clip: float = 0.3
     """Gradients are shortened to this share of the weights that they are of."""
     free_nats: float = 1.0
