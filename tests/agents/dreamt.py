@@ -57,7 +57,7 @@ def says(name, values):
 def a_model(reward, continues, discount, kind="numbers", predicts=True):
     """Of which rewards and ends are known, and nothing else."""
     agent = dreamer_v1.DreamerV1(dreamer_v1.DreamerV1Config(deter=F - 2, stoch=2, units=2), an_agent("dreamer-v1").spec)
-    model = elder_nets.world_model(agent.plan, an_agent("dreamer-v1", kind).spec, discount, key=KEY)
+    model = elder_nets.world_model(agent.net_sizes, an_agent("dreamer-v1", kind).spec, discount, key=KEY)
     p = np.clip(discount * np.asarray(continues), 1e-9, 1 - 1e-9)
     ends = table(np.log(p / (1 - p))) if predicts else None
     return eqx.tree_at(lambda m: (m.reward, m.going_on), model, (reward, ends), is_leaf=lambda x: x is None)

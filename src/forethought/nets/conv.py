@@ -1,7 +1,7 @@
 """Convolutions of images [h, w, c]: plain, transposed, and of an image that was made larger first.
 
-Each is written twice, and both agree to rounding. On a CPU, where XLA's own are slow and within loops some twenty
-times slower still, they are one matrix product: the image is cut into blocks of S x S pixels, and P x P pixels of the
+Each is written twice, and both agree to rounding. On a CPU, where XLA's own are slow and within loops far
+slower still, they are one matrix product: the image is cut into blocks of S x S pixels, and P x P pixels of the
 output are a linear function of m x m blocks: ``y[P n + p] = sum_{a, i} x[S n + a - before] taps[p, a, i] w[i]`` on
 each axis. Blocks of thin images hold several pixels: the product then has zeros in it, and far less is moved.
 Elsewhere they are XLA's own.
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from forethought.nets.mlp import Initializer, fan_in_uniform
 from forethought.types import Key
 
-_MOST_OF_BLOCK = 64  # numbers that a block of several pixels may hold (measured: `python -m benchmarks.speed`)
+_MOST_OF_BLOCK = 64  # numbers that a block of several pixels may hold
 
 
 class Taps(NamedTuple):

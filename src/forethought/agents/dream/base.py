@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from forethought.agents.base import Agent, Phase, random_action
 from forethought.errors import UsageError, require_within
-from forethought.imagine import Imagined, Policy, imagine
+from forethought.imagine import Policy, imagine
 from forethought.models.base import WorldModel
 from forethought.models.latent import LatentModel
 from forethought.models.rssm import LatentBelief
@@ -187,11 +187,6 @@ def dream(model: LatentModel, policy: Policy, belief: LatentBelief, horizon: int
     """Let a policy live in the model, from beliefs with any leading axes."""
     start = jax.tree.map(lambda x: x.reshape(-1, x.shape[-1]), belief)
     _, imagined = imagine(model, policy, start, horizon, key=key)
-    return dreamt(imagined)
-
-
-def dreamt(imagined: Imagined) -> Dreamt:
-    """Of what was imagined."""
     steps = imagined.transition
     features = jnp.concatenate([steps.obs, steps.next_obs[-1:]])
     return Dreamt(features, steps.action, steps.reward, imagined.continues)

@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Bool
 
 from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, descended, dream
-from forethought.agents.dream.elder_nets import Plan, number, world_model
+from forethought.agents.dream.elder_nets import NetSizes, number, world_model
 from forethought.agents.dream.policies import FeaturePolicy, one_hot, tanh_gaussian
 from forethought.errors import require_above, require_within
 from forethought.models.latent import LatentModel, Regression, n_action
@@ -114,10 +114,10 @@ class DreamerV1(LatentAgent):
     """The agent; see `DreamerV1Config` for its settings and `forethought.agents.base.Agent` for its methods."""
 
     @property
-    def plan(self) -> Plan:
+    def net_sizes(self) -> NetSizes:
         """Of the networks."""
         c = self.config
-        return Plan(
+        return NetSizes(
             cell=KerasGRU,
             latents=Normals.of,
             stoch=c.stoch,
@@ -135,7 +135,7 @@ class DreamerV1(LatentAgent):
 
     def build(self, *, key: Key) -> LatentModel:
         """See `forethought.agents.dream.elder_nets`."""
-        return world_model(self.plan, self.spec, self.config.discount, key=key)
+        return world_model(self.net_sizes, self.spec, self.config.discount, key=key)
 
     def init(self, *, key: Key) -> DreamerV1State:
         """Fresh networks."""
@@ -144,7 +144,7 @@ class DreamerV1(LatentAgent):
         outputs = n_action(self.spec.action) * (1 if discrete else 2)
         net = Style(jax.nn.elu, None, 1e-3, glorot_uniform).mlp((sum(self.sizes), *(c.units,) * 4, outputs), key_actor)
         actor = FeaturePolicy(net, one_hot if discrete else tanh_gaussian)
-        nets = Nets(self.build(key=key_model), actor, number(self.plan, 3, key=key_critic))
+        nets = Nets(self.build(key=key_model), actor, number(self.net_sizes, 3, key=key_critic))
         return DreamerV1State(nets, Nets(*(o.init(net) for o, net in zip(self.optimizers, nets, strict=True))))
 
     @property

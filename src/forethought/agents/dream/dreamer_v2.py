@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, descended, dream
-from forethought.agents.dream.elder_nets import Plan, number, world_model
+from forethought.agents.dream.elder_nets import NetSizes, number, world_model
 from forethought.agents.dream.policies import FeaturePolicy, categorical, truncated_gaussian
 from forethought.errors import require_above, require_within
 from forethought.models.latent import LatentModel, Regression, n_action
@@ -128,10 +128,10 @@ class DreamerV2(LatentAgent):
     """The agent; see `DreamerV2Config` for its settings and `forethought.agents.base.Agent` for its methods."""
 
     @property
-    def plan(self) -> Plan:
+    def net_sizes(self) -> NetSizes:
         """Of the networks."""
         c = self.config
-        return Plan(
+        return NetSizes(
             cell=NormedGRU,
             latents=partial(OneHots.of, classes=c.classes),
             stoch=c.choices * c.classes,
@@ -149,7 +149,7 @@ class DreamerV2(LatentAgent):
 
     def build(self, *, key: Key) -> LatentModel:
         """See `forethought.agents.dream.elder_nets`."""
-        return world_model(self.plan, self.spec, self.config.discount, key=key)
+        return world_model(self.net_sizes, self.spec, self.config.discount, key=key)
 
     def init(self, *, key: Key) -> DreamerV2State:
         """Fresh networks; the slow critic is a copy, not an alias."""
@@ -158,7 +158,7 @@ class DreamerV2(LatentAgent):
         outputs = n_action(self.spec.action) * (1 if discrete else 2)
         net = Style(jax.nn.elu, None, 1e-3, glorot_uniform).mlp((sum(self.sizes), *(c.units,) * 4, outputs), key_actor)
         actor = FeaturePolicy(net, categorical if discrete else truncated_gaussian)
-        nets = Nets(self.build(key=key_model), actor, number(self.plan, 4, key=key_critic))
+        nets = Nets(self.build(key=key_model), actor, number(self.net_sizes, 4, key=key_critic))
         opt = Nets(*(o.init(net) for o, net in zip(self.optimizers, nets, strict=True)))
         return DreamerV2State(nets, jax.tree.map(jnp.copy, nets.critic), opt, jnp.array(0))
 

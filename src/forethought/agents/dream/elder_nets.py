@@ -15,7 +15,7 @@ from forethought.nets.sight import Looks
 from forethought.types import EnvSpec, Key
 
 
-class Plan(NamedTuple):
+class NetSizes(NamedTuple):
     """Of a latent model.
 
     Attributes:
@@ -43,31 +43,31 @@ class Plan(NamedTuple):
     image: Activation
 
 
-def world_model(plan: Plan, spec: EnvSpec, discount: float, *, key: Key) -> LatentModel:
+def world_model(sizes: NetSizes, spec: EnvSpec, discount: float, *, key: Key) -> LatentModel:
     """For an environment; raises `UsageError` for images that cannot be halved to a fitting size."""
-    dense, conv = (Style(a, None, 1e-3, glorot_uniform) for a in (plan.activation, plan.image))
-    looks, n, features = Looks.of(spec.obs), n_action(spec.action), plan.deter + plan.stoch
+    dense, conv = (Style(a, None, 1e-3, glorot_uniform) for a in (sizes.activation, sizes.image))
+    looks, n, features = Looks.of(spec.obs), n_action(spec.action), sizes.deter + sizes.stoch
     keys = jax.random.split(key, 10)
-    units = (plan.units,) * plan.vector_layers
+    units = (sizes.units,) * sizes.vector_layers
     vector = dense_layers(looks.vector, units, dense, keys[1])
-    encoder = ObsEncoder.of(looks, strided(looks, conv, plan.depth, False, keys[0]), vector, squash=False)
+    encoder = ObsEncoder.of(looks, strided(looks, conv, sizes.depth, False, keys[0]), vector, squash=False)
     told = dense.mlp((features, *units, looks.vector), keys[3]) if looks.vector else None
-    decoder = ObsDecoder(transposed(looks, conv, plan.depth, features, False, keys[2]), told, False)
-    cell = plan.cell(plan.hidden, plan.deter, key=keys[5], init=glorot_uniform)
+    decoder = ObsDecoder(transposed(looks, conv, sizes.depth, features, False, keys[2]), told, False)
+    cell = sizes.cell(sizes.hidden, sizes.deter, key=keys[5], init=glorot_uniform)
     rssm = RSSM(
-        DenseCore(dense.dense(plan.stoch + n, plan.hidden, keys[4]), cell),
-        dense.mlp((plan.deter, plan.hidden, plan.outputs), keys[6]),
-        dense.mlp((plan.deter + encoder.size, plan.hidden, plan.outputs), keys[7]),
-        plan.latents,
-        plan.deter,
-        plan.stoch,
+        DenseCore(dense.dense(sizes.stoch + n, sizes.hidden, keys[4]), cell),
+        dense.mlp((sizes.deter, sizes.hidden, sizes.outputs), keys[6]),
+        dense.mlp((sizes.deter + encoder.size, sizes.hidden, sizes.outputs), keys[7]),
+        sizes.latents,
+        sizes.deter,
+        sizes.stoch,
     )
-    reward = number(plan, plan.reward_layers, key=keys[8])
-    ends = None if plan.ends_layers is None else number(plan, plan.ends_layers, key=keys[9]).net
+    reward = number(sizes, sizes.reward_layers, key=keys[8])
+    ends = None if sizes.ends_layers is None else number(sizes, sizes.ends_layers, key=keys[9]).net
     return LatentModel(encoder, rssm, decoder, reward, ends, spec.obs, spec.action, discount)
 
 
-def number(plan: Plan, layers: int, *, key: Key) -> Regression:
+def number(sizes: NetSizes, layers: int, *, key: Key) -> Regression:
     """Of the features."""
-    dense = Style(plan.activation, None, 1e-3, glorot_uniform)
-    return Regression(dense.mlp((plan.deter + plan.stoch, *(plan.units,) * layers, 1), key))
+    dense = Style(sizes.activation, None, 1e-3, glorot_uniform)
+    return Regression(dense.mlp((sizes.deter + sizes.stoch, *(sizes.units,) * layers, 1), key))

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from forethought.agents.control.planning import PlannerCarry, observed
 from forethought.agents.dream.base import DreamConfig, LearnsFromWindows, gradient
-from forethought.agents.dream.elder_nets import Plan, world_model
+from forethought.agents.dream.elder_nets import NetSizes, world_model
 from forethought.errors import require_above, require_within
 from forethought.models.latent import LatentModel
 from forethought.nets.latents import Normals
@@ -97,7 +97,7 @@ class PlaNet(LearnsFromWindows):
     def build(self, *, key: Key) -> LatentModel:
         """See `forethought.agents.dream.elder_nets`."""
         c = self.config
-        plan = Plan(
+        sizes = NetSizes(
             cell=GRU,
             latents=Normals.of,
             stoch=c.stoch,
@@ -112,7 +112,7 @@ class PlaNet(LearnsFromWindows):
             activation=jax.nn.relu,
             image=jax.nn.relu,
         )
-        return world_model(plan, self.spec, 1.0, key=key)
+        return world_model(sizes, self.spec, 1.0, key=key)
 
     def init(self, *, key: Key) -> PlaNetState:
         """A fresh model."""
