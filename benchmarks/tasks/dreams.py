@@ -1,12 +1,9 @@
 """Learning benchmarks of dreams: Dreamer V1, V2 and V3, PlaNet."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import numpy as np
 
 from benchmarks.results import Check, Result
-from benchmarks.tasks.common import Request, Summary, Training, described, trained, trained_and_judged
+from benchmarks.tasks.common import Request, Summary, Training, described, trained
 from forethought.report.read import RunLog
 
 # Mean and standard deviation over five seeds of what Dreamer V3 earned while learning from the vectors of
@@ -14,22 +11,6 @@ from forethought.report.read import RunLog
 BALANCE = {10_000: (316.4, 54.9), 20_000: (226.6, 43.7), 30_000: (370.8, 63.4)}
 WITHIN = 2.0  # standard deviations
 _BIN = 10_000
-
-
-def final_return(
-    name: str, algorithm: str, env: str, target: float, options: Mapping[str, Any] | None = None
-) -> Callable[[Request], Result]:
-    """A benchmark of the mean final return over 50 episodes of each seed."""
-
-    def measure(asked: Request) -> Result:
-        settings = {"eval_every": asked.steps // 10, **(options or {})}
-        training = Training(algorithm, algorithm, env, asked.steps, asked.seeds, settings)
-        details = trained_and_judged(training, asked)
-        check = Check("mean final return", details["final"]["mean"], target, "")
-        title = f"{algorithm} on {env}, {asked.steps:,} steps, {asked.seeds} seeds"
-        return Result(name, "learning", title, (check,), {algorithm: details})
-
-    return measure
 
 
 def dreamer_v3_balance(asked: Request) -> Result:

@@ -1,4 +1,4 @@
-"""Learning benchmarks without a model: PPO and DQN on environments written in JAX."""
+"""Learning benchmarks of the final return, with the preset of the environment."""
 
 from collections.abc import Callable
 
