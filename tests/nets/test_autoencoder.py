@@ -44,8 +44,8 @@ def a_model(kind, space):
     spec = EnvSpec("toy", space, Discrete(2))
     if kind == "v3":
         return v3_nets.world_model(v3_nets.SIZES["1m"], spec, 0.99, key=KEY)
-    plan = DreamerV1(DreamerV1Config(deter=8, stoch=4, units=8, depth=2), spec).plan
-    return elder_nets.world_model(plan, spec, 0.99, key=KEY)
+    sizes = DreamerV1(DreamerV1Config(deter=8, stoch=4, units=8, depth=2), spec).net_sizes
+    return elder_nets.world_model(sizes, spec, 0.99, key=KEY)
 
 
 def made(kind, space):
