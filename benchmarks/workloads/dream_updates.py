@@ -2,20 +2,26 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
+from jaxtyping import Array
 
 from forethought.agents.base import Agent, Setting
 from forethought.agents.dream.dreamer_v1 import DreamerV1, DreamerV1Config
 from forethought.agents.dream.dreamer_v2 import DreamerV2, DreamerV2Config
 from forethought.agents.dream.dreamer_v3 import DreamerV3, DreamerV3Config
+from forethought.nets.vae import VAE
 from forethought.replay import moments
 from forethought.training.program import empty_moment
 from forethought.types import Box, EnvSpec, Transition
 
 _ROWS = 1024
+_PICTURES = 64  # of a step of the VAE
 _VECTOR, _IMAGE = Box((10,)), Box((64, 64, 3), "uint8")
 # sheeprl's defaults for V2, which are those of Atari: h of 600, and no ends.
 _V2: dict[str, Any] = {"deter": 600, "predict_ends": False}
@@ -45,6 +51,32 @@ def v1_pixels() -> Callable[[], float]:
 def v2_pixels() -> Callable[[], float]:
     """Dreamer V2, 16 windows of 50."""
     return _update(DreamerV2(DreamerV2Config(**_V2), _spec(_IMAGE)))
+
+
+def vae() -> Callable[[], float]:
+    """One step of Adam on V of World Models, on a fixed batch of noise."""
+    optimizer = optax.adam(1e-4)
+    model = VAE(_IMAGE.shape, key=jax.random.key(0))
+    pictures = jnp.asarray(np.random.default_rng(0).integers(0, 256, (_PICTURES, *_IMAGE.shape)), jnp.uint8)
+
+    @partial(jax.jit, donate_argnums=(0, 1))
+    def step(model: VAE, opt: Any, key: Array) -> tuple[VAE, Any, Array]:
+        loss, grads = jax.value_and_grad(lambda model: jnp.mean(model.loss(pictures, key=key).total))(model)
+        change, opt = optimizer.update(grads, opt)
+        return optax.apply_updates(model, change), opt, loss
+
+    at = {"model": model, "opt": optimizer.init(model), "steps": 0}
+
+    def update() -> float:
+        key = jax.random.key(at["steps"])
+        began = time.perf_counter()
+        model, opt, loss = jax.block_until_ready(step(at["model"], at["opt"], key))
+        seconds = time.perf_counter() - began
+        assert np.isfinite(loss)
+        at.update(model=model, opt=opt, steps=at["steps"] + 1)
+        return seconds
+
+    return update
 
 
 def _spec(obs: Box) -> EnvSpec:

@@ -21,7 +21,7 @@ def believed(name, window=WINDOW):
     state = state_of(name, "numbers", **({"predict_ends": True} if name == "dreamer-v1" else {}))
     model = stirred(state.model)
     found, seen = jax.jit(lambda model: model.filter(model.initial(3), window, key=KEY))(model)
-    told = jax.vmap(jax.vmap(model.decoder))(found.belief.deter, found.belief.stoch)
+    told = jax.vmap(model.decoder)(found.belief.deter, found.belief.stoch)
     said = {
         "vector": np.asarray(told.vector),
         "reward": np.asarray(model.reward(found.belief.features).mean()),

@@ -73,9 +73,8 @@ def test_what_is_drawn_is_what_could_be_seen(kind, name):
     def there_and_back(obs):
         model = a_model(kind, space)
         belief, errors = model.initial(2), {}
-        for i in (0, 1):
-            seen = sight(space, jax.tree.map(lambda x, i=i: x[i], obs))
-            errors = model.decoder.squared_errors(model.decoder(belief.deter[i], belief.stoch[i]), seen)
+        seen = jax.vmap(lambda one: sight(space, one))(obs)
+        errors = model.decoder.squared_errors(model.decoder(belief.deter, belief.stoch), seen)
         return model.embed(obs), model.decode(belief), errors
 
     obs = drawn(space, 2)
@@ -128,24 +127,24 @@ def test_an_image_is_seen_about_its_middle_and_drawn_about_it():
     model = made("elder", PICTURE)
     grey = jnp.full((16, 16, 1), 0.5)
     assert not np.any(model.encoder.image(grey))  # no biases yet
-    np.testing.assert_allclose(model.decoder(jnp.zeros(8), jnp.zeros(4)).image, 0.5)
+    np.testing.assert_allclose(model.decoder(jnp.zeros((1, 8)), jnp.zeros((1, 4))).image, 0.5)
 
 
 def test_vectors_are_seen_and_drawn_by_their_symlog_in_v3():
-    model, x = made("v3", NUMBERS), jnp.array([0.0, 1000.0, -1000.0])
-    told = model.decoder(jnp.zeros(model.rssm.n_deter), jnp.zeros(model.rssm.n_stoch))
+    model, x = made("v3", NUMBERS), jnp.array([[0.0, 1000.0, -1000.0]])
+    told = model.decoder(jnp.zeros((1, model.rssm.n_deter)), jnp.zeros((1, model.rssm.n_stoch)))
     squashed = np.sign(x) * np.log1p(np.abs(x))
     expected = np.sum((np.asarray(told.vector) - squashed) ** 2)
     np.testing.assert_allclose(model.decoder.squared_errors(told, Sight(x, ()))["vector"], expected, rtol=1e-5)
     np.testing.assert_allclose(model.decoder.plain(Sight(jnp.asarray(squashed), ())).vector, x, rtol=1e-4)
     elder = made("elder", NUMBERS)
-    told = Sight(jnp.zeros(3), ())
+    told = Sight(jnp.zeros((1, 3)), ())
     np.testing.assert_allclose(elder.decoder.squared_errors(told, Sight(x, ()))["vector"], 2e6, rtol=1e-5)
     assert elder.decoder.plain(told) is told
 
 
 def test_errors_are_summed_over_the_numbers_of_an_observation():
     model = made("elder", SPACES["dict"])
-    seen, told = (Sight(jnp.full(7, x), jnp.full((16, 16, 3), x)) for x in (0.0, 2.0))
+    seen, told = (Sight(jnp.full((1, 7), x), jnp.full((1, 16, 16, 3), x)) for x in (0.0, 2.0))
     found = model.decoder.squared_errors(told, seen)
-    assert {name: float(x) for name, x in found.items()} == {"vector": 4.0 * 7, "image": 4.0 * 16 * 16 * 3}
+    assert {name: x.item() for name, x in found.items()} == {"vector": 4.0 * 7, "image": 4.0 * 16 * 16 * 3}

@@ -1,5 +1,6 @@
 """A world model around the recurrent state-space model: it sees with an encoder, and says what follows with heads."""
 
+from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -13,6 +14,9 @@ from forethought.nets.mlp import MLP, on_rows
 from forethought.nets.sight import Sight, shown, sight
 from forethought.nets.twohot import SymlogTwoHot, TwoHot, symexp_bins
 from forethought.types import Box, Discrete, Key, Outcome, PyTree, Space, TimeStep
+
+
+_ALMOST_ONE = 0.9999  # tanh(5)
 
 
 class UnitNormal(NamedTuple):
@@ -51,6 +55,16 @@ class Classification(eqx.Module):
         return SymlogTwoHot(logits) if self.even else TwoHot(logits, symexp_bins(logits.shape[-1]))
 
 
+class Unsquashed(eqx.Module):
+    """A number whose tanh was learned: beyond 5 it cannot be told from other large ones."""
+
+    squashed: Regression
+
+    def __call__(self, features: Float[Array, "*b f"]) -> UnitNormal:
+        """Of features with any leading axes."""
+        return UnitNormal(jnp.arctanh(jnp.clip(self.squashed(features).mean(), -_ALMOST_ONE, _ALMOST_ONE)))
+
+
 @runtime_checkable  # for the type checks of the tests
 class Decodes(Protocol):
     """Models that can say what a belief looks like."""
@@ -72,7 +86,7 @@ class LatentModel(eqx.Module):
     encoder: ObsEncoder
     rssm: RSSM
     decoder: ObsDecoder
-    reward: Regression | Classification
+    reward: Regression | Classification | Unsquashed
     going_on: MLP | None
     space: Space = eqx.field(static=True)
     action: Box | Discrete = eqx.field(static=True)
@@ -106,16 +120,13 @@ class LatentModel(eqx.Module):
 
     def decode(self, belief: LatentBelief) -> PyTree:
         """What beliefs [n, ...] look like."""
-
-        def draw(deter: Array, stoch: Array) -> PyTree:
-            return shown(self.space, self.decoder.plain(self.decoder(deter, stoch)))
-
-        return jax.vmap(draw)(belief.deter, belief.stoch)
+        told = self.decoder.plain(self.decoder(belief.deter, belief.stoch))
+        return jax.vmap(partial(shown, self.space))(told)
 
     def filter(self, belief: LatentBelief, window: TimeStep, *, key: Key) -> tuple[Filtered, Sight]:
         """What is believed along a window [t, n], from a belief before it; and what was seen."""
-        seen = jax.vmap(jax.vmap(lambda obs: sight(self.space, obs)))(window.obs)
-        embedding = _flat(jax.vmap(self.encoder), seen)
+        seen = jax.vmap(jax.vmap(partial(sight, self.space)))(window.obs)
+        embedding = _flat(self.encoder, seen)
         return self.rssm.filter(belief, self.as_vectors(window.prev_action), embedding, window.first, key=key), seen
 
     def losses(
@@ -129,7 +140,7 @@ class LatentModel(eqx.Module):
         def errors(belief: LatentBelief, seen: Sight) -> dict[str, Array]:
             return self.decoder.squared_errors(self.decoder(belief.deter, belief.stoch), seen)
 
-        found = _flat(jax.vmap(errors), belief, seen)
+        found = _flat(errors, belief, seen)
         found["reward"] = -self.reward(features).log_prob(reward)
         if self.going_on is not None:
             logit, p = on_rows(self.going_on, features)[..., 0], self.discount * (1.0 - terminated)
@@ -138,7 +149,7 @@ class LatentModel(eqx.Module):
 
     def embed(self, obs: PyTree) -> Float[Array, "n e"]:
         """What the encoder makes of n observations."""
-        return jax.vmap(lambda one: self.encoder(sight(self.space, one)))(obs)
+        return self.encoder(jax.vmap(partial(sight, self.space))(obs))
 
     def carried_out(self, action: PyTree) -> PyTree:
         """An action as the world takes it: what lies beyond [-1, 1] is cut off."""
@@ -146,8 +157,8 @@ class LatentModel(eqx.Module):
 
     def as_vectors(self, action: PyTree) -> Float[Array, "*b a"]:
         """Actions as they are carried out, choices as rows of an identity matrix. Rows are taken as they are."""
-        if isinstance(self.action, Box):
-            return self.carried_out(action)
+        if isinstance(self.action, Box):  # as when carried out, but that there is a gradient beyond the bounds too
+            return action / jax.lax.stop_gradient(jnp.maximum(1.0, jnp.abs(action)))
         return jax.nn.one_hot(action, self.action.n) if jnp.issubdtype(action.dtype, jnp.integer) else action
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from forethought.errors import UsageError
-from forethought.nets.conv import Conv, TransposedConv, UpsampledConv, max_pool
+from forethought.nets.conv import Conv, TransposedConv, UpsampledConv, in_portions, max_pool
 from forethought.nets.mlp import MLP, Activation, Dense, Initializer, Linear, Norm, NormKind
 from forethought.nets.recurrent import BlockLinear
 from forethought.nets.sight import Looks, Sight
@@ -62,23 +62,6 @@ class ConvEncoder(eqx.Module):
         return x.reshape(-1)
 
 
-class ConvDecoder(eqx.Module):
-    """What becomes of h and z a small image, and layers that make it larger."""
-
-    enter: Callable[..., Array]
-    layers: Layers
-    activation: Activation = eqx.field(static=True)
-    output: Activation = eqx.field(static=True)
-
-    def __call__(self, deter: Float[Array, " h"], stoch: Float[Array, " z"]) -> Float[Array, "i j c"]:
-        """An image in [0, 1], as far as ``output`` holds it there."""
-        x = self.enter(deter, stoch)
-        for conv, norm in self.layers[:-1]:
-            x = conv(x)
-            x = self.activation(x if norm is None else norm(x))
-        return self.output(self.layers[-1][0](x))
-
-
 class DenseEntry(eqx.Module):
     """One linear layer of both (PlaNet to Dreamer V2)."""
 
@@ -110,6 +93,35 @@ class BlockEntry(eqx.Module):
         )
 
 
+class ConvDecoder(eqx.Module):
+    """What becomes of h and z a small image, and layers that make it larger."""
+
+    enter: DenseEntry | BlockEntry
+    layers: Layers
+    activation: Activation = eqx.field(static=True)
+    output: Activation = eqx.field(static=True)
+
+    def begin(self, deter: Float[Array, " h"], stoch: Float[Array, " z"]) -> Float[Array, "i j c"]:
+        """What the layers make larger; where that is one pixel, what the first of them made of it."""
+        x = self.enter(deter, stoch)
+        return self._grown(x, self.layers[:1]) if self._from_pixel else x
+
+    def finish(self, x: Float[Array, "h w c"]) -> Float[Array, "i j c"]:
+        """An image in [0, 1], as far as ``output`` holds it there."""
+        x = self._grown(x, self.layers[self._from_pixel : -1])
+        return self.output(self.layers[-1][0](x))
+
+    @property
+    def _from_pixel(self) -> bool:
+        return self.enter.shape[:2] == (1, 1)
+
+    def _grown(self, x: Float[Array, "h w c"], layers: Layers) -> Float[Array, "i j c"]:
+        for conv, norm in layers:
+            x = conv(x)
+            x = self.activation(x if norm is None else norm(x))
+        return x
+
+
 class ObsEncoder(eqx.Module):
     """The embedding of an observation: that of its image, that of its vector, or one after the other.
 
@@ -128,20 +140,20 @@ class ObsEncoder(eqx.Module):
     def of(cls, looks: Looks, image: ConvEncoder | None, vector: tuple[Dense, ...], *, squash: bool) -> "ObsEncoder":
         """Of its parts."""
         whole = cls(image, vector, 0, squash)
-        seen = Sight(jnp.zeros(looks.vector), () if looks.image is None else jnp.zeros(looks.image))
-        return cls(image, vector, jax.eval_shape(whole, seen).shape[0], squash)
+        seen = Sight(jnp.zeros((1, looks.vector)), () if looks.image is None else jnp.zeros((1, *looks.image)))
+        return cls(image, vector, jax.eval_shape(whole, seen).shape[1], squash)
 
-    def __call__(self, seen: Sight) -> Float[Array, " e"]:
-        """Unbatched."""
+    def __call__(self, seen: Sight) -> Float[Array, "n e"]:
+        """Of n observations."""
         rows = []
         if self.vector:
             x = symlog(seen.vector) if self.squash else seen.vector
             for layer in self.vector:
-                x = layer(x)
+                x = jax.vmap(layer)(x)
             rows.append(x)
         if self.image is not None:
-            rows.append(self.image(seen.image))
-        return jnp.concatenate(rows)
+            rows.append(in_portions(self.image, seen.image))
+        return jnp.concatenate(rows, axis=-1)
 
 
 class ObsDecoder(eqx.Module):
@@ -151,18 +163,23 @@ class ObsDecoder(eqx.Module):
     vector: MLP | None
     squash: bool = eqx.field(static=True)
 
-    def __call__(self, deter: Float[Array, " h"], stoch: Float[Array, " z"]) -> Sight:
-        """Unbatched."""
-        image = () if self.image is None else self.image(deter, stoch)
-        return Sight(() if self.vector is None else self.vector(jnp.concatenate([deter, stoch])), image)
+    def __call__(self, deter: Float[Array, "n h"], stoch: Float[Array, "n z"]) -> Sight:
+        """Of n beliefs."""
+        vector, image = (), ()
+        if self.vector is not None:
+            vector = jax.vmap(self.vector)(jnp.concatenate([deter, stoch], axis=-1))
+        if self.image is not None:
+            image = in_portions(self.image.finish, jax.vmap(self.image.begin)(deter, stoch))
+        return Sight(vector, image)
 
-    def squared_errors(self, told: Sight, seen: Sight) -> dict[str, Float[Array, ""]]:
-        """Summed over the numbers of the image, and over those of the vector."""
+    def squared_errors(self, told: Sight, seen: Sight) -> dict[str, Float[Array, " n"]]:
+        """Of each observation, summed over the numbers of the image, and over those of the vector."""
         errors = {}
         if self.vector is not None:
-            errors["vector"] = jnp.sum((told.vector - (symlog(seen.vector) if self.squash else seen.vector)) ** 2)
+            vector = symlog(seen.vector) if self.squash else seen.vector
+            errors["vector"] = jnp.sum((told.vector - vector) ** 2, axis=-1)
         if self.image is not None:
-            errors["image"] = jnp.sum((told.image - seen.image) ** 2)
+            errors["image"] = jnp.sum((told.image - seen.image) ** 2, axis=(1, 2, 3))
         return errors
 
     def plain(self, told: Sight) -> Sight:

@@ -8,6 +8,7 @@ Elsewhere they are XLA's own.
 """
 
 import itertools
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from jaxtyping import Array, Float
 from forethought.nets.mlp import Initializer, fan_in_uniform
 from forethought.types import Key
 
+_PORTION = 16  # images at most
 _MOST_OF_BLOCK = 64  # numbers that a block of several pixels may hold
 
 
@@ -58,7 +60,7 @@ class Conv(eqx.Module):
         """Unbatched."""
         side, *_, n_in, _ = self.weight.shape
         sizes = tuple((n + 2 * self.padding - side) // self.stride + 1 for n in x.shape[:2])
-        outputs = _pixels(self.stride**2 * n_in)
+        outputs = _pixels(n_in) if self.stride == 1 else 1
         block = outputs * self.stride
         a, p, i = np.ogrid[: -(-((outputs - 1) * self.stride + side) // block) * block, :outputs, :side]
         taps = Taps((a == p * self.stride + i).transpose(1, 0, 2), block, self.padding)
@@ -201,3 +203,23 @@ def _xla(
 
 def _by_platform(product, own, x: Array, weight: Array) -> Array:
     return jax.lax.platform_dependent(x.astype(weight.dtype), weight, cpu=product, default=own)
+
+
+def in_portions(function: Callable[[Array], Array], images: Float[Array, "n h w c"]) -> Float[Array, "n ..."]:
+    """A function of each image.
+
+    On a CPU a few of them are done at once: what lies between the layers then stays in the caches, and is found anew
+    for the gradient, for which only what products give is kept.
+    """
+    n = images.shape[0]
+    size = max(d for d in range(1, min(n, _PORTION) + 1) if n % d == 0)
+
+    def portions(images: Array) -> Array:
+        some = jax.checkpoint(jax.vmap(function), policy=jax.checkpoint_policies.dots_saveable)
+        cut = images.reshape(n // size, size, *images.shape[1:])
+        out = jax.lax.scan(lambda _, now: ((), some(now)), (), cut)[1]
+        return out.reshape(n, *out.shape[2:])
+
+    if size == n or size < _PORTION // 4:
+        return jax.vmap(function)(images)
+    return jax.lax.platform_dependent(images, cpu=portions, default=jax.vmap(function))

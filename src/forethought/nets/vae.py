@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
 from forethought.errors import UsageError
-from forethought.nets.conv import Conv, TransposedConv
+from forethought.nets.conv import Conv, TransposedConv, in_portions
 from forethought.nets.latents import Normals
 from forethought.nets.mlp import Initializer, Linear, glorot_uniform
 from forethought.types import Key
@@ -84,27 +84,41 @@ class VAE(eqx.Module):
 
     def encode(self, image: UInt8[Array, "h w c"]) -> tuple[Float[Array, " z"], Float[Array, " z"]]:
         """Mean of ``q(z | x)``, and the logarithm of its standard deviation. Unbatched."""
-        x = shares(image)
+        return self.told(self.look(shares(image)))
+
+    def look(self, x: Float[Array, "h w c"]) -> Float[Array, " e"]:
+        """What the convolutions make of an image in shares of 255. Unbatched."""
         for layer in self.encoder:
             x = jax.nn.relu(layer(x))
-        x = x.reshape(-1)
-        return self.mean(x), 0.5 * self.log_var(x)
+        return x.reshape(-1)
+
+    def told(self, seen: Float[Array, " e"]) -> tuple[Float[Array, " z"], Float[Array, " z"]]:
+        """See `encode`."""
+        return self.mean(seen), 0.5 * self.log_var(seen)
 
     def decode(self, z: Float[Array, " z"]) -> Float[Array, "h w c"]:
         """The image of z, in shares of 255: numbers in 0..1. Unbatched."""
-        x = self.enter(z).reshape(self.begin)
-        for layer in self.decoder[:-1]:
-            x = jax.nn.relu(layer(x))
-        return jax.nn.sigmoid(self.decoder[-1](x))
+        return self.draw(self.begun(z))
+
+    def begun(self, z: Float[Array, " z"]) -> Float[Array, "i j d"]:
+        """What the first of the decoder's convolutions makes of z. Unbatched."""
+        return self.decoder[0](self.enter(z).reshape(self.begin))
+
+    def draw(self, x: Float[Array, "i j d"]) -> Float[Array, "h w c"]:
+        """The image that the other ones make of that. Unbatched."""
+        for layer in self.decoder[1:]:
+            x = layer(jax.nn.relu(x))
+        return jax.nn.sigmoid(x)
 
     def loss(self, image: UInt8[Array, "n h w c"], *, key: Key, tolerance: float = 0.5) -> VAELoss:
         """``sum (x - decode(z))^2 + max(KL, tolerance n_latent)`` with one z drawn from each ``q(z | x)``.
 
         Less information than ``tolerance`` nats to each number of z costs nothing, and is not taught away.
         """
-        mean, log_std = jax.vmap(self.encode)(image)
+        mean, log_std = jax.vmap(self.told)(in_portions(self.look, shares(image)))
         q = Normals(mean, jnp.exp(log_std))
-        error = jnp.sum((shares(image) - jax.vmap(self.decode)(q.sample(key=key))) ** 2, axis=(1, 2, 3))
+        drawn = in_portions(self.draw, jax.vmap(self.begun)(q.sample(key=key)))
+        error = jnp.sum((shares(image) - drawn) ** 2, axis=(1, 2, 3))
         kl = 0.5 * jnp.sum(mean**2 + q.std**2 - 1.0 - 2.0 * log_std, axis=-1)
         return VAELoss(error, kl, error + jnp.maximum(kl, tolerance * self.n_latent))
 

@@ -13,20 +13,18 @@ import optax
 from jaxtyping import Array, Bool
 
 from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, descended, dream
-from forethought.agents.dream.elder_nets import NetSizes, number, world_model
+from forethought.agents.dream.elder_nets import NetSizes, feature_policy, number, world_model
 from forethought.agents.dream.policies import FeaturePolicy, one_hot, tanh_gaussian
 from forethought.errors import require_above, require_within
-from forethought.models.latent import LatentModel, Regression, n_action
+from forethought.models.latent import LatentModel, Regression
 from forethought.models.rssm import Filtered, LatentBelief
-from forethought.nets.autoencoder import Style
 from forethought.nets.latents import Normals, frozen
-from forethought.nets.mlp import glorot_uniform
 from forethought.nets.recurrent import KerasGRU
 from forethought.nets.sight import Sight
 from forethought.optimizers import clipped_adam
 from forethought.replay.moments import Replay
 from forethought.returns import lambda_returns
-from forethought.types import Discrete, Info, Key, TimeStep
+from forethought.types import Info, Key, TimeStep
 
 
 @dataclass(frozen=True)
@@ -140,10 +138,7 @@ class DreamerV1(LatentAgent):
     def init(self, *, key: Key) -> DreamerV1State:
         """Fresh networks."""
         key_model, key_actor, key_critic = jax.random.split(key, 3)
-        c, discrete = self.config, isinstance(self.spec.action, Discrete)
-        outputs = n_action(self.spec.action) * (1 if discrete else 2)
-        net = Style(jax.nn.elu, None, 1e-3, glorot_uniform).mlp((sum(self.sizes), *(c.units,) * 4, outputs), key_actor)
-        actor = FeaturePolicy(net, one_hot if discrete else tanh_gaussian)
+        actor = feature_policy(self.net_sizes, self.spec.action, one_hot, tanh_gaussian, key=key_actor)
         nets = Nets(self.build(key=key_model), actor, number(self.net_sizes, 3, key=key_critic))
         return DreamerV1State(nets, Nets(*(o.init(net) for o, net in zip(self.optimizers, nets, strict=True))))
 

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
 from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, descended, dream
-from forethought.agents.dream.elder_nets import NetSizes, number, world_model
+from forethought.agents.dream.elder_nets import NetSizes, feature_policy, number, world_model
 from forethought.agents.dream.policies import FeaturePolicy, categorical, truncated_gaussian
 from forethought.errors import require_above, require_within
-from forethought.models.latent import LatentModel, Regression, n_action
+from forethought.models.latent import LatentModel, Regression, Unsquashed, n_action
 from forethought.models.rssm import Filtered, LatentBelief
-from forethought.nets.autoencoder import Style
 from forethought.nets.latents import OneHots, frozen, kl_losses
-from forethought.nets.mlp import glorot_uniform
 from forethought.nets.recurrent import NormedGRU
 from forethought.nets.sight import Sight
 from forethought.optimizers import clipped_adam
@@ -154,10 +153,7 @@ class DreamerV2(LatentAgent):
     def init(self, *, key: Key) -> DreamerV2State:
         """Fresh networks; the slow critic is a copy, not an alias."""
         key_model, key_actor, key_critic = jax.random.split(key, 3)
-        c, discrete = self.config, isinstance(self.spec.action, Discrete)
-        outputs = n_action(self.spec.action) * (1 if discrete else 2)
-        net = Style(jax.nn.elu, None, 1e-3, glorot_uniform).mlp((sum(self.sizes), *(c.units,) * 4, outputs), key_actor)
-        actor = FeaturePolicy(net, categorical if discrete else truncated_gaussian)
+        actor = feature_policy(self.net_sizes, self.spec.action, categorical, truncated_gaussian, key=key_actor)
         nets = Nets(self.build(key=key_model), actor, number(self.net_sizes, 4, key=key_critic))
         opt = Nets(*(o.init(net) for o, net in zip(self.optimizers, nets, strict=True)))
         return DreamerV2State(nets, jax.tree.map(jnp.copy, nets.critic), opt, jnp.array(0))
@@ -173,6 +169,12 @@ class DreamerV2(LatentAgent):
         """Drawn while learning, else the mode."""
         says = state.nets.actor(carry.features)
         return says.sample(key=key) if explore else says.mode(), carry, ()
+
+    def world_model(self, state: DreamerV2State) -> LatentModel:
+        """The latent model, in the units of rewards."""
+        if self.config.rewards != "tanh":
+            return state.model
+        return eqx.tree_at(lambda model: model.reward, state.model, Unsquashed(state.model.reward))
 
     def acts_with(self, state: DreamerV2State) -> tuple[LatentModel, FeaturePolicy]:
         """Model and actor."""

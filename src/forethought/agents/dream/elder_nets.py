@@ -1,10 +1,12 @@
 """The networks of PlaNet, Dreamer V1 and Dreamer V2, which differ in their latents and in the recurrent cell."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
+from jaxtyping import Array
 
+from forethought.agents.dream.policies import Distribution, FeaturePolicy
 from forethought.models.latent import LatentModel, Regression, n_action
 from forethought.models.rssm import RSSM, DenseCore
 from forethought.nets.autoencoder import ObsDecoder, ObsEncoder, Style, dense_layers, strided, transposed
@@ -12,7 +14,9 @@ from forethought.nets.latents import Latents
 from forethought.nets.mlp import Activation, glorot_uniform
 from forethought.nets.recurrent import GRU, KerasGRU, NormedGRU
 from forethought.nets.sight import Looks
-from forethought.types import EnvSpec, Key
+from forethought.types import Box, Discrete, EnvSpec, Key
+
+Reading: TypeAlias = Callable[[Array], Distribution]  # of what a network says
 
 
 class NetSizes(NamedTuple):
@@ -71,3 +75,13 @@ def number(sizes: NetSizes, layers: int, *, key: Key) -> Regression:
     """Of the features."""
     dense = Style(sizes.activation, None, 1e-3, glorot_uniform)
     return Regression(dense.mlp((sizes.deter + sizes.stoch, *(sizes.units,) * layers, 1), key))
+
+
+def feature_policy(
+    sizes: NetSizes, action: Box | Discrete, choices: Reading, numbers: Reading, *, key: Key
+) -> FeaturePolicy:
+    """Of four hidden layers; its outputs are read as ``choices``, or as ``numbers`` where these are what is done."""
+    discrete = isinstance(action, Discrete)
+    widths = (sizes.deter + sizes.stoch, *(sizes.units,) * 4, n_action(action) * (1 if discrete else 2))
+    net = Style(sizes.activation, None, 1e-3, glorot_uniform).mlp(widths, key)
+    return FeaturePolicy(net, choices if discrete else numbers)

@@ -1,0 +1,72 @@
+"""Lives of agents that dream in probes, and what they believe on the way."""
+
+import jax
+import numpy as np
+
+import small
+from forethought.envs.probes import Probe
+
+NAMES = ("Constant", "Observation", "Discount", "Action", "Policy", "Truncation", "Termination")
+GAMMA = 0.9
+NUM_ENVS = 4
+DREAM = {
+    "batch_size": 8,
+    "batch_length": 8,
+    "train_every": NUM_ENVS,
+    "updates": 1,
+    "pretrain": 0,
+    "random_steps": 64,
+    "replay_capacity": 10_000,
+    "horizon": 5,
+}
+
+
+def learner(algorithm, kind, settings, steps):
+    """For `values_and_actions`, of probes with this kind of actions."""
+    agent = small.make_agent(algorithm, Probe("Constant", action=kind).spec, **settings)
+    return small.Learner(agent, [0], NUM_ENVS, steps)
+
+
+def values_and_actions(learner, name, kind, steps, *, ahead):
+    """Live anew in a probe, and see whether values are those that are known, and actions the best.
+
+    ``ahead``: values are those of the moment that an action leads to, as the model dreams it, and count what is earned
+    there: what a critic is taught that knows dreams alone, and never a moment in which one begins.
+    """
+    kinds = {"action": kind}
+    world = small.envs.make(f"forethought/Probe{name}-v0", seeds=[0], envs_per_seed=NUM_ENVS, env_kwargs=kinds)
+    small.restart(learner)
+    small.live(learner, world, steps)
+    fresh = small.envs.make(f"forethought/Probe{name}-v0", seeds=[1], envs_per_seed=16, env_kwargs=kinds)
+    probe = Probe(name, **kinds)
+    seen, values, actions = _walked(learner, fresh, ahead)
+    expected, best = probe.optimal_values(GAMMA), probe.optimal_actions()
+    # A policy of numbers goes on exploring, which costs what it strays by, squared.
+    tolerance = 0.15 + 0.08 * np.abs(expected).max() + (0.15 if best is not None and kind == "box" else 0.0)
+    for i, shown in enumerate(probe.observations()[:, 0]):
+        here = np.isclose(seen, shown)
+        assert here.any()
+        # What is believed is drawn: now and then it is wrong.
+        assert abs(np.median(values[here]) - expected[i]) <= tolerance
+        if best is not None:
+            wanted = np.asarray(best).reshape(-1)[i]
+            assert np.median(np.abs(actions[here] - wanted)) <= (0.3 if kind == "box" else 0.0)
+
+
+def _walked(learner, world, ahead, steps=12):
+    """What is seen, believed to be worth and done on the way, by a policy that does not explore."""
+    agent, state = learner.agent, jax.tree.map(lambda x: x[0], learner.state)
+
+    @jax.jit
+    def act(carry, now, key):
+        carry = agent.observe(state, carry, now, key=key)
+        action, carry, _ = agent.decide(state, carry, key=key, explore=False)
+        belief = state.model.step(carry, action, key=key)[0] if ahead else carry
+        return action, carry, state.nets.critic(belief.features).mean()
+
+    now, carry, found = world.reset(), agent.init_actor(world.num_slots), []
+    for t in range(steps):
+        action, carry, value = act(carry, now, jax.random.key(t))
+        found.append([now.obs[:, 0], np.asarray(value), np.asarray(action).reshape(world.num_slots)])
+        now = world.step(np.asarray(action)).now
+    return np.array(found).transpose(1, 0, 2).reshape(3, -1)
