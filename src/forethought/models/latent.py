@@ -15,7 +15,6 @@ from forethought.nets.sight import Sight, shown, sight
 from forethought.nets.twohot import SymlogTwoHot, TwoHot, symexp_bins
 from forethought.types import Box, Discrete, Key, Outcome, PyTree, Space, TimeStep
 
-
 _ALMOST_ONE = 0.9999  # tanh(5)
 
 

@@ -4,7 +4,6 @@ An image of 64 x 64 is seen and drawn as the papers do it; another one is halved
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
@@ -106,7 +105,7 @@ class ConvDecoder(eqx.Module):
         x = self.enter(deter, stoch)
         return self._grown(x, self.layers[:1]) if self._from_pixel else x
 
-    def finish(self, x: Float[Array, "h w c"]) -> Float[Array, "i j c"]:
+    def finish(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
         """An image in [0, 1], as far as ``output`` holds it there."""
         x = self._grown(x, self.layers[self._from_pixel : -1])
         return self.output(self.layers[-1][0](x))
@@ -115,7 +114,7 @@ class ConvDecoder(eqx.Module):
     def _from_pixel(self) -> bool:
         return self.enter.shape[:2] == (1, 1)
 
-    def _grown(self, x: Float[Array, "h w c"], layers: Layers) -> Float[Array, "i j c"]:
+    def _grown(self, x: Float[Array, "h w c"], layers: Layers) -> Float[Array, "i j d"]:
         for conv, norm in layers:
             x = conv(x)
             x = self.activation(x if norm is None else norm(x))

@@ -18,7 +18,7 @@ from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, desc
 from forethought.agents.dream.elder_nets import NetSizes, feature_policy, number, world_model
 from forethought.agents.dream.policies import FeaturePolicy, categorical, truncated_gaussian
 from forethought.errors import require_above, require_within
-from forethought.models.latent import LatentModel, Regression, Unsquashed, n_action
+from forethought.models.latent import LatentModel, Regression, Unsquashed
 from forethought.models.rssm import Filtered, LatentBelief
 from forethought.nets.latents import OneHots, frozen, kl_losses
 from forethought.nets.recurrent import NormedGRU
