@@ -83,5 +83,11 @@ TASKS: dict[str, Task] = {
     "mbpo_hopper": Task(continuous.mbpo_hopper, 125_000, 1, any_length=True),
     "dreamer_v3_cartpole": Task(final_return("dreamer_v3_cartpole", "dreamer-v3", "CartPole-v1", 475.0), 4000, 3),
     "dreamer_v3_pendulum": Task(final_return("dreamer_v3_pendulum", "dreamer-v3", "Pendulum-v1", -200.0), 8000, 3),
+    "dreamer_v2_catch": Task(
+        final_return("dreamer_v2_catch", "dreamer-v2", "forethought/Catch-v0", 0.95, pixels=16), 18_000, 3
+    ),
+    "dreamer_v3_catch": Task(
+        final_return("dreamer_v3_catch", "dreamer-v3", "forethought/Catch-v0", 0.95, pixels=16), 18_000, 3
+    ),
     "dreamer_v3_balance": Task(dreams.dreamer_v3_balance, 10_000, 3, any_length=True),
 }

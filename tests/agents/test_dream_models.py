@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import expit, log_softmax
 
+from forethought.models.latent import Regression, Unsquashed
 from forethought.models.rssm import LatentBelief
 from forethought.nets.latents import OneHots
-from tests.agents.dreamt import KEY, an_agent, state_of
+from tests.agents.dreamt import KEY, F, an_agent, state_of, table
 from tests.agents.test_dreams import a_window, loss_of, stirred
 
 WINDOW = a_window("numbers")
@@ -76,6 +77,26 @@ def test_the_model_of_v2(rewards):
     ends = surprise(said, 0.99 * ENDS)
     expected = 0.5 * squared(said) + reward + 7.0 * ends + 0.3 * divergence(found).mean()
     np.testing.assert_allclose(total, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rewards", ["tanh", "as they are"])
+def test_v2s_world_model_speaks_of_rewards_as_they_are(rewards):
+    agent, state = an_agent("dreamer-v2", rewards=rewards), state_of("dreamer-v2", rewards=rewards)
+    learned, said = (m.reward(jnp.ones((1, sum(agent.sizes)))).mean() for m in (state.model, agent.world_model(state)))
+    np.testing.assert_allclose(np.tanh(said) if rewards == "tanh" else said, learned, rtol=1e-5)
+
+
+def test_large_rewards_are_told_as_the_largest_that_can_be():
+    large = Unsquashed(Regression(table(np.full((F, 1), 1.7))))
+    assert float(large(jnp.eye(F)[0]).mean()) == pytest.approx(np.arctanh(0.9999), rel=1e-3)
+
+
+def test_numbers_beyond_the_bounds_are_cut_off_and_have_a_gradient():
+    """An action of 2 is carried out as 1, and a policy that climbs still learns from it which way is up."""
+    model, action = state_of("dreamer-v3").model, jnp.array([[-2.0], [0.3], [4.0]])
+    np.testing.assert_allclose(model.as_vectors(action), [[-1.0], [0.3], [1.0]])
+    slope = jax.grad(lambda a: jnp.sum(model.as_vectors(a)))(action)
+    np.testing.assert_allclose(slope, [[0.5], [1.0], [0.25]])
 
 
 @pytest.mark.parametrize("nats", [0.0, 100.0])

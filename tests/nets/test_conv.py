@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forethought.nets import conv
-from forethought.nets.conv import Conv, TransposedConv, UpsampledConv, max_pool
+from forethought.nets.conv import Conv, TransposedConv, UpsampledConv, in_portions, max_pool
 
 KEY = jax.random.key(0)
 
@@ -103,3 +103,30 @@ def test_biases_are_added():
 def test_pooling():
     x = jnp.arange(16.0).reshape(4, 4, 1)
     np.testing.assert_array_equal(max_pool(x)[..., 0], [[5, 7], [13, 15]])
+
+
+@pytest.mark.parametrize("n", [3, 16, 48, 50, 53])
+def test_portions_are_as_the_whole(n):
+    """Values, and gradients towards weights and images; of 53 no portion is made, of 50 five."""
+    layer, x = Conv(2, 3, 4, 2, key=KEY), jax.random.normal(KEY, (n, 8, 8, 2))
+
+    def loss(layer, x, over):
+        return jnp.sum(jnp.sin(over(lambda one: jax.nn.relu(layer(one)).ravel(), x)))
+
+    def whole(function, x):
+        return jax.vmap(function)(x)
+
+    assert in_portions(layer, x).shape == (n, 3, 3, 3)
+    slopes = jax.grad(loss, (0, 1))
+    for a, b in zip(
+        jax.tree.leaves(slopes(layer, x, in_portions)), jax.tree.leaves(slopes(layer, x, whole)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_portions_keep_little():
+    """What lies between products is not kept for the gradient: one array of each image beside what goes in."""
+    layer, x = Conv(2, 3, 4, 2, key=KEY), jnp.zeros((64, 8, 8, 2))
+    _, pull = jax.vjp(lambda layer: in_portions(lambda one: jnp.tanh(jnp.tanh(layer(one))), x), layer)
+    kept = sum(leaf.size for leaf in jax.tree.leaves(pull) if leaf.ndim)
+    assert kept < x.size + 2 * 64 * 27

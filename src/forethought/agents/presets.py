@@ -255,15 +255,46 @@ _SMALL = {
     "train_every": 2,
 }
 _SMALL_SOURCE = "no official configuration; smaller batches and larger steps than the paper's, for two cores"
-PLANET_PRESETS: dict[str, Preset] = {}
-DREAMER_V1_PRESETS: dict[str, Preset] = {}
-DREAMER_V2_PRESETS: dict[str, Preset] = {}
+# Of PlaNet to Dreamer V2.
+_SMALL_ELDER = {
+    "batch_size": 8,
+    "batch_length": 32,
+    "random_steps": 500,
+    "updates": 1,
+    "deter": 128,
+    "units": 128,
+    "depth": 8,
+}
+_SMALL_ACTORS = {"model_rate": 3e-4, "actor_rate": 3e-4, "critic_rate": 3e-4}
+_SMALL_PLANS = {**_SMALL_ELDER, "learning_rate": 1e-3, "train_every": 2}
+_SMALL_V1 = {
+    **_SMALL_ELDER,
+    **_SMALL_ACTORS,
+    "model_rate": 1e-3,
+    "pretrain": 0,
+    "train_every": 2,
+}
+PLANET_PRESETS: dict[str, Preset] = {
+    "pendulum": Preset("Pendulum-v1", _SMALL_SOURCE, _SMALL_PLANS),
+    "jax-pendulum": Preset("forethought/Pendulum-v0", _SMALL_SOURCE, _SMALL_PLANS),
+}
+DREAMER_V1_PRESETS: dict[str, Preset] = {
+    "pendulum": Preset("Pendulum-v1", _SMALL_SOURCE, _SMALL_V1),
+    "jax-pendulum": Preset("forethought/Pendulum-v0", _SMALL_SOURCE, _SMALL_V1),
+}
+DREAMER_V2_PRESETS: dict[str, Preset] = {
+    "catch": Preset(
+        "forethought/Catch-v0",
+        _SMALL_SOURCE,
+        {**_SMALL_ELDER, **_SMALL_ACTORS, "choices": 16, "classes": 16, "train_every": 8},
+    ),
+}
 DREAMER_V3_PRESETS: dict[str, Preset] = {
     "cartpole": Preset("CartPole-v1", _SMALL_SOURCE, _SMALL),
     "gymnax-cartpole": Preset("gymnax/CartPole-v1", _SMALL_SOURCE, _SMALL),
     "pendulum": Preset("Pendulum-v1", _SMALL_SOURCE, _SMALL),
     "jax-pendulum": Preset("forethought/Pendulum-v0", _SMALL_SOURCE, _SMALL),
-    "catch": Preset("forethought/Catch-v0", _SMALL_SOURCE, {**_SMALL, "train_every": 4}),
+    "catch": Preset("forethought/Catch-v0", _SMALL_SOURCE, _SMALL),
     # Of the first version of the paper; its continuing head has no discount in it, its first belief is learned there.
     "2023": Preset(
         "",
