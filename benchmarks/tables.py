@@ -30,6 +30,8 @@ SPEED = (
     "dreamer_v3_xs_pixels",
     "dreamer_v1_pixels",
     "dreamer_v2_pixels",
+    "world_models_vae",
+    "convolution",
 )
 LEARNING = (
     "dyna_maze",
@@ -56,6 +58,8 @@ LEARNING = (
     "mbpo_hopper",
     "dreamer_v3_cartpole",
     "dreamer_v3_pendulum",
+    "dreamer_v2_catch",
+    "dreamer_v3_catch",
     "dreamer_v3_balance",
     "world_models_take_cover",
     "world_models_car_racing",
@@ -73,6 +77,7 @@ _PEERS = (
     ("dreamer_v3_xs_pixels", "Dreamer V3 (2023) update, images", "peer", "sheeprl"),
     ("dreamer_v1_pixels", "Dreamer V1 update, images", "peer", "sheeprl"),
     ("dreamer_v2_pixels", "Dreamer V2 update, images", "peer", "sheeprl"),
+    ("world_models_vae", "a step of the VAE of World Models", "peer", "torch"),
 )
 
 _INTRODUCTION = """This page is written by `python -m benchmarks.tables` from the files in `benchmarks/results/`, which

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from benchmarks.results import Result
 from benchmarks.workloads import (
     branched_rollout,
+    convolution,
     device_loop,
     dreams,
     ensemble_epoch,
@@ -35,5 +36,6 @@ WORKLOADS: dict[str, Callable[[bool], Result]] = {
     "device_loop": device_loop.run,
     "startup": startup.run,
     "export": export.run,
+    "convolution": convolution.run,
     **dreams.WORKLOADS,
 }
