@@ -275,12 +275,10 @@ _SMALL_V1 = {
     "train_every": 2,
 }
 PLANET_PRESETS: dict[str, Preset] = {
-    "pendulum": Preset("Pendulum-v1", _SMALL_SOURCE, _SMALL_PLANS),
-    "jax-pendulum": Preset("forethought/Pendulum-v0", _SMALL_SOURCE, _SMALL_PLANS),
+    "cartpole-balance": Preset("dmc:cartpole-balance", _SMALL_SOURCE, _SMALL_PLANS),
 }
 DREAMER_V1_PRESETS: dict[str, Preset] = {
-    "pendulum": Preset("Pendulum-v1", _SMALL_SOURCE, _SMALL_V1),
-    "jax-pendulum": Preset("forethought/Pendulum-v0", _SMALL_SOURCE, _SMALL_V1),
+    "cartpole-balance": Preset("dmc:cartpole-balance", _SMALL_SOURCE, _SMALL_V1),
 }
 DREAMER_V2_PRESETS: dict[str, Preset] = {
     "catch": Preset(
