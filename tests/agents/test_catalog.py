@@ -1,6 +1,7 @@
 import pytest
 
 from forethought.agents.catalog import ALGORITHMS, find, find_preset, require_fit
+from forethought.envs.given import full_name
 from forethought.errors import UsageError
 from forethought.training.config import from_dict, to_dict
 from forethought.types import Box, Discrete, EnvSpec, Parts
@@ -85,3 +86,5 @@ def test_every_preset_is_a_config_and_gives_a_source(name, preset):
         said = flat[head][rest] if rest else flat[head]
         assert said == (list(value) if isinstance(value, tuple) else value)
     assert chosen.source
+    # As runs call it, or it would never be chosen by itself.
+    assert chosen.env == full_name(chosen.env)

@@ -275,10 +275,10 @@ _SMALL_V1 = {
     "train_every": 2,
 }
 PLANET_PRESETS: dict[str, Preset] = {
-    "cartpole-balance": Preset("dmc:cartpole-balance", _SMALL_SOURCE, _SMALL_PLANS),
+    "cartpole-balance": Preset("dm_control/cartpole-balance-v0", _SMALL_SOURCE, _SMALL_PLANS),
 }
 DREAMER_V1_PRESETS: dict[str, Preset] = {
-    "cartpole-balance": Preset("dmc:cartpole-balance", _SMALL_SOURCE, _SMALL_V1),
+    "cartpole-balance": Preset("dm_control/cartpole-balance-v0", _SMALL_SOURCE, _SMALL_V1),
 }
 DREAMER_V2_PRESETS: dict[str, Preset] = {
     "catch": Preset(
@@ -299,7 +299,7 @@ DREAMER_V3_PRESETS: dict[str, Preset] = {
         "arXiv 2301.04104v1, and what its code had",
         {"size": "s", "elder": True, "dynamics_weight": 0.5, "replay_value_weight": 0.0},
     ),
-    "cartpole-balance": Preset("dmc:cartpole-balance", "official (dmc_proprio): a window's moments for each step", {}),
+    "cartpole-balance": Preset("dm_control/cartpole-balance-v0", "official (dmc_proprio): a window's moments for each step", {}),
 }
 
 # The published codes with a hundredth of their random steps and a twentieth of V's updates (or less), for two cores
