@@ -141,6 +141,8 @@ def start_run(
         raise UsageError(f"controller is {brief(controller)}; it takes a function, and a run that plays baselines")
     config, logged = _with_data(config, data)
     agent, plan = _plan(config)
+    if logged is not None:
+        agent.check_data(len(logged.rows.reward), config.pretrain > 0)
     world = make_world(config, config.seed_list, config.num_envs, workers=config.workers)
     try:
         stamp = time.strftime("%Y%m%d-%H%M%S")

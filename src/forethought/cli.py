@@ -59,6 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _give_up_output()
         return 0
+    except RuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):  # as JAX says it
+            raise
+        _complain(
+            f"error: {str(error).splitlines()[0].partition('RESOURCE_EXHAUSTED: ')[2]}; use smaller batches, shorter "
+            "windows, smaller networks, or fewer environments and seeds"
+        )
+        return 1
     except OSError as error:
         what = "write standard output" if error.filename is None else f"use {error.filename}"
         _complain(f"error: cannot {what}: {error.strerror or error}")

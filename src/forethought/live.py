@@ -198,6 +198,8 @@ def start(
         config = replace(config, data=logged.described())
         check_room(built, config.rows)
     memory.plan(Program(built, config.seed_list, 1, config.rows)).refuse_if_too_large()
+    if logged is not None:
+        built.check_data(len(logged.rows.reward), config.pretrain > 0)
     defaults = to_dict(catalog.find(algorithm).load()[1]())
     live = AskTell(config, codec, RunDir.create(as_path(run), config, defaults, spec, codec, live=True))
     if logged is not None:

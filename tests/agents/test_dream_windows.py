@@ -87,12 +87,22 @@ def test_an_update_writes_what_it_believes_beside_the_rows_that_follow(num_envs,
 def test_a_run_that_ends_before_the_first_update_is_refused(name):
     agent = small.make_agent(name, small.envs.env_spec(small.WORLDS[name]), batch_length=50, random_steps=20)
     assert small.Learner(agent, [0], 4, 200).agent.start == 200
-    message = r"199 steps end before the first update: windows of 50 moments and 20 random .* 200 in all; raise --steps"
+    message = r"199 steps end before .* windows of 50 moments of 4 environments and 20 random .* 200 in all; raise --st"
     with pytest.raises(UsageError, match=message):
         small.Learner(agent, [0], 4, 199)
     message = r"windows of 50 moments of 5 environments do not fit .* of 200; raise --agent.replay-capacity to 250"
     with pytest.raises(UsageError, match=message):
         small.Learner(agent, [0], 5, 10_000)
+
+
+@pytest.mark.parametrize("name", DREAMERS)
+def test_to_learn_before_the_first_step_takes_a_window_in_each_environment(name):
+    agent = small.make_agent(name, small.envs.env_spec(small.WORLDS[name]), batch_length=5)
+    agent.setting = Setting(4, 1000)
+    agent.check_data(20, pretrain=True)
+    agent.check_data(19, pretrain=False)
+    with pytest.raises(UsageError, match=r"windows of 5 moments, and the 19 transitions given are 4 to each of 4 env"):
+        agent.check_data(19, pretrain=True)
 
 
 @pytest.mark.parametrize("name", DREAMERS)

@@ -84,6 +84,41 @@ def test_candidates_need_environments_of_their_own():
     an_agent(num_envs=8, **{"c.where": "world"}).check_setting()
 
 
+@pytest.mark.parametrize(
+    ("settings", "num_envs", "said"),
+    [
+        ({"replay_capacity": 12}, 2, r"windows of 7 moments of each of 2 .* a replay of 12; raise --agent.replay-cap"),
+        ({"random_steps": 3}, 2, r"windows of 2 moments .* random steps, of which there are 3; raise --agent.random-"),
+    ],
+)
+def test_windows_need_room(settings, num_envs, said):
+    with pytest.raises(UsageError, match=said):
+        an_agent(num_envs=num_envs, **settings).check_setting()
+
+
+def test_data_must_hold_a_window_of_each_environment():
+    agent = an_agent(num_envs=2, random_steps=0)
+    agent.check_data(14, pretrain=False)
+    with pytest.raises(UsageError, match=r"windows of 7 moments of each of 2 .* given, of which there are 13; give mo"):
+        agent.check_data(13, pretrain=False)
+
+
+def test_vision_has_a_layer():
+    with pytest.raises(UsageError, match=r"v.channels is empty"):
+        an_agent(**{"v.channels": ()})
+
+
+def test_the_controller_acts_within_dreams_as_in_the_world():
+    agent = an_agent()
+    state = jax.jit(lambda: agent.init(key=KEY))()
+    state = state._replace(cloud=state.cloud._replace(mean=jnp.linspace(-1.0, 1.0, agent.policy.size)))
+    carry = agent.init_actor(2)
+    carry = carry._replace(belief=carry.belief._replace(z=jnp.array([[0.3] * 3, [-2.0] * 3])))
+    outside = agent.decide(state, carry, key=KEY, explore=False)[0]
+    features = agent.world_model(state).features(carry.belief)
+    np.testing.assert_array_equal(agent.policy_within(state)(features, KEY), outside)
+
+
 def test_a_policy_that_reads_what_networks_say_is_no_row_of_arrays():
     agent = an_agent()
     with pytest.raises(UsageError, match="stablehlo"):

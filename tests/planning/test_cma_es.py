@@ -32,6 +32,22 @@ def test_it_agrees_with_the_package_on_the_same_draws(size, population):
         np.testing.assert_allclose(mine.cov, other._C, rtol=1e-3, atol=1e-3 * np.abs(other._C).max())
 
 
+@pytest.mark.parametrize(("size", "population"), [(17, 4), (5, 16)])
+def test_a_cloud_that_has_become_a_point_stays_there(size, population):
+    """Long after it has arrived, its numbers are still numbers."""
+    search = CMAES(size, population, 0.1)
+
+    def generation(cloud, key):
+        candidates = search.ask(cloud, key=key)
+        return search.tell(cloud, candidates, -jnp.sum(candidates**2, axis=-1)), ()
+
+    cloud, _ = jax.jit(lambda: jax.lax.scan(generation, search.begin(jnp.ones(size)), jax.random.split(KEY, 4000)))()
+    assert all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(cloud))
+    assert float(cloud.std) < 1e-7
+    still = search.tell(cloud, search.ask(cloud, key=KEY), jnp.arange(float(population)))
+    assert all(bool(jnp.array_equal(a, b)) for a, b in zip(still, cloud, strict=True))
+
+
 @pytest.mark.learned
 @pytest.mark.parametrize("seed", range(3))
 def test_it_finds_the_top_of_a_narrow_hill_and_its_shape(seed):

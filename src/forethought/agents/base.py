@@ -173,6 +173,12 @@ class Agent(ABC):
         """Raise `UsageError` where nothing could be learned in this setting."""
         return
 
+    def check_data(self, rows: int, pretrain: bool) -> None:
+        """Raise `UsageError` where so many transitions, given before the first step, are too few to ``pretrain`` with,
+        or to begin with.
+        """
+        return
+
     @abstractmethod
     def init(self, *, key: Key) -> PyTree:
         """State before the first step."""

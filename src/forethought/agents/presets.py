@@ -299,7 +299,9 @@ DREAMER_V3_PRESETS: dict[str, Preset] = {
         "arXiv 2301.04104v1, and what its code had",
         {"size": "s", "elder": True, "dynamics_weight": 0.5, "replay_value_weight": 0.0},
     ),
-    "cartpole-balance": Preset("dm_control/cartpole-balance-v0", "official (dmc_proprio): a window's moments for each step", {}),
+    "cartpole-balance": Preset(
+        "dm_control/cartpole-balance-v0", "official (dmc_proprio): a window's moments for each step", {}
+    ),
 }
 
 # The published codes with a hundredth of their random steps and a twentieth of V's updates (or less), for two cores

@@ -26,9 +26,13 @@ class Kind:
         return self.latent if latent and self.latent else self.advice
 
 
-_MORE = "more data, more updates for each step (a lower `--agent.train-every`, more `--agent.updates`)"
+_MORE = (
+    "more data, more updates (a lower `--agent.train-every`, more `--agent.updates`; in World Models "
+    "`--agent.v.updates` and `--agent.m.updates`)"
+)
 _SHORTER = (
-    "More data where the policy goes, which training goes on to collect; dreams of fewer steps (`--agent.horizon`)."
+    "More data where the policy goes, which training goes on to collect; dreams of fewer steps (`--agent.horizon`, in "
+    "World Models `--agent.c.horizon`)."
 )
 
 
@@ -53,19 +57,20 @@ BLIND = Kind(
 )
 FORGETS = Kind(
     "It does not keep what it sees",
-    "What is wrong lies before any dream: in the encoder, in the latents or in the decoder. More updates for each step "
-    "(a lower `--agent.train-every`, more `--agent.updates`), a larger model (`--agent.size` of Dreamer V3), fewer "
-    "`--agent.free-nats`. What is small in a picture weighs little: larger pictures, or the thing as a number beside "
-    "them. Rewards and ends may be right all the same, and a policy lives by these: look at their lines, and at its "
-    "return.",
+    "What is wrong lies before any dream: in the encoder, in the latents or in the decoder. More updates (a lower "
+    "`--agent.train-every`, more `--agent.updates`; in World Models `--agent.v.updates`), a larger model "
+    "(`--agent.size` of Dreamer V3), fewer `--agent.free-nats`. What is small in a picture weighs little: larger "
+    "pictures, or the thing as a number beside them. Rewards and ends may be right all the same, and a policy lives "
+    "by these: look at their lines, and at its return.",
 )
 ERRORS_GROW = Kind(
     "Its errors grow",
     "Imagine no further than the steps to trust: rollouts by `--agent.schedule.last` (MBPO; they are of one step where "
     "nothing else was set), plans by `--agent.horizon` (planners). More data and longer fits move the limit.",
-    "Imagine no further than the steps to trust (`--agent.horizon`). An error that is there after 0 steps, of what was "
+    "Imagine no further than the steps to trust (`--agent.horizon`, in World Models `--agent.c.horizon`). An error that "
+    "is there after 0 steps, of what was "
     f"just seen, is the decoder's and not the dream's. What moves the limit: {_MORE}, longer windows "
-    "(`--agent.batch-length`).",
+    "(`--agent.batch-length`, in World Models `--agent.m.window`).",
 )
 OVER_CONFIDENT = Kind(
     "Over-confident",
@@ -97,7 +102,8 @@ FALSE_ENDINGS = Kind(
     "It believes in endings that do not come",
     "More data near the ends of episodes; rollouts of fewer steps, where they have several "
     "(`--agent.schedule.last`): fewer false endings add up.",
-    "More data near the ends of episodes; dreams of fewer steps (`--agent.horizon`): fewer false endings add up.",
+    "More data near the ends of episodes; dreams of fewer steps (`--agent.horizon`, in World Models "
+    "`--agent.c.horizon`): fewer false endings add up.",
 )
 MISSED_ENDINGS = Kind(
     "It does not see the world end",
@@ -115,7 +121,7 @@ EXPLOITED = Kind(
     "Exploited by planning",
     "More particles (`--agent.particles`) with `--agent.propagation ts1`, fewer candidates "
     "(`--agent.search.population`), and data that the planner itself collects.",
-    "More data, and dreams or plans of fewer steps (`--agent.horizon`). A policy that is learned in the model searches "
+    "More data, and dreams or plans of fewer steps (`--agent.horizon`, in World Models `--agent.c.horizon`). A policy that is learned in the model searches "
     "less hard than these plans: whether it is misled, the gap between its imagined and real return says.",
 )
 DIVERGES = Kind(

@@ -164,7 +164,8 @@ class ObsDecoder(eqx.Module):
 
     def __call__(self, deter: Float[Array, "n h"], stoch: Float[Array, "n z"]) -> Sight:
         """Of n beliefs."""
-        vector, image = (), ()
+        vector: Array | tuple[()] = ()
+        image: Array | tuple[()] = ()
         if self.vector is not None:
             vector = jax.vmap(self.vector)(jnp.concatenate([deter, stoch], axis=-1))
         if self.image is not None:

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from forethought.types import Key
 
 _LEAST_VARIANCE = 1e-8  # of an axis, which rounding could make negative
-_MOST_STD = 1e6
+_LEAST_STD, _MOST_STD = 1e-8, 1e6
 
 
 class Cloud(NamedTuple):
@@ -67,7 +67,14 @@ class CMAES:
         return cloud.mean + cloud.std * (z @ cloud.root)
 
     def tell(self, cloud: Cloud, candidates: Float[Array, "p d"], value: Float[Array, " p"]) -> Cloud:
-        """The cloud after candidates that it drew turned out to be worth so much. Of equal ones the first is better."""
+        """The cloud after candidates that it drew turned out to be worth so much. Of equal ones the first is better.
+
+        One that has shrunk to a point stays as it is: float32 could not tell its candidates apart.
+        """
+        moved = self._moved(cloud, candidates, value)
+        return jax.tree.map(lambda old, new: jnp.where(cloud.std < _LEAST_STD, old, new), cloud, moved)
+
+    def _moved(self, cloud: Cloud, candidates: Float[Array, "p d"], value: Float[Array, " p"]) -> Cloud:
         k, d = self._constants, self.size
         y = (candidates[jnp.argsort(-value, stable=True)] - cloud.mean) / cloud.std
         white = y @ cloud.whiten

@@ -8,6 +8,7 @@ import numpy as np
 from forethought.replay.moments import Replay
 from forethought.training.config import flatten, to_dict
 
+_RATES = "learning_rate", "model_rate", "actor_rate", "critic_rate"
 _HUGE = 1e6  # of an observation or a reward: networks and squared errors are made for numbers around 1
 
 
@@ -21,6 +22,6 @@ def remedy(config: Any, replay: Replay) -> str:
         largest = float(np.max(np.abs(np.asarray(seen, np.float64)), initial=0.0))
         if largest > _HUGE:
             return f"the environment's {name} reach {largest:.3g}: scale them to about 1 there, then train anew"
-    rates = {name: value for name, value in flatten(to_dict(config)).items() if "learning_rate" in name}
+    rates = {name: value for name, value in flatten(to_dict(config)).items() if name.endswith(_RATES)}
     lower = ", ".join(f"--agent.{name.replace('_', '-')} (now {value:g})" for name, value in rates.items())
     return f"a run keeps its settings, so train anew with a lower learning rate: {lower}" if lower else "train anew"

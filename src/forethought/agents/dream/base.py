@@ -94,8 +94,19 @@ class LearnsFromWindows(Agent):
         if self.setting.steps < self.start:
             raise UsageError(
                 f"{self.setting.steps:,} steps end before the first update: windows of {self.config.batch_length} "
-                f"moments and {self.config.random_steps:,} random steps come before it, {self.start:,} in all; raise "
+                f"moments of {self.setting.num_envs} environments and {self.config.random_steps:,} random steps come "
+                f"before it, {self.start:,} in all; raise "
                 "--steps, or lower --agent.batch-length and --agent.random-steps"
+            )
+
+    def check_data(self, rows: int, pretrain: bool) -> None:
+        """Raises `UsageError` where they make no window in each environment, and steps cannot add to them."""
+        lane, length = rows // self.setting.num_envs, self.config.batch_length
+        if pretrain and lane < length:
+            raise UsageError(
+                f"to learn before the first step takes windows of {length} moments, and the {rows:,} transitions given "
+                f"are {lane:,} to each of {self.setting.num_envs} environments; give more, lower --agent.batch-length, "
+                "or leave out --pretrain"
             )
 
     def unseen(self, n: int) -> LatentBelief:

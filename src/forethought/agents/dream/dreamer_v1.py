@@ -80,7 +80,7 @@ class DreamerV1Config(DreamConfig):
         for name in ("deter", "stoch", "units", "depth"):
             require_within(name, getattr(self, name), 1)
         require_within("horizon", self.horizon, 2)
-        for name in ("model_rate", "actor_rate", "critic_rate", "max_grad_norm"):
+        for name in ("model_rate", "actor_rate", "critic_rate", "max_grad_norm", "discount"):
             require_above(name, getattr(self, name), 0)
         for name in ("discount", "lambda_"):
             require_within(name, getattr(self, name), 0.0, 1.0)

@@ -93,7 +93,7 @@ class DreamerV2Config(DreamConfig):
             require_within(name, getattr(self, name), 1)
         for name in ("classes", "horizon"):
             require_within(name, getattr(self, name), 2)
-        for name in ("model_rate", "actor_rate", "critic_rate", "max_grad_norm"):
+        for name in ("model_rate", "actor_rate", "critic_rate", "max_grad_norm", "discount"):
             require_above(name, getattr(self, name), 0)
         for name in ("discount", "lambda_", "kl_balance", "weight_decay"):
             require_within(name, getattr(self, name), 0.0, 1.0)
@@ -174,7 +174,9 @@ class DreamerV2(LatentAgent):
         """The latent model, in the units of rewards."""
         if self.config.rewards != "tanh":
             return state.model
-        return eqx.tree_at(lambda model: model.reward, state.model, Unsquashed(state.model.reward))
+        squashed = state.model.reward
+        assert isinstance(squashed, Regression)
+        return eqx.tree_at(lambda model: model.reward, state.model, Unsquashed(squashed))
 
     def acts_with(self, state: DreamerV2State) -> tuple[LatentModel, FeaturePolicy]:
         """Model and actor."""

@@ -71,7 +71,7 @@ class DreamerV3Config(DreamConfig):
         super().check()
         require_within("horizon", self.horizon, 1)
         require_within("warmup", self.warmup, 0)
-        for name in ("learning_rate", "clip"):
+        for name in ("learning_rate", "clip", "discount"):
             require_above(name, getattr(self, name), 0)
         for name in ("discount", "lambda_", "slow_rate", "range_rate"):
             require_within(name, getattr(self, name), 0.0, 1.0)

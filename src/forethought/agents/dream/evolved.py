@@ -34,10 +34,12 @@ class LinearPolicy:
     def __post_init__(self) -> None:
         choices = self.action.n if isinstance(self.action, Discrete) else 0
         if self.order and sorted(self.order) != list(range(choices)):
-            raise UsageError(f"c.order is {self.order}; it takes each of the {choices} choices here once, from 0 on")
+            takes = f"takes each of the {choices} choices here once, from 0 on" if choices else "is for choices alone"
+            raise UsageError(f"c.order is {self.order}; it {takes}")
         numbers = self.action.shape[0] if isinstance(self.action, Box) else 0
         if not set(self.one_sided) <= set(range(numbers)):
-            raise UsageError(f"c.one_sided is {self.one_sided}; the numbers of an action here are 0 to {numbers - 1}")
+            there = f"the numbers of an action here are 0 to {numbers - 1}" if numbers else "actions here are choices"
+            raise UsageError(f"c.one_sided is {self.one_sided}; {there}")
 
     @property
     def n_outputs(self) -> int:

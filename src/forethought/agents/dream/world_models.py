@@ -17,6 +17,7 @@ from forethought.agents.dream.evolved import LinearPolicy, Trials, dreamt, judge
 from forethought.agents.dream.series import Encoding
 from forethought.agents.dream.world_models_settings import WorldModelsConfig
 from forethought.errors import UsageError
+from forethought.imagine import Policy
 from forethought.models.latent import n_action
 from forethought.models.mdn_rnn import MDNRNN, Coded, MDNBelief, Memory
 from forethought.nets.vae import VAE
@@ -67,13 +68,35 @@ class WorldModels(Agent):
         return self.config.c.where == "world"
 
     def check_setting(self) -> None:
-        """Raises `UsageError` where candidates would have to share an environment."""
+        """Raises `UsageError` where candidates would have to share an environment, or no window of M finds room."""
         n, population = self.setting.num_envs, self.config.c.population
         if self.in_world and n % population:
             raise UsageError(
                 f"each of the {population} candidates plays in environments of its own, and {n} cannot be shared out; "
                 f"use --num-envs {population}, or change --agent.c.population"
             )
+
+        self._require(self.config.replay_capacity, "a replay of", "raise --agent.replay-capacity")
+        if self.config.random_steps:
+            self._require(self.config.random_steps, "random steps, of which there are", "raise --agent.random-steps", 2)
+
+    def check_data(self, rows: int, pretrain: bool) -> None:
+        """Raises `UsageError` where they make no window of M in each environment."""
+        self._require(rows, "the transitions given, of which there are", "give more")
+
+    def _require(self, rows: int, where: str, way_out: str, length: int | None = None) -> None:
+        n, length = self.setting.num_envs, length or self.window
+        if rows < n * length:
+            raise UsageError(
+                f"M learns from windows of {length:,} moments of each of {n} environments, which do not fit into "
+                f"{where} {rows:,}; {way_out}, or lower --agent.m.window"
+            )
+
+    @property
+    def window(self) -> int:
+        """Moments that M is shown, and the one that it foretells last."""
+        lived = self.config.random_steps // self.setting.num_envs
+        return 1 + (min(self.config.m.window, lived) if lived else self.config.m.window)
 
     def init(self, *, key: Key) -> WorldModelsState:
         """Fresh networks, and a cloud of candidates about 0."""
@@ -126,6 +149,10 @@ class WorldModels(Agent):
         action = jnp.where(anew.reshape(-1, *[1] * (drawn.ndim - 1)), drawn, carry.held)
         time = jax.random.randint(key_time, (n,), 1, self.config.random_hold + 1)
         return action, Carry(carry.belief, action, jnp.where(anew, time, carry.left) - 1), ()
+
+    def policy_within(self, state: WorldModelsState) -> Policy:
+        """C, of the features of a belief."""
+        return lambda features, key: jax.vmap(lambda x: self.policy(state.cloud.mean, x))(features)
 
     def acts_with(self, state: WorldModelsState) -> PyTree:
         """V, M and C."""
@@ -197,8 +224,8 @@ class WorldModels(Agent):
     ) -> tuple[WorldModelsState, Replay, Info]:
         """One update of M."""
         key_draw, key_loss = jax.random.split(key)
-        c, lived = self.config.m, self.config.random_steps // self.setting.num_envs
-        window = series.windows(replay, c.batch_size, 1 + min(c.window, lived or c.window), key=key_draw)
+        c = self.config.m
+        window = series.windows(replay, c.batch_size, self.window, key=key_draw)
 
         def loss(memory: Memory) -> tuple[Array, Info]:
             said = memory.loss(window, key=key_loss, ending_weight=c.ending_weight)

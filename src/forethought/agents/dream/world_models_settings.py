@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from forethought.errors import require_above, require_within
+from forethought.errors import BadSetting, require_above, require_within
 from forethought.nets.vae import CHANNELS
 from forethought.settings import Settings, require_widths
 
@@ -28,6 +28,8 @@ class VisionConfig(Settings):
     def check(self) -> None:
         """Counts and bounds."""
         require_widths("channels", self.channels)
+        if not self.channels:
+            raise BadSetting("channels", "is empty; V has a convolution at least")
         for name in ("latent", "batch_size", "updates"):
             require_within(name, getattr(self, name), 1)
         require_above("learning_rate", self.learning_rate, 0)
