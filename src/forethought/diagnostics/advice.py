@@ -67,8 +67,8 @@ ERRORS_GROW = Kind(
     "Its errors grow",
     "Imagine no further than the steps to trust: rollouts by `--agent.schedule.last` (MBPO; they are of one step where "
     "nothing else was set), plans by `--agent.horizon` (planners). More data and longer fits move the limit.",
-    "Imagine no further than the steps to trust (`--agent.horizon`, in World Models `--agent.c.horizon`). An error that "
-    "is there after 0 steps, of what was "
+    "Imagine no further than the steps to trust (`--agent.horizon`, in World Models `--agent.c.horizon`). An error "
+    "that is there after 0 steps, of what was "
     f"just seen, is the decoder's and not the dream's. What moves the limit: {_MORE}, longer windows "
     "(`--agent.batch-length`, in World Models `--agent.m.window`).",
 )
@@ -121,7 +121,8 @@ EXPLOITED = Kind(
     "Exploited by planning",
     "More particles (`--agent.particles`) with `--agent.propagation ts1`, fewer candidates "
     "(`--agent.search.population`), and data that the planner itself collects.",
-    "More data, and dreams or plans of fewer steps (`--agent.horizon`, in World Models `--agent.c.horizon`). A policy that is learned in the model searches "
+    "More data, and dreams or plans of fewer steps (`--agent.horizon`, in World Models "
+    "`--agent.c.horizon`). A policy that is learned in the model searches "
     "less hard than these plans: whether it is misled, the gap between its imagined and real return says.",
 )
 DIVERGES = Kind(
