@@ -267,9 +267,9 @@ _SMALL_ELDER = {
 }
 _SMALL_ACTORS = {"model_rate": 3e-4, "actor_rate": 3e-4, "critic_rate": 3e-4}
 _SMALL_PLANS = {**_SMALL_ELDER, "learning_rate": 1e-3, "train_every": 2}
+# With larger steps of the actor its actions run to their bounds while the model is young, and stay there.
 _SMALL_V1 = {
     **_SMALL_ELDER,
-    **_SMALL_ACTORS,
     "model_rate": 1e-3,
     "pretrain": 0,
     "train_every": 2,
