@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from forethought.errors import UsageError
 from forethought.models.mdn_rnn import MDNRNN, Coded
 from forethought.replay.moments import Replay
 from forethought.types import Key
@@ -56,6 +57,15 @@ def proceed(work: Encoding, replay: Replay, units: Array | int) -> tuple[Encodin
     left = -(-(rows - work.row) // _CHUNK)
     work = jax.lax.fori_loop(0, jnp.minimum(units, left), piece, work)
     return work, work.row < rows
+
+
+def require_room(rows: int, num_envs: int, length: int, where: str, way_out: str) -> None:
+    """Raise `UsageError` where so many rows are no window of each environment."""
+    if rows < num_envs * length:
+        raise UsageError(
+            f"M learns from windows of {length:,} moments of each of {num_envs} environments, which do not fit into "
+            f"{where} {rows:,}; {way_out}, or lower --agent.m.window"
+        )
 
 
 def windows(replay: Replay, n: int, length: int, *, key: Key) -> Coded:

@@ -76,21 +76,15 @@ class WorldModels(Agent):
                 f"use --num-envs {population}, or change --agent.c.population"
             )
 
-        self._require(self.config.replay_capacity, "a replay of", "raise --agent.replay-capacity")
-        if self.config.random_steps:
-            self._require(self.config.random_steps, "random steps, of which there are", "raise --agent.random-steps", 2)
+        capacity, steps = self.config.replay_capacity, self.config.random_steps
+        series.require_room(capacity, n, self.window, "a replay of", "raise --agent.replay-capacity")
+        if steps:
+            series.require_room(steps, n, 2, "random steps, of which there are", "raise --agent.random-steps")
 
     def check_data(self, rows: int, pretrain: bool) -> None:
         """Raises `UsageError` where they make no window of M in each environment."""
-        self._require(rows, "the transitions given, of which there are", "give more")
-
-    def _require(self, rows: int, where: str, way_out: str, length: int | None = None) -> None:
-        n, length = self.setting.num_envs, length or self.window
-        if rows < n * length:
-            raise UsageError(
-                f"M learns from windows of {length:,} moments of each of {n} environments, which do not fit into "
-                f"{where} {rows:,}; {way_out}, or lower --agent.m.window"
-            )
+        n, where = self.setting.num_envs, "the transitions given, of which there are"
+        series.require_room(rows, n, self.window, where, "give more")
 
     @property
     def window(self) -> int:
