@@ -27,11 +27,12 @@ def learner(algorithm, kind, settings, steps):
     return small.Learner(agent, [0], NUM_ENVS, steps)
 
 
-def values_and_actions(learner, name, kind, steps, *, ahead):
+def values_and_actions(learner, name, kind, steps, *, on_arrival=False, ahead=False):
     """Live anew in a probe, and see whether values are those that are known, and actions the best.
 
-    ``ahead``: values are those of the moment that an action leads to, as the model dreams it, and count what is earned
-    there: what a critic is taught that knows dreams alone, and never a moment in which one begins.
+    ``on_arrival``: values count what is earned on arrival at a moment too. ``ahead``: they do, and are asked of the
+    moment that an action leads to, as the model dreams it: a critic that knows dreams alone is never taught the moment
+    in which one begins.
     """
     kinds = {"action": kind}
     world = small.envs.make(f"forethought/Probe{name}-v0", seeds=[0], envs_per_seed=NUM_ENVS, env_kwargs=kinds)
@@ -39,22 +40,23 @@ def values_and_actions(learner, name, kind, steps, *, ahead):
     small.live(learner, world, steps)
     fresh = small.envs.make(f"forethought/Probe{name}-v0", seeds=[1], envs_per_seed=16, env_kwargs=kinds)
     probe = Probe(name, **kinds)
-    seen, values, actions = _walked(learner, fresh, ahead)
+    seen, earned, values, actions = _walked(learner, fresh, ahead)
     expected, best = probe.optimal_values(GAMMA), probe.optimal_actions()
     # A policy of numbers goes on exploring, which costs what it strays by, squared.
     tolerance = 0.15 + 0.08 * np.abs(expected).max() + (0.15 if best is not None and kind == "box" else 0.0)
     for i, shown in enumerate(probe.observations()[:, 0]):
         here = np.isclose(seen, shown)
         assert here.any()
+        worth = earned[here] + GAMMA * expected[i] if on_arrival else expected[i]
         # What is believed is drawn: now and then it is wrong.
-        assert abs(np.median(values[here]) - expected[i]) <= tolerance
+        assert abs(np.median(values[here] - worth)) <= tolerance
         if best is not None:
             wanted = np.asarray(best).reshape(-1)[i]
             assert np.median(np.abs(actions[here] - wanted)) <= (0.3 if kind == "box" else 0.0)
 
 
 def _walked(learner, world, ahead, steps=12):
-    """What is seen, believed to be worth and done on the way, by a policy that does not explore."""
+    """What is seen, earned, believed to be worth and done on the way, by a policy that does not explore."""
     agent, state = learner.agent, jax.tree.map(lambda x: x[0], learner.state)
 
     @jax.jit
@@ -67,6 +69,6 @@ def _walked(learner, world, ahead, steps=12):
     now, carry, found = world.reset(), agent.init_actor(world.num_slots), []
     for t in range(steps):
         action, carry, value = act(carry, now, jax.random.key(t))
-        found.append([now.obs[:, 0], np.asarray(value), np.asarray(action).reshape(world.num_slots)])
+        found.append([now.obs[:, 0], now.reward, np.asarray(value), np.asarray(action).reshape(world.num_slots)])
         now = world.step(np.asarray(action)).now
-    return np.array(found).transpose(1, 0, 2).reshape(3, -1)
+    return np.array(found).transpose(1, 0, 2).reshape(4, -1)

@@ -21,4 +21,4 @@ def learner(request):
 @pytest.mark.parametrize("name", probing.NAMES)
 def test_values_and_actions(learner, name):
     kind, agent = learner
-    probing.values_and_actions(agent, name, kind, LONGER.get(name, STEPS), ahead=False)
+    probing.values_and_actions(agent, name, kind, LONGER.get(name, STEPS))

@@ -44,13 +44,14 @@ CASES = [("dreamer-v2", "discrete"), ("dreamer-v2", "box"), ("dreamer-v1", "box"
 def learner(request):
     algorithm, kind = request.param
     settings = SETTINGS[algorithm] | (NUMBERS_OF_V2 if request.param == ("dreamer-v2", "box") else {})
-    return kind, probing.learner(algorithm, kind, settings, max(LONGER.values()))
+    return algorithm, kind, probing.learner(algorithm, kind, settings, max(LONGER.values()))
 
 
 @pytest.mark.parametrize("name", probing.NAMES)
 def test_values_and_actions(learner, name):
-    kind, agent = learner
-    probing.values_and_actions(agent, name, kind, LONGER.get(name, STEPS), ahead=True)
+    algorithm, kind, agent = learner
+    counts = {"on_arrival": True} if algorithm == "dreamer-v2" else {"ahead": True}
+    probing.values_and_actions(agent, name, kind, LONGER.get(name, STEPS), **counts)
 
 
 @pytest.fixture(scope="module")
