@@ -125,7 +125,7 @@ def test_images_of_two_sizes_are_refused():
 def test_an_image_is_seen_about_its_middle_and_drawn_about_it():
     """As the published codes: less 0.5 on the way in; PlaNet to V2 add it on the way out."""
     model = made("elder", PICTURE)
-    grey = jnp.full((16, 16, 1), 0.5)
+    grey = jnp.full((1, 16, 16, 1), 0.5)
     assert not np.any(model.encoder.image(grey))  # no biases yet
     np.testing.assert_allclose(model.decoder(jnp.zeros((1, 8)), jnp.zeros((1, 4))).image, 0.5)
 

@@ -57,7 +57,7 @@ def test_plain(channels, side, stride, padding):
 @pytest.mark.parametrize("size", [(1, 1), (5, 4)])
 def test_transposed(channels, side, stride, crop, size):
     layer, x = TransposedConv(channels, 2, side, stride, crop, key=KEY), image(*size, channels)
-    wanted = transposed_by_hand(np.asarray(x), np.asarray(layer.weight), stride, crop)
+    wanted = transposed_by_hand(np.asarray(x), np.asarray(layer.kernel), stride, crop)
     assert layer(x).shape == wanted.shape
     close(layer(x), wanted)
 
@@ -87,7 +87,7 @@ def test_the_forms_agree(layer, monkeypatch):
         return jnp.sum(jnp.sin(jax.vmap(layer)(x)))
 
     one = jax.value_and_grad(loss, argnums=(0, 1))(layer, x)
-    monkeypatch.setattr(conv, "_by_platform", lambda product, own, x, weight: own(x, weight))
+    monkeypatch.setattr(conv, "_by_platform", lambda product, own, *args: own(*args))
     other = jax.value_and_grad(loss, argnums=(0, 1))(layer, x)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
@@ -111,12 +111,12 @@ def test_portions_are_as_the_whole(n):
     layer, x = Conv(2, 3, 4, 2, key=KEY), jax.random.normal(KEY, (n, 8, 8, 2))
 
     def loss(layer, x, over):
-        return jnp.sum(jnp.sin(over(lambda one: jax.nn.relu(layer(one)).ravel(), x)))
+        return jnp.sum(jnp.sin(over(lambda net, some: jax.nn.relu(net(some)).reshape(len(some), -1), layer, x)))
 
-    def whole(function, x):
-        return jax.vmap(function)(x)
+    def whole(function, layer, x):
+        return function(layer, x)
 
-    assert in_portions(layer, x).shape == (n, 3, 3, 3)
+    assert in_portions(lambda net, some: net(some), layer, x).shape == (n, 3, 3, 3)
     slopes = jax.grad(loss, (0, 1))
     for a, b in zip(
         jax.tree.leaves(slopes(layer, x, in_portions)), jax.tree.leaves(slopes(layer, x, whole)), strict=True
@@ -127,6 +127,6 @@ def test_portions_are_as_the_whole(n):
 def test_portions_keep_little():
     """What lies between products is not kept for the gradient: one array of each image beside what goes in."""
     layer, x = Conv(2, 3, 4, 2, key=KEY), jnp.zeros((64, 8, 8, 2))
-    _, pull = jax.vjp(lambda layer: in_portions(lambda one: jnp.tanh(jnp.tanh(layer(one))), x), layer)
+    _, pull = jax.vjp(lambda layer: in_portions(lambda net, some: jnp.tanh(jnp.tanh(net(some))), layer, x), layer)
     kept = sum(leaf.size for leaf in jax.tree.leaves(pull) if leaf.ndim)
     assert kept < x.size + 2 * 64 * 27

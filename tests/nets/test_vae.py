@@ -25,7 +25,7 @@ def pictures(n, shape=(8, 8, 1), seed=0):
 def test_it_has_the_published_parameters_and_kernels(n_latent, parameters):
     vae = jax.eval_shape(lambda: VAE((64, 64, 3), n_latent, key=KEY))
     assert sum(x.size for x in jax.tree.leaves(vae)) == parameters
-    assert [layer.weight.shape[0] for layer in vae.decoder] == [5, 5, 6, 6]
+    assert [layer.weight.shape[1] for layer in vae.decoder] == [5, 5, 6, 6]
     assert vae.begin == (1, 1, 1024)
 
 

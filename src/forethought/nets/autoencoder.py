@@ -51,14 +51,14 @@ class ConvEncoder(eqx.Module):
     activation: Activation = eqx.field(static=True)
     pool: bool = eqx.field(static=True)
 
-    def __call__(self, image: Float[Array, "h w c"]) -> Float[Array, " e"]:
-        """Of an image in [0, 1], shifted to [-0.5, 0.5]."""
+    def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n e"]:
+        """Of images in [0, 1], shifted to [-0.5, 0.5]."""
         x = image - 0.5
         for conv, norm in self.layers:
             x = conv(x)
             x = max_pool(x) if self.pool else x
             x = self.activation(x if norm is None else norm(x))
-        return x.reshape(-1)
+        return x.reshape(x.shape[0], -1)
 
 
 class DenseEntry(eqx.Module):
@@ -100,13 +100,13 @@ class ConvDecoder(eqx.Module):
     activation: Activation = eqx.field(static=True)
     output: Activation = eqx.field(static=True)
 
-    def begin(self, deter: Float[Array, " h"], stoch: Float[Array, " z"]) -> Float[Array, "i j c"]:
+    def begin(self, deter: Float[Array, "n h"], stoch: Float[Array, "n z"]) -> Float[Array, "n i j c"]:
         """What the layers make larger; where that is one pixel, what the first of them made of it."""
-        x = self.enter(deter, stoch)
+        x = jax.vmap(self.enter)(deter, stoch)
         return self._grown(x, self.layers[:1]) if self._from_pixel else x
 
-    def finish(self, x: Float[Array, "h w c"]) -> Float[Array, "i j d"]:
-        """An image in [0, 1], as far as ``output`` holds it there."""
+    def finish(self, x: Float[Array, "n h w c"]) -> Float[Array, "n i j d"]:
+        """Images in [0, 1], as far as ``output`` holds them there."""
         x = self._grown(x, self.layers[self._from_pixel : -1])
         return self.output(self.layers[-1][0](x))
 
@@ -114,7 +114,7 @@ class ConvDecoder(eqx.Module):
     def _from_pixel(self) -> bool:
         return self.enter.shape[:2] == (1, 1)
 
-    def _grown(self, x: Float[Array, "h w c"], layers: Layers) -> Float[Array, "i j d"]:
+    def _grown(self, x: Float[Array, "n h w c"], layers: Layers) -> Float[Array, "n i j d"]:
         for conv, norm in layers:
             x = conv(x)
             x = self.activation(x if norm is None else norm(x))
@@ -151,7 +151,7 @@ class ObsEncoder(eqx.Module):
                 x = jax.vmap(layer)(x)
             rows.append(x)
         if self.image is not None:
-            rows.append(in_portions(self.image, seen.image))
+            rows.append(in_portions(ConvEncoder.__call__, self.image, seen.image))
         return jnp.concatenate(rows, axis=-1)
 
 
@@ -169,7 +169,7 @@ class ObsDecoder(eqx.Module):
         if self.vector is not None:
             vector = jax.vmap(self.vector)(jnp.concatenate([deter, stoch], axis=-1))
         if self.image is not None:
-            image = in_portions(self.image.finish, jax.vmap(self.image.begin)(deter, stoch))
+            image = in_portions(ConvDecoder.finish, self.image, self.image.begin(deter, stoch))
         return Sight(vector, image)
 
     def squared_errors(self, told: Sight, seen: Sight) -> dict[str, Float[Array, " n"]]:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from forethought.types import Key
 
@@ -56,12 +56,14 @@ class OneHots(NamedTuple):
 
     def sample(self, *, key: Key) -> Float[Array, "*b w"]:
         """Draw; the gradient is that of the probabilities (straight through, Bengio et al. 2013)."""
-        chosen = jax.nn.one_hot(jax.random.categorical(key, self.logits), self.logits.shape[-1])
-        return self._straight_through(chosen)
+        p = jax.nn.softmax(self.logits)
+        # One number for each choice, where the sum of the classes before it passes it; Gumbel's way takes k.
+        drawn = jax.random.uniform(key, (*p.shape[:-1], 1))
+        return self._straight_through(jnp.sum(jnp.cumsum(p, axis=-1)[..., :-1] <= drawn, axis=-1), p)
 
     def mode(self) -> Float[Array, "*b w"]:
         """The likeliest class of each."""
-        return self._straight_through(jax.nn.one_hot(jnp.argmax(self.logits, axis=-1), self.logits.shape[-1]))
+        return self._straight_through(jnp.argmax(self.logits, axis=-1), jax.nn.softmax(self.logits))
 
     def kl(self, other: "OneHots") -> Float[Array, "*b"]:
         """``KL(self || other)`` in nats, summed over the choices."""
@@ -73,9 +75,9 @@ class OneHots(NamedTuple):
         log_p = jax.nn.log_softmax(self.logits)
         return -jnp.sum(jnp.exp(log_p) * log_p, axis=(-2, -1))
 
-    def _straight_through(self, chosen: Float[Array, "*b z k"]) -> Float[Array, "*b w"]:
-        p = jax.nn.softmax(self.logits)
-        through = jax.lax.stop_gradient(chosen) + (p - jax.lax.stop_gradient(p))
+    @staticmethod
+    def _straight_through(chosen: Int[Array, "*b z"], p: Float[Array, "*b z k"]) -> Float[Array, "*b w"]:
+        through = jax.nn.one_hot(chosen, p.shape[-1]) + (p - jax.lax.stop_gradient(p))
         return through.reshape(*through.shape[:-2], -1)
 
 

@@ -84,13 +84,13 @@ class VAE(eqx.Module):
 
     def encode(self, image: UInt8[Array, "h w c"]) -> tuple[Float[Array, " z"], Float[Array, " z"]]:
         """Mean of ``q(z | x)``, and the logarithm of its standard deviation. Unbatched."""
-        return self.told(self.look(shares(image)))
+        return self.told(self.look(shares(image[None]))[0])
 
-    def look(self, x: Float[Array, "h w c"]) -> Float[Array, " e"]:
-        """What the convolutions make of an image in shares of 255. Unbatched."""
+    def look(self, x: Float[Array, "n h w c"]) -> Float[Array, "n e"]:
+        """What the convolutions make of images in shares of 255."""
         for layer in self.encoder:
             x = jax.nn.relu(layer(x))
-        return x.reshape(-1)
+        return x.reshape(x.shape[0], -1)
 
     def told(self, seen: Float[Array, " e"]) -> tuple[Float[Array, " z"], Float[Array, " z"]]:
         """See `encode`."""
@@ -98,14 +98,14 @@ class VAE(eqx.Module):
 
     def decode(self, z: Float[Array, " z"]) -> Float[Array, "h w c"]:
         """The image of z, in shares of 255: numbers in 0..1. Unbatched."""
-        return self.draw(self.begun(z))
+        return self.draw(self.begun(z[None]))[0]
 
-    def begun(self, z: Float[Array, " z"]) -> Float[Array, "i j d"]:
-        """What the first of the decoder's convolutions makes of z. Unbatched."""
-        return self.decoder[0](self.enter(z).reshape(self.begin))
+    def begun(self, z: Float[Array, "n z"]) -> Float[Array, "n i j d"]:
+        """What the first of the decoder's convolutions makes of z."""
+        return self.decoder[0](jax.vmap(self.enter)(z).reshape(-1, *self.begin))
 
-    def draw(self, x: Float[Array, "i j d"]) -> Float[Array, "h w c"]:
-        """The image that the other ones make of that. Unbatched."""
+    def draw(self, x: Float[Array, "n i j d"]) -> Float[Array, "n h w c"]:
+        """The images that the other ones make of that."""
         for layer in self.decoder[1:]:
             x = layer(jax.nn.relu(x))
         return jax.nn.sigmoid(x)
@@ -115,9 +115,9 @@ class VAE(eqx.Module):
 
         Less information than ``tolerance`` nats to each number of z costs nothing, and is not taught away.
         """
-        mean, log_std = jax.vmap(self.told)(in_portions(self.look, shares(image)))
+        mean, log_std = jax.vmap(self.told)(in_portions(VAE.look, self, shares(image)))
         q = Normals(mean, jnp.exp(log_std))
-        drawn = in_portions(self.draw, jax.vmap(self.begun)(q.sample(key=key)))
+        drawn = in_portions(VAE.draw, self, self.begun(q.sample(key=key)))
         error = jnp.sum((shares(image) - drawn) ** 2, axis=(1, 2, 3))
         kl = 0.5 * jnp.sum(mean**2 + q.std**2 - 1.0 - 2.0 * log_std, axis=-1)
         return VAELoss(error, kl, error + jnp.maximum(kl, tolerance * self.n_latent))
