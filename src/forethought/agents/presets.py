@@ -284,7 +284,7 @@ DREAMER_V2_PRESETS: dict[str, Preset] = {
     "catch": Preset(
         "forethought/Catch-v0",
         _SMALL_SOURCE,
-        {**_SMALL_ELDER, **_SMALL_ACTORS, "choices": 16, "classes": 16, "train_every": 8},
+        {**_SMALL_ELDER, **_SMALL_ACTORS, "choices": 16, "classes": 16, "train_every": 4},
     ),
 }
 DREAMER_V3_PRESETS: dict[str, Preset] = {

@@ -82,14 +82,13 @@ class NormedGRU(eqx.Module):
 
     def __call__(self, h: Float[Array, " n"], x: Float[Array, " i"]) -> Float[Array, " n"]:
         """The next state."""
-        return gated(h, self.norm(self.gates(jnp.concatenate([x, h]))))
+        return gated(h, *jnp.split(self.norm(self.gates(jnp.concatenate([x, h]))), 3))
 
 
-def gated(h: Float[Array, " n"], parts: Float[Array, " m"]) -> Float[Array, " n"]:
-    """``h' = u tanh(sigmoid(r) c) + (1 - u) h`` with ``u = sigmoid(. - 1)``, which begins nearly closed, of what stands
-    one after the other for r, c and u.
-    """
-    reset, candidate, update = jnp.split(parts, 3)
+def gated(
+    h: Float[Array, "*n"], reset: Float[Array, "*n"], candidate: Float[Array, "*n"], update: Float[Array, "*n"]
+) -> Float[Array, "*n"]:
+    """``h' = u tanh(sigmoid(r) c) + (1 - u) h`` with ``u = sigmoid(. - 1)``, which begins nearly closed."""
     u = jax.nn.sigmoid(update - 1.0)
     return u * jnp.tanh(jax.nn.sigmoid(reset) * candidate) + (1.0 - u) * h
 
@@ -128,10 +127,9 @@ class BlockGRU(eqx.Module):
         told = [dense(x) for dense, x in zip(self.enter, (h, *inputs), strict=True)]
         beside = jnp.broadcast_to(jnp.concatenate(told), (g, sum(x.shape[0] for x in told)))
         dense, norm = self.inner
-        x = silu(norm(dense(jnp.concatenate([h.reshape(g, -1), beside], axis=1).reshape(-1))))
-        # Of each block the gates stand together: apart again before they are applied.
-        parts = self.gates(x).reshape(g, 3, -1).transpose(1, 0, 2).reshape(-1)
-        return gated(h, parts)
+        mine = h.reshape(g, -1)
+        x = silu(norm(dense(jnp.concatenate([mine, beside], axis=1).reshape(-1))))
+        return gated(mine, *jnp.split(self.gates(x).reshape(g, -1), 3, axis=1)).reshape(-1)
 
 
 LSTMState: TypeAlias = tuple[Float[Array, " n"], Float[Array, " n"]]  # h and c

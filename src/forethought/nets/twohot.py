@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 BINS = 255
@@ -24,8 +25,8 @@ def symexp(x: Float[Array, "*b"]) -> Float[Array, "*b"]:
 
 def symexp_bins(n: int = BINS) -> Float[Array, " n"]:
     """An odd number of numbers, evenly spaced in symlog from -20 to 20; exactly as many below 0 as above."""
-    half = symexp(jnp.linspace(-_EDGE, 0.0, n // 2 + 1))
-    return jnp.concatenate([half, -half[:-1][::-1]])
+    half = -np.expm1(np.linspace(_EDGE, 0.0, n // 2 + 1))
+    return jnp.asarray(np.concatenate([half, -half[:-1][::-1]]), jnp.float32)
 
 
 def two_hot(x: Float[Array, "*b"], bins: Float[Array, " n"]) -> Float[Array, "*b n"]:
