@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from benchmarks.work import gflop
 from forethought.agents.base import Agent, Setting
 from forethought.agents.dream.dreamer_v1 import DreamerV1, DreamerV1Config
 from forethought.agents.dream.dreamer_v2 import DreamerV2, DreamerV2Config
@@ -28,32 +29,39 @@ _V2: dict[str, Any] = {"deter": 600, "predict_ends": False}
 _XS: dict[str, Any] = {"size": "xs", "elder": True, "dynamics_weight": 0.5, "replay_value_weight": 0.0}
 
 
-def v3_vector() -> Callable[[], float]:
+class Ours(NamedTuple):
+    """One update that waits for itself and says how many seconds it took, and how much arithmetic it is."""
+
+    update: Callable[[], float]
+    gflop: float
+
+
+def v3_vector() -> Ours:
     """Dreamer V3, 1m, ten numbers."""
     return _update(DreamerV3(DreamerV3Config(), _spec(_VECTOR)))
 
 
-def v3_pixels() -> Callable[[], float]:
+def v3_pixels() -> Ours:
     """Dreamer V3, 1m, images."""
     return _update(DreamerV3(DreamerV3Config(), _spec(_IMAGE)))
 
 
-def v3_xs_pixels() -> Callable[[], float]:
+def v3_xs_pixels() -> Ours:
     """Dreamer V3 of 2023, XS, images."""
     return _update(DreamerV3(DreamerV3Config(**_XS), _spec(_IMAGE)))
 
 
-def v1_pixels() -> Callable[[], float]:
+def v1_pixels() -> Ours:
     """Dreamer V1, 16 windows of 50."""
     return _update(DreamerV1(DreamerV1Config(batch_size=16), _spec(_IMAGE)))
 
 
-def v2_pixels() -> Callable[[], float]:
+def v2_pixels() -> Ours:
     """Dreamer V2, 16 windows of 50."""
     return _update(DreamerV2(DreamerV2Config(**_V2), _spec(_IMAGE)))
 
 
-def vae() -> Callable[[], float]:
+def vae() -> Ours:
     """One step of Adam on V of World Models, on a fixed batch of noise."""
     optimizer = optax.adam(1e-4)
     model = VAE(_IMAGE.shape, key=jax.random.key(0))
@@ -76,15 +84,15 @@ def vae() -> Callable[[], float]:
         at.update(model=model, opt=opt, steps=at["steps"] + 1)
         return seconds
 
-    return update
+    return Ours(update, gflop(step, at["model"], at["opt"], jax.random.key(0)))
 
 
 def _spec(obs: Box) -> EnvSpec:
     return EnvSpec("benchmark", obs, Box((2,)), 1000, action_low=(-1.0, -1.0), action_high=(1.0, 1.0))
 
 
-def _update(agent: Any) -> Callable[[], float]:
-    """Seconds of one update on the next windows; state and replay go on from it."""
+def _update(agent: Any) -> Ours:
+    """An update on the next windows; state and replay go on from it."""
     agent.setting = Setting(1, _ROWS)
     state = jax.jit(lambda key: agent.init(key=key))(jax.random.key(0))
     replay = _filled(agent)
@@ -100,7 +108,7 @@ def _update(agent: Any) -> Callable[[], float]:
         at.update(state=state, replay=replay, updates=at["updates"] + 1)
         return seconds
 
-    return update
+    return Ours(update, gflop(learn, state, replay, jax.random.key(0)))
 
 
 def _filled(agent: Agent) -> moments.Replay:

@@ -16,8 +16,7 @@ from benchmarks.workloads import dream_updates
 WARM_UPS, REPEATS = 2, 8
 _SHEEPRL, _TORCH = ("sheeprl", "sheeprl_dreams.py"), ("PyTorch", "torch_vae.py")
 
-# Makes our side of a case. What it returns makes one update, waits for it, and says how many seconds it took.
-Builder = Callable[[], Callable[[], float]]
+Builder = Callable[[], dream_updates.Ours]  # makes our side of a case
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,9 @@ def run(name: str, quick: bool) -> Result:
     a busy machine is worth nothing; how busy it was before is kept.
     """
     case, busy = CASES[name], psutil.cpu_percent(interval=1.0)
-    theirs, ours, found = timed_by_turns(case, quick)
+    mine = OURS[case.builder]()
+    theirs, ours, found = timed_by_turns(case, mine.update, quick)
+    highest, rate = max(peak() for _ in range(5)), mine.gflop / min(ours)
     ratio = min(theirs) / min(ours) if theirs else None
     medians = statistics.median(theirs) / statistics.median(ours) if theirs else None
     return Result(
@@ -76,7 +77,10 @@ def run(name: str, quick: bool) -> Result:
             "seconds_median": statistics.median(ours),
             "repeats": len(ours),
             "ratio_of_medians": medians,
-            "peak_gflop_per_s": max(peak() for _ in range(5)),
+            "gflop": mine.gflop,
+            "gflop_per_s": rate,
+            "peak_gflop_per_s": highest,
+            "share_of_peak": rate / highest,
             "cpu_percent_before": busy,
             "peer": found,
         },
@@ -85,10 +89,11 @@ def run(name: str, quick: bool) -> Result:
     )
 
 
-def timed_by_turns(case: Case, quick: bool) -> tuple[list[float], list[float], dict[str, Any]]:
+def timed_by_turns(
+    case: Case, mine: Callable[[], float], quick: bool
+) -> tuple[list[float], list[float], dict[str, Any]]:
     """Seconds of their updates and of ours, and what their script says; none of theirs where it fails."""
     warm_ups, repeats = (1, 1) if quick else (WARM_UPS, REPEATS)
-    mine = OURS[case.builder]()
     for _ in range(warm_ups):
         mine()
     theirs: list[float] = []

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.peers import venv
 from benchmarks.workloads import dreams
+from benchmarks.workloads.dream_updates import Ours
 
 SCRIPT = """
 import argparse, time, turns
@@ -77,12 +78,12 @@ def test_what_goes_wrong_on_our_side_is_not_the_peers(peer):
 def test_a_case_is_held_against_its_peer(peer, monkeypatch, case):
     made = dreams.Case("Some update", "some", (case,), 1.5, ("some", "some.py"))
     monkeypatch.setitem(dreams.CASES, "some", made)
-    monkeypatch.setitem(dreams.OURS, "some", lambda: lambda: 0.01)
+    monkeypatch.setitem(dreams.OURS, "some", lambda: Ours(lambda: 0.01, 2.0))
     monkeypatch.setattr(dreams, "REPEATS", 2)
     monkeypatch.setattr(venv, "THREADS", {"default": {}})
     result = dreams.run("some", quick=False)
     (check,) = result.checks
-    assert result.details["seconds_best"] == 0.01
+    assert (result.details["seconds_best"], result.details["gflop_per_s"]) == (0.01, 200.0)
     if case == "works":
         assert check.value == result.details["peer"]["seconds_best"] / 0.01 >= 2
         assert result.details["peer"]["thread_setting"] == "default"
