@@ -139,10 +139,14 @@ def diagnose(
         found, own = _measured(held, agent, state, model, horizon, count, seed, settings, tell)
     if held.codec.obs_names:
         found = found._replace(obs_names=list(held.codec.obs_names))
-    said, folder, made = verdict(found), Path(output or path), None
-    if sees_pictures(held.spec.obs):
+    said, folder = verdict(found), Path(output or path)
+    if not (learner.env_steps or learner.updates or learner.fits):
+        said = ["Nothing was learned before this checkpoint, which is of step 0: the model is as it began.", *said]
+    written, made = write_diagnosis(found, said, folder / FILE), None
+    if sees_pictures(held.spec.obs):  # what was measured stays where no film can be made
         found, made = _filmed(found, model, own, folder / FILM, seed, tell)
-    return Examination(found, said, write_diagnosis(found, said, folder / FILE), made)
+        write_diagnosis(found, said, written)
+    return Examination(found, said, written, made)
 
 
 def _filmed(

@@ -11,10 +11,12 @@ from dreamers import SMALL
 from PIL import Image
 
 import forethought
-from forethought import cli
+from forethought import cli, examine
 from forethought.api import start_run
 from forethought.configure import configure
 from forethought.diagnostics import read_diagnosis
+from forethought.errors import UsageError
+from forethought.policy import load_learner
 from forethought.training.progress import Silent
 
 pytestmark = pytest.mark.slow
@@ -60,6 +62,28 @@ def test_logged_episodes_of_several_parts(watching, tmp_path):
     assert found.film == tmp_path / "dream.mp4"
     assert found.film.is_file()
     assert not found.diagnosis.value_gap.closed_loop
+
+
+def test_what_was_measured_stays_where_no_film_can_be_made(watching, tmp_path, monkeypatch):
+    def refused(*args, **kwargs):
+        raise UsageError("no film")
+
+    monkeypatch.setattr(examine, "film", refused)
+    with pytest.raises(UsageError, match="no film"):
+        forethought.diagnose(watching, episodes=2, output=tmp_path, settings=SMALL, horizon=2)
+    assert np.isfinite(read_diagnosis(tmp_path / "diagnostics.json").recall.error).all()
+
+
+def test_a_model_that_has_learned_nothing_is_named_so(watching, tmp_path, monkeypatch):
+    def as_begun(*args, **kwargs):
+        held, learner = load_learner(*args, **kwargs)
+        learner.env_steps = learner.updates = 0
+        return held, learner
+
+    monkeypatch.setattr(examine, "load_learner", as_begun)
+    found = forethought.diagnose(watching, episodes=2, output=tmp_path, settings=SMALL, horizon=2)
+    assert found.verdict[0].startswith("Nothing was learned")
+    assert len(found.verdict) > 1
 
 
 def test_a_planner_in_latents_does_what_it_did(tmp_path):

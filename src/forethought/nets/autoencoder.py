@@ -4,6 +4,7 @@ An image of 64 x 64 is seen and drawn as the papers do it; another one is halved
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
@@ -20,7 +21,7 @@ from forethought.nets.twohot import symexp, symlog
 from forethought.types import Key
 
 _LEAST, _MOST = 3, 16  # pixels a side of the smallest image within
-Layers: TypeAlias = tuple[tuple[Conv | TransposedConv | UpsampledConv, Norm | None], ...]
+Layers: TypeAlias = tuple[tuple[Callable[[Array], Array], Norm | None], ...]  # convolutions
 
 
 class Style(NamedTuple):

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from forethought.replay.moments import Replay
@@ -19,7 +20,7 @@ def remedy(config: Any, replay: Replay) -> str:
     for name, seen in [*of_obs, ("rewards", rows.reward)]:
         if np.dtype(seen.dtype).kind != "f":  # images are at most 255, and large
             continue
-        largest = float(np.max(np.abs(np.asarray(seen, np.float64)), initial=0.0))
+        largest = float(jnp.max(jnp.abs(seen), initial=0.0))
         if largest > _HUGE:
             return f"the environment's {name} reach {largest:.3g}: scale them to about 1 there, then train anew"
     rates = {name: value for name, value in flatten(to_dict(config)).items() if name.endswith(_RATES)}
