@@ -22,7 +22,8 @@ def run(quick: bool) -> Result:
     images = jax.random.normal(jax.random.key(1), (_IMAGES, _SIDE, _SIDE, _CHANNELS))
 
     def ours(weight: Array, images: Array) -> Array:
-        return in_portions(eqx.tree_at(lambda layer: layer.weight, layer, weight), images)
+        of_weight = eqx.tree_at(lambda layer: layer.weight, layer, weight)
+        return in_portions(lambda layer, images: layer(images), of_weight, images)
 
     def own(weight: Array, images: Array) -> Array:
         numbers = ("NHWC", "HWIO", "NHWC")

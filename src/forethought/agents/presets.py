@@ -272,13 +272,13 @@ _SMALL_V1 = {
     **_SMALL_ELDER,
     "model_rate": 1e-3,
     "pretrain": 0,
-    "train_every": 2,
+    "train_every": 1,
 }
 PLANET_PRESETS: dict[str, Preset] = {
-    "cartpole-balance": Preset("dm_control/cartpole-balance-v0", _SMALL_SOURCE, _SMALL_PLANS),
+    "cartpole-swingup": Preset("dm_control/cartpole-swingup-v0", _SMALL_SOURCE, _SMALL_PLANS),
 }
 DREAMER_V1_PRESETS: dict[str, Preset] = {
-    "cartpole-balance": Preset("dm_control/cartpole-balance-v0", _SMALL_SOURCE, _SMALL_V1),
+    "cartpole-swingup": Preset("dm_control/cartpole-swingup-v0", _SMALL_SOURCE, _SMALL_V1),
 }
 DREAMER_V2_PRESETS: dict[str, Preset] = {
     "catch": Preset(
