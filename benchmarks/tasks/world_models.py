@@ -187,7 +187,7 @@ def _lived(agent: Any, state: WorldModelsState, stream: str) -> Lived:
     """Random episodes that the run has not met, as its own were made."""
     world = envs.make(CAR_RACING, seeds=[0], envs_per_seed=_ENVS, stream=stream, pixels=64)
     now, carry, act = world.reset(), agent.init_actor(_ENVS), _random(agent, state)
-    encode = jax.jit(jax.vmap(state.vision.encode))
+    encode = jax.jit(state.vision.encode)
     pictures, moments = [], []
     for t in range(_HELD_STEPS):
         mean, log_std = encode(now.obs)

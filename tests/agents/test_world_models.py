@@ -181,7 +181,7 @@ def test_the_series_is_what_vision_makes_of_every_moment(encoded):
     written = np.asarray(replay.written)  # 12 steps, and a first moment of each episode
     assert written.tolist() == [15, 13]
     assert known.sum() == 28
-    mean, log_std = jax.vmap(state.vision.encode)(rows.obs)
+    mean, log_std = state.vision.encode(rows.obs)
     np.testing.assert_allclose(notes.mean[known], mean[known], atol=2e-3)
     np.testing.assert_allclose(notes.log_std[known], log_std[known], atol=2e-3)
     for name, kept in (

@@ -177,7 +177,7 @@ class MDNRNN(eqx.Module):
     ) -> MDNBelief:
         """The z of what is seen, drawn as in training, and what is remembered of the z and the action before it."""
         h, c = self._ahead(belief, action)
-        mean, log_std = jax.vmap(self.vision.encode)(obs)
+        mean, log_std = self.vision.encode(obs)
         z = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
         kept = ~first[:, None]
         return MDNBelief(z, jnp.where(kept, h, 0.0), jnp.where(kept, c, 0.0))
@@ -196,12 +196,8 @@ class MDNRNN(eqx.Module):
 
     def decode(self, belief: MDNBelief) -> UInt8[Array, "n h w c"]:
         """The pictures of them."""
-
-        def draw(z: Float[Array, " z"]) -> UInt8[Array, "h w c"]:
-            image = self.vision.decode(z)
-            return shown(Box(image.shape, "uint8"), Sight((), image))
-
-        return jax.vmap(draw)(belief.z)
+        images = self.vision.decode(belief.z)
+        return jax.vmap(lambda image: shown(Box(image.shape, "uint8"), Sight((), image)))(images)
 
     def as_vectors(self, action: PyTree) -> Float[Array, "*b a"]:
         """Choices as rows of an identity matrix."""

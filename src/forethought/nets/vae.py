@@ -82,30 +82,22 @@ class VAE(eqx.Module):
         rows = zip((first, *widths), widths, sides, sides[1:], keys, strict=False)
         self.decoder = tuple(TransposedConv(i, o, to - 2 * (at - 1), 2, key=k, init=init) for i, o, at, to, k in rows)
 
-    def encode(self, image: UInt8[Array, "h w c"]) -> tuple[Float[Array, " z"], Float[Array, " z"]]:
-        """Mean of ``q(z | x)``, and the logarithm of its standard deviation. Unbatched."""
-        return self.told(self.look(shares(image[None]))[0])
+    def encode(self, image: UInt8[Array, "n h w c"]) -> tuple[Float[Array, "n z"], Float[Array, "n z"]]:
+        """Means of ``q(z | x)``, and the logarithms of its standard deviations."""
+        seen = in_portions(VAE._look, self, shares(image))
+        return jax.vmap(self.mean)(seen), 0.5 * jax.vmap(self.log_var)(seen)
 
-    def look(self, x: Float[Array, "n h w c"]) -> Float[Array, "n e"]:
-        """What the convolutions make of images in shares of 255."""
+    def decode(self, z: Float[Array, "n z"]) -> Float[Array, "n h w c"]:
+        """The images of z, in shares of 255: numbers in 0..1."""
+        begun = self.decoder[0](jax.vmap(self.enter)(z).reshape(-1, *self.begin))
+        return in_portions(VAE._draw, self, begun)
+
+    def _look(self, x: Float[Array, "n h w c"]) -> Float[Array, "n e"]:
         for layer in self.encoder:
             x = jax.nn.relu(layer(x))
         return x.reshape(x.shape[0], -1)
 
-    def told(self, seen: Float[Array, " e"]) -> tuple[Float[Array, " z"], Float[Array, " z"]]:
-        """See `encode`."""
-        return self.mean(seen), 0.5 * self.log_var(seen)
-
-    def decode(self, z: Float[Array, " z"]) -> Float[Array, "h w c"]:
-        """The image of z, in shares of 255: numbers in 0..1. Unbatched."""
-        return self.draw(self.begun(z[None]))[0]
-
-    def begun(self, z: Float[Array, "n z"]) -> Float[Array, "n i j d"]:
-        """What the first of the decoder's convolutions makes of z."""
-        return self.decoder[0](jax.vmap(self.enter)(z).reshape(-1, *self.begin))
-
-    def draw(self, x: Float[Array, "n i j d"]) -> Float[Array, "n h w c"]:
-        """The images that the other ones make of that."""
+    def _draw(self, x: Float[Array, "n i j d"]) -> Float[Array, "n h w c"]:
         for layer in self.decoder[1:]:
             x = layer(jax.nn.relu(x))
         return jax.nn.sigmoid(x)
@@ -115,10 +107,9 @@ class VAE(eqx.Module):
 
         Less information than ``tolerance`` nats to each number of z costs nothing, and is not taught away.
         """
-        mean, log_std = jax.vmap(self.told)(in_portions(VAE.look, self, shares(image)))
+        mean, log_std = self.encode(image)
         q = Normals(mean, jnp.exp(log_std))
-        drawn = in_portions(VAE.draw, self, self.begun(q.sample(key=key)))
-        error = jnp.sum((shares(image) - drawn) ** 2, axis=(1, 2, 3))
+        error = jnp.sum((shares(image) - self.decode(q.sample(key=key))) ** 2, axis=(1, 2, 3))
         kl = 0.5 * jnp.sum(mean**2 + q.std**2 - 1.0 - 2.0 * log_std, axis=-1)
         return VAELoss(error, kl, error + jnp.maximum(kl, tolerance * self.n_latent))
 

@@ -44,7 +44,7 @@ def proceed(work: Encoding, replay: Replay, units: Array | int) -> tuple[Encodin
     def piece(_: Array, work: Encoding) -> Encoding:
         places = work.row + jnp.arange(_CHUNK)
         moments = jax.tree.map(lambda x: x[0], replay.windows(jnp.minimum(places, rows - 1), 1))
-        mean, log_std = jax.vmap(work.model.vision.encode)(moments.obs)
+        mean, log_std = work.model.vision.encode(moments.obs)
         known = places // replay.num_envs < jnp.minimum(replay.written, replay.room)[places % replay.num_envs]
         action = work.model.as_vectors(moments.prev_action)
         found = Coded(mean, log_std, action, moments.reward, moments.first, moments.terminated, known)
