@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from benchmarks import results
-from benchmarks.tables import alike
+from benchmarks.scores import alike
 from forethought.report.lines import add_band, add_mean_and_seeds
 from forethought.report.series import Series
 from forethought.report.style import FONT, MUTED, figure, pen

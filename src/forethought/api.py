@@ -38,7 +38,7 @@ from forethought.training.evaluate import evaluate as play
 from forethought.training.program import Program
 from forethought.training.progress import Progress, asked_for
 from forethought.training.rundir import RunDir, cpu_name
-from forethought.training.schedule import check_room, check_warm_up
+from forethought.training.schedule import check_given, check_warm_up
 from forethought.training.signals import Signals
 from forethought.training.trainer import Callback, Trainer
 from forethought.training.writers import require_writers
@@ -141,8 +141,6 @@ def start_run(
         raise UsageError(f"controller is {brief(controller)}; it takes a function, and a run that plays baselines")
     config, logged = _with_data(config, data)
     agent, plan = _plan(config)
-    if logged is not None:
-        agent.check_data(len(logged.rows.reward), config.pretrain > 0)
     world = make_world(config, config.seed_list, config.num_envs, workers=config.workers)
     try:
         stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -199,7 +197,7 @@ def _plan(config: RunConfig) -> tuple[Agent, memory.MemoryPlan]:
     require_functions(agent)
     check_warm_up(agent, config.steps, config.pretrain)
     if config.data:
-        check_room(agent, config.rows)
+        check_given(agent, config.data["rows"], config.rows, pretrain=config.pretrain > 0)
     require_writers(config.writers)
     plan = memory.plan(Program(agent, [config.seed], config.num_envs, config.rows), config.seeds)
     plan.refuse_if_too_large()

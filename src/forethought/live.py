@@ -26,7 +26,7 @@ from forethought.training.journal import Journal
 from forethought.training.learner import Learner
 from forethought.training.program import Program
 from forethought.training.rundir import RunDir
-from forethought.training.schedule import check_room, check_warm_up
+from forethought.training.schedule import check_given, check_warm_up
 from forethought.types import PyTree, TimeStep, item_shape
 
 _ONE_WORLD = "an agent lives in one world"
@@ -196,10 +196,8 @@ def start(
     logged = None if data is None else read(data, codec)
     if logged is not None:
         config = replace(config, data=logged.described())
-        check_room(built, config.rows)
+        check_given(built, len(logged), config.rows, pretrain=config.pretrain > 0)
     memory.plan(Program(built, config.seed_list, 1, config.rows)).refuse_if_too_large()
-    if logged is not None:
-        built.check_data(len(logged.rows.reward), config.pretrain > 0)
     defaults = to_dict(catalog.find(algorithm).load()[1]())
     live = AskTell(config, codec, RunDir.create(as_path(run), config, defaults, spec, codec, live=True))
     if logged is not None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from benchmarks import results, tables
+from benchmarks import results, scores, tables
 from benchmarks.results import Check, Result
 from benchmarks.tasks import TASKS
 from benchmarks.workloads import WORKLOADS
@@ -135,3 +135,11 @@ def test_the_picture_has_a_panel_for_each_environment_with_a_curve():
     assert [note.text for note in drawn.layout.annotations] == ["Pendulum-v1, 2 seeds", "Hopper-v5, 1 seed"]
     assert [trace.name for trace in drawn.data if trace.showlegend] == ["MBPO"]
     assert picture({}, ["Pendulum-v1"]) is None
+
+
+def test_controllers_of_dreams_stand_beside_the_published_ones():
+    at = {"dream": 2054.2, "real": 580.4, "real_deviation": 99.6, "curve": [1.0]}
+    details = {"temperatures": {"0.1": at}, "published": {"0.1": {"real": 193, "dream": 2086}}, "settings": {}}
+    found = {("learning", "world_models_take_cover"): {"details": {"world-models": details}}}
+    assert "| 0.1 | 2054 | 580 +- 100 | 2086 | 193 |" in scores.temperatures(found)
+    assert scores.temperatures({}) == ""

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import results
 from benchmarks.learning import _kept
-from benchmarks.tables import samples as samples_table
+from benchmarks.scores import samples as samples_table
 from benchmarks.tasks import TASKS
 from benchmarks.tasks.common import Request
 from benchmarks.tasks.control import planned_trials

@@ -93,13 +93,16 @@ def _due(phase: Phase, before: int, now: int) -> int:
     return times_by(now) - times_by(before)
 
 
-def check_room(agent: Agent, rows: int) -> None:
-    """Raise `UsageError` where the replay could not keep the transitions that it is given beside those to come."""
+def check_given(agent: Agent, given: int, rows: int, *, pretrain: bool) -> None:
+    """Raise `UsageError` where the replay could not keep the transitions that it is given beside those to come,
+    ``rows`` in all, or where they are too few to learn from.
+    """
     if rows > agent.replay_capacity:
         raise UsageError(
             f"the transitions given and the steps to come are {rows:,}, the replay keeps {agent.replay_capacity:,}; "
             "raise --agent.replay-capacity, or give fewer"
         )
+    agent.check_data(given, pretrain)
 
 
 def usual_repeats(phase: Phase, num_envs: int) -> list[int]:

@@ -204,7 +204,11 @@ def dream(model: LatentModel, policy: Policy, belief: LatentBelief, horizon: int
 
 
 def gradient(
-    loss: Callable[[PyTree], tuple[Array, PyTree]], optimizer: Any, params: PyTree, opt: PyTree, precision: Precision
+    loss: Callable[[PyTree], tuple[Array, PyTree]],
+    optimizer: Any,
+    params: PyTree,
+    opt: PyTree,
+    precision: Precision = "float32",
 ) -> tuple[PyTree, PyTree, PyTree]:
     """One step down a loss with something beside it: parameters, state of the optimizer, and that."""
     grads, beside = jax.grad(lambda params: loss(narrowed(params, precision)), has_aux=True)(params)

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from forethought.nets.distributions import Categorical, Gaussian, TanhGaussian, TruncatedGaussian
 from forethought.nets.latents import OneHots
 from forethought.nets.mlp import MLP, on_rows
+from forethought.types import Key, PyTree
 
 Distribution: TypeAlias = Any  # with `sample`, `mode`, `log_prob` and `entropy`
 
@@ -25,6 +26,27 @@ class FeaturePolicy(eqx.Module):
     def __call__(self, features: Float[Array, "*b f"]) -> Distribution:
         """Of features with any leading axes."""
         return self.read(on_rows(self.net, features))
+
+
+class Held(NamedTuple):
+    """A random action of each of n environments, held for ``left`` steps more."""
+
+    action: PyTree
+    left: Int[Array, " n"]
+
+    @classmethod
+    def none(cls, action: PyTree) -> "Held":
+        """Nothing is held; ``action``: n of its kind."""
+        return cls(jax.tree.map(jnp.zeros_like, action), jnp.zeros(jax.tree.leaves(action)[0].shape[0], jnp.int32))
+
+    def next(self, drawn: Array, first: Bool[Array, " n"], longest: int, *, key: Key) -> "Held":
+        """The same as before, or, in a new episode and where the time is over, what was drawn, for 1 to ``longest``
+        steps.
+        """
+        anew = first | (self.left == 0)
+        action = jnp.where(anew.reshape(-1, *[1] * (drawn.ndim - 1)), drawn, self.action)
+        time = jax.random.randint(key, self.left.shape, 1, longest + 1)
+        return Held(action, jnp.where(anew, time, self.left) - 1)
 
 
 def bounded_gaussian(out: Float[Array, "*b w"]) -> Gaussian:

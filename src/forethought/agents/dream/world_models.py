@@ -9,11 +9,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from forethought.agents.base import Agent, Phase, Pieces, Portable, random_action
 from forethought.agents.dream import series
+from forethought.agents.dream.base import gradient
 from forethought.agents.dream.evolved import LinearPolicy, Trials, dreamt, judged
+from forethought.agents.dream.policies import Held
 from forethought.agents.dream.series import Encoding
 from forethought.agents.dream.world_models_settings import WorldModelsConfig
 from forethought.errors import UsageError
@@ -40,11 +42,10 @@ class WorldModelsState(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What is believed, and the random action that is held for ``left`` steps more."""
+    """What is believed, and the random action that is held."""
 
     belief: MDNBelief
-    held: PyTree
-    left: Int[Array, " n"]
+    held: Held
 
 
 class WorldModels(Agent):
@@ -115,8 +116,7 @@ class WorldModels(Agent):
         """Nothing seen, nothing held."""
         z, h = self.config.v.latent, self.config.m.hidden
         belief = MDNBelief(jnp.zeros((n, z)), jnp.zeros((n, h)), jnp.zeros((n, h)))
-        action = jax.tree.map(jnp.zeros_like, random_action(self.spec.action, n, jax.random.key(0)))
-        return Carry(belief, action, jnp.zeros(n, jnp.int32))
+        return Carry(belief, Held.none(random_action(self.spec.action, n, jax.random.key(0))))
 
     def observe(self, state: WorldModelsState, carry: Carry, time_step: TimeStep, *, key: Key) -> Carry:
         """V and M filter."""
@@ -136,13 +136,11 @@ class WorldModels(Agent):
     def act_at_random(self, state: WorldModelsState, carry: Carry, time_step: TimeStep, *, key: Key):
         """Actions that are held for a while. What is seen is left alone: V and M know nothing yet."""
         key_action, key_time = jax.random.split(key)
-        n, first = carry.left.shape[0], jnp.asarray(time_step.first)
-        drawn = random_action(self.spec.action, n, key_action, time_step.legal)
+        first = jnp.asarray(time_step.first)
+        drawn = random_action(self.spec.action, first.shape[0], key_action, time_step.legal)
         drawn = self.policy.of_numbers(drawn) if isinstance(self.spec.action, Box) else drawn
-        anew = first | (carry.left == 0)
-        action = jnp.where(anew.reshape(-1, *[1] * (drawn.ndim - 1)), drawn, carry.held)
-        time = jax.random.randint(key_time, (n,), 1, self.config.random_hold + 1)
-        return action, Carry(carry.belief, action, jnp.where(anew, time, carry.left) - 1), ()
+        held = carry.held.next(drawn, first, self.config.random_hold, key=key_time)
+        return held.action, carry._replace(held=held), ()
 
     def policy_within(self, state: WorldModelsState) -> Policy:
         """C, of the features of a belief."""
@@ -190,9 +188,8 @@ class WorldModels(Agent):
             info = {"reconstruction_error": jnp.mean(said.error), "latent_kl": jnp.mean(said.kl)}
             return jnp.mean(said.total), info
 
-        grads, info = jax.grad(loss, has_aux=True)(state.vision)
-        change, opt = self.vision_optimizer.update(grads, state.vision_opt, state.vision)
-        return state._replace(vision=optax.apply_updates(state.vision, change), vision_opt=opt), replay, info
+        vision, opt, info = gradient(loss, self.vision_optimizer, state.vision, state.vision_opt)
+        return state._replace(vision=vision, vision_opt=opt), replay, info
 
     def begin_encoding(self, state: WorldModelsState, replay: Replay, *, step: Array, key: Key) -> Encoding:
         """See `forethought.agents.dream.series`."""
@@ -225,9 +222,8 @@ class WorldModels(Agent):
             said = memory.loss(window, key=key_loss, ending_weight=c.ending_weight)
             return said.total, {"latent_nll": said.nll, "reward_error": said.reward, "ending_loss": said.ending}
 
-        grads, info = jax.grad(loss, has_aux=True)(state.memory)
-        change, opt = self.memory_optimizer.update(grads, state.memory_opt, state.memory)
-        return state._replace(memory=optax.apply_updates(state.memory, change), memory_opt=opt), replay, info
+        memory, opt, info = gradient(loss, self.memory_optimizer, state.memory, state.memory_opt)
+        return state._replace(memory=memory, memory_opt=opt), replay, info
 
     def evolve(
         self, state: WorldModelsState, replay: Replay, *, step: Array, key: Key
