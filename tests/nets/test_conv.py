@@ -130,3 +130,10 @@ def test_portions_keep_little():
     _, pull = jax.vjp(lambda layer: in_portions(lambda net, some: jnp.tanh(jnp.tanh(net(some))), layer, x), layer)
     kept = sum(leaf.size for leaf in jax.tree.leaves(pull) if leaf.ndim)
     assert kept < x.size + 2 * 64 * 27
+
+
+@pytest.mark.parametrize("kind", [Conv, TransposedConv])
+def test_what_moves_less_is_chosen(kind):
+    """Images of many channels that become few are spread after the product; the tests above meet both ways."""
+    assert kind(20, 2, 4, 2, 1, key=KEY).ready((13, 16)).scatter
+    assert not kind(1, 20, 4, 2, 1, key=KEY).ready((13, 16)).scatter
