@@ -5,7 +5,7 @@ import pytest
 import small
 from forethought.agents.base import Phase
 from forethought.errors import UsageError
-from forethought.training.schedule import Schedule, check_room, check_warm_up, usual_repeats
+from forethought.training.schedule import Schedule, check_given, check_warm_up, usual_repeats
 
 
 def phase(every, start=0):
@@ -72,9 +72,9 @@ def test_a_run_must_outlast_its_warm_up():
     with pytest.raises(UsageError, match="8 steps end within the 8 random steps"):
         check_warm_up(agent, 8)
     check_warm_up(agent, 0, pretrain=1)
-    check_room(agent, 200)
+    check_given(agent, 100, 200, pretrain=False)
     with pytest.raises(UsageError, match="the steps to come are 201, the replay keeps 200"):
-        check_room(agent, 201)
+        check_given(agent, 100, 201, pretrain=False)
 
 
 @pytest.mark.parametrize("num_envs", [1, 256, 4096])
