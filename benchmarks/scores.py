@@ -130,7 +130,7 @@ def temperatures(found: Found) -> str:
     heads = ["temperature of the dreams", "earned in dreams", "in reality", "published, in dreams", "in reality"]
     return (
         "Controllers that have known dreams alone, of VizdoomTakeCover-v1, mean over 100 episodes (random actions earn "
-        f"210); the published ones had a hundred times the data:\n\n{table(heads, rows)}"
+        f"210); the published ones learned from 10,000 random episodes:\n\n{table(heads, rows)}"
     )
 
 

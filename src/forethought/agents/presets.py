@@ -304,7 +304,7 @@ DREAMER_V3_PRESETS: dict[str, Preset] = {
     ),
 }
 
-# The published codes with a hundredth of their random steps and a twentieth of V's updates (or less), for two cores
+# The published codes with far fewer random steps (10,000 episodes there) and updates of V, for two cores
 # (`python -m benchmarks.learning world_models_take_cover world_models_car_racing`); both see with --pixels 64.
 _WORLD_MODELS = {
     "v.learning_rate": 3e-4,

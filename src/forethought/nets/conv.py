@@ -200,7 +200,7 @@ class Product(eqx.Module):
 
     weight: Float[Array, "..."]
     bias: Float[Array, " d"]
-    steps: tuple[int, int, int, int] = eqx.field(static=True)  # S, before, P, skip
+    layout: tuple[int, int, int, int] = eqx.field(static=True)  # S, before, P, skip
     size: Size = eqx.field(static=True)  # of the output
     scatter: bool = eqx.field(static=True)
 
@@ -210,7 +210,7 @@ class Product(eqx.Module):
 
     def product(self, x: Float[Array, "n h w c"]) -> Float[Array, "n i j d"]:
         """Without the bias."""
-        (_, _, outputs, skip), (h, w) = self.steps, self.size
+        (_, _, outputs, skip), (h, w) = self.layout, self.size
         blocks = tuple(-(-(n + skip) // outputs) for n in self.size)
         y = _out_of_blocks(self._scattered(x, blocks) if self.scatter else self._gathered(x, blocks), outputs)
         y = y[:, skip : skip + h, skip : skip + w]
@@ -218,7 +218,7 @@ class Product(eqx.Module):
 
     def _gathered(self, x: Float[Array, "n h w c"], blocks: Size) -> Float[Array, "n a b f"]:
         """Each output block of those that it reads."""
-        s, before, *_ = self.steps
+        s, before, *_ = self.layout
         m, _, e, f = self.weight.shape
         x = _into_blocks(_padded(x, before, [(n + m - 1) * s for n in blocks]), s)
         at = itertools.product(range(m), repeat=2)
@@ -228,7 +228,7 @@ class Product(eqx.Module):
 
     def _scattered(self, x: Float[Array, "n h w c"], blocks: Size) -> Float[Array, "n a b f"]:
         """What each block adds to all that read it."""
-        s, before, *_ = self.steps
+        s, before, *_ = self.layout
         e, m, _, f = self.weight.shape
         lead, off = divmod(before, s)
         held = [min(-(-(n + off) // s), b + m - 1 - lead) for n, b in zip(x.shape[1:3], blocks, strict=True)]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from forethought.nets.distributions import Categorical, Gaussian, TanhGaussian, TruncatedGaussian
 from forethought.nets.latents import OneHots
 from forethought.nets.mlp import MLP, on_rows
-from forethought.types import Key, PyTree
+from forethought.types import Key
 
 Distribution: TypeAlias = Any  # with `sample`, `mode`, `log_prob` and `entropy`
 
@@ -31,13 +31,13 @@ class FeaturePolicy(eqx.Module):
 class Held(NamedTuple):
     """A random action of each of n environments, held for ``left`` steps more."""
 
-    action: PyTree
+    action: Array
     left: Int[Array, " n"]
 
     @classmethod
-    def none(cls, action: PyTree) -> "Held":
+    def none(cls, action: Array) -> "Held":
         """Nothing is held; ``action``: n of its kind."""
-        return cls(jax.tree.map(jnp.zeros_like, action), jnp.zeros(jax.tree.leaves(action)[0].shape[0], jnp.int32))
+        return cls(jnp.zeros_like(action), jnp.zeros(action.shape[0], jnp.int32))
 
     def next(self, drawn: Array, first: Bool[Array, " n"], longest: int, *, key: Key) -> "Held":
         """The same as before, or, in a new episode and where the time is over, what was drawn, for 1 to ``longest``
