@@ -216,6 +216,10 @@ class Product(eqx.Module):
         y = y[:, skip : skip + h, skip : skip + w]
         return checkpoint_name(y, _KEPT)
 
+    def _times(self, rows: Float[Array, "r i"], weight: Float[Array, "i o"]) -> Float[Array, "r o"]:
+        """Summed in the numbers of the bias, as `Linear` does."""
+        return jnp.matmul(rows, weight, preferred_element_type=self.bias.dtype)
+
     def _gathered(self, x: Float[Array, "n h w c"], blocks: Size) -> Float[Array, "n a b f"]:
         """Each output block of those that it reads."""
         s, before, *_ = self.layout
@@ -224,7 +228,7 @@ class Product(eqx.Module):
         at = itertools.product(range(m), repeat=2)
         rows = jnp.concatenate([x[:, i : i + blocks[0], j : j + blocks[1]] for i, j in at], axis=-1)
         # Products of two axes each: of more, XLA would lay the rows anew for the gradient towards the weights.
-        return (rows.reshape(-1, m * m * e) @ self.weight.reshape(-1, f)).reshape(-1, *blocks, f)
+        return self._times(rows.reshape(-1, m * m * e), self.weight.reshape(-1, f)).reshape(-1, *blocks, f)
 
     def _scattered(self, x: Float[Array, "n h w c"], blocks: Size) -> Float[Array, "n a b f"]:
         """What each block adds to all that read it."""
@@ -233,13 +237,13 @@ class Product(eqx.Module):
         lead, off = divmod(before, s)
         held = [min(-(-(n + off) // s), b + m - 1 - lead) for n, b in zip(x.shape[1:3], blocks, strict=True)]
         x = _into_blocks(_padded(x, off, [n * s for n in held]), s)
-        given = (x.reshape(-1, e) @ self.weight.reshape(e, -1)).reshape(-1, *held, m * m * f)
-        y = jnp.zeros((x.shape[0], *blocks, f), x.dtype)
+        given = self._times(x.reshape(-1, e), self.weight.reshape(e, -1)).reshape(-1, *held, m * m * f)
+        y = jnp.zeros((x.shape[0], *blocks, f), given.dtype)
         # Split, and not sliced, so that the gradient is laid side by side and not added up.
         parts = jax.lax.split(given, [f] * m**2, axis=3)
         for part, at in zip(parts, itertools.product(range(m), repeat=2), strict=True):
             pads = [(lead - i, b - n - lead + i, 0) for i, b, n in zip(at, blocks, held, strict=True)]
-            y += jax.lax.pad(part, jnp.zeros((), x.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+            y += jax.lax.pad(part, jnp.zeros((), part.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
         return y
 
 
