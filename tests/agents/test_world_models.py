@@ -194,6 +194,16 @@ def test_dreams_begin_where_episodes_have_begun(encoded):
     assert min(counts) > 25
 
 
+def test_dreams_begin_anywhere_where_no_first_moment_is_left(encoded):
+    """An episode that is longer than the replay has overwritten its own first moment."""
+    _, _, replay = encoded
+    known = np.asarray(replay.notes.known)
+    without = replay.note(jnp.arange(len(known)), replay.notes._replace(first=jnp.zeros(known.shape, bool)))
+    begun = series.beginnings(without, 200, key=KEY)
+    assert np.asarray(begun.known).all()
+    assert len(np.unique(np.asarray(begun.mean), axis=0)) > 0.8 * known.sum()
+
+
 def test_a_window_is_no_longer_than_what_was_lived_through():
     agent = an_agent(num_envs=2, **{"m.window": 1000, "random_steps": 24})
     replay = lived_replay(ends=[(), ()])

@@ -1,6 +1,7 @@
 """Requests that cannot be served are refused in one line before anything is made: no environment, no compilation."""
 
 import pickle
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from forethought.agents.catalog import ALGORITHMS
 from forethought.configure import configure
 from forethought.errors import BadSetting, CheckpointError, MissingExtra, UsageError, brief, require_count, require_seed
 from forethought.settings import unchecked
+from forethought.training import memory
 from forethought.training.config import coerced, flatten, from_dict, to_dict
 
 LONG = "x" * 4000
@@ -149,6 +151,21 @@ def test_memory_is_looked_at_before_anything_of_the_size_of_seeds_is_made(tmp_pa
         forethought.train(algorithm, env, steps=10**6, run=tmp_path / "run", agent=capacity, seeds=seeds)
     assert not made
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ((9, 1, 1), "for the replay: lower --agent.replay-capacity, or"),
+        ((1, 9, 1), "for the imagined transitions: lower --agent.rollouts-per-step, or"),
+        ((1, 1, 9), "for the model, policy and optimizers: choose a smaller model and policy, or"),
+    ],
+)
+def test_what_takes_the_most_memory_is_named(held, said):
+    plan = memory.MemoryPlan(*held, free=14)
+    plan.refuse_if_too_large()
+    with pytest.raises(UsageError, match=said):
+        replace(plan, free=13).refuse_if_too_large()
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b"])

@@ -15,6 +15,12 @@ from forethought.types import PyTree
 # Parameters and rows are held once; batches, gradients and compiled programs need some room besides.
 _HEADROOM = 1.2
 
+_REMEDIES = {
+    "replay": "lower --agent.replay-capacity",
+    "imagined transitions": "lower --agent.rollouts-per-step",
+    "model, policy and optimizers": "choose a smaller model and policy",
+}
+
 
 @dataclass(frozen=True)
 class MemoryPlan:
@@ -47,9 +53,15 @@ class MemoryPlan:
                 "are free; lower --agent.replay-capacity, or train fewer --seeds at once"
             )
         if self.total * _HEADROOM > self.free:
+            parts = {
+                "replay": 0 if self.hosted else self.replay,
+                "imagined transitions": self.imagined,
+                "model, policy and optimizers": self.networks,
+            }
+            most = max(parts, key=lambda part: parts[part])
             raise UsageError(
                 f"the run needs about {size(int(self.total * _HEADROOM))} of memory and {size(self.free)} are free; "
-                "lower --agent.replay-capacity (or MBPO's --agent.rollouts-per-step), or train fewer --seeds at once"
+                f"most of it is for the {most}: {_REMEDIES[most]}, or train fewer --seeds at once"
             )
 
 

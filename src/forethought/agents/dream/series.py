@@ -75,8 +75,9 @@ def windows(replay: Replay, n: int, length: int, *, key: Key) -> Coded:
 
 
 def beginnings(replay: Replay, n: int, *, key: Key) -> Coded:
-    """n first moments of episodes, drawn uniformly."""
-    counts = jnp.cumsum(replay.notes.first)
+    """n first moments of episodes, drawn uniformly; n of any moments, where the replay has lost all first ones."""
+    first = replay.notes.first
+    counts = jnp.cumsum(jnp.where(jnp.any(first), first, replay.notes.known))
     drawn = jax.random.randint(key, (n,), 0, jnp.maximum(counts[-1], 1))
     return _at(replay, jnp.searchsorted(counts, drawn, side="right"))
 
