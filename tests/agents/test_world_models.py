@@ -150,7 +150,7 @@ def encoded():
     replay = lived_replay(ends=[(3, 7), ()])
     state = agent.init(key=KEY)
     work = agent.begin_encoding(state, replay, step=NOW, key=KEY)
-    work, left = agent.proceed_encoding(work, replay, step=NOW, key=KEY, units=jnp.array(5))
+    work, left = series.proceed(work, replay, step=NOW, key=KEY, units=jnp.array(5))
     assert not bool(left)
     return agent, *agent.finish_encoding(state, work, replay, step=NOW, key=KEY)[:2]
 

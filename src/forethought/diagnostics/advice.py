@@ -95,8 +95,8 @@ REWARD_WRONG = Kind(
     "`--agent.fit.beta 0.5`, with which rare jumps are learned too (the default without a preset); the reward as a "
     "function (`--reward`), or the known one where the task has it and the agent plans (`--agent.reward known`); what "
     "the reward depends on among the observations; more data.",
-    f"{_MORE[0].upper()}{_MORE[1:]}: rare rewards are learned last. Dreamer V2 learns the tanh of rewards, in which all "
-    'beyond 3 look nearly alike, unless `--agent.rewards` says "as they are".',
+    f"{_MORE[0].upper()}{_MORE[1:]}: rare rewards are learned last. Dreamer V2 learns the tanh of rewards, in which "
+    'all beyond 3 look nearly alike, unless `--agent.rewards` says "as they are".',
 )
 FALSE_ENDINGS = Kind(
     "It believes in endings that do not come",

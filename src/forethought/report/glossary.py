@@ -102,7 +102,9 @@ _METRICS = {
     "dream_return": Term("return in dreams", "of the candidates of the last generation, mean over all their dreams"),
     "dream_return_best": Term("best return in dreams", "of the best candidate of the last generation"),
     "dream_length": Term("length of dreams (steps)", "until they ended or were broken off, mean"),
-    "trial_return": Term("return of candidates", "mean over the episodes of the last generation, in the world; 0 before"),
+    "trial_return": Term(
+        "return of candidates", "mean over the episodes of the last generation, in the world; 0 before"
+    ),
     "generation": Term("generation", "how often the search has moved since it began"),
     "candidate_std": Term("spread of candidates", "step size of the search: standard deviation, before its shape"),
     "policy_loss": Term("distillation loss", "mean squared distance of the policy's actions from the planned ones"),

@@ -157,7 +157,7 @@ class LearnsFromWindows(Agent):
 
 
 class LatentAgent(LearnsFromWindows):
-    """One whose carry is what its model believes."""
+    """One whose carry is what its model believes, and that acts by a network, which states have as ``nets.actor``."""
 
     def init_actor(self, n: int) -> LatentBelief:
         """See `unseen`."""
@@ -167,6 +167,10 @@ class LatentAgent(LearnsFromWindows):
         """The model's belief."""
         first = jnp.asarray(time_step.first)
         return state.model.observe(carry, time_step.prev_action, time_step.obs, first, key=key)
+
+    def acts_with(self, state: Any) -> PyTree:
+        """Model and actor."""
+        return state.nets.model, state.nets.actor
 
     def policy_within(self, state: Any) -> Policy:
         """It acts on beliefs, and features are all of a belief."""

@@ -155,10 +155,6 @@ class DreamerV1(LatentAgent):
         action = says.sample(key=key_draw) if explore else says.mode()
         return self.explored(action, self.config.noise if explore else 0.0, key=key_noise), carry, ()
 
-    def acts_with(self, state: DreamerV1State) -> tuple[LatentModel, FeaturePolicy]:
-        """Model and actor."""
-        return state.nets.model, state.nets.actor
-
     def learn(self, state: DreamerV1State, replay: Replay, *, key: Key) -> tuple[DreamerV1State, Replay, Info]:
         """One step of model, actor and critic, on windows and on what is dreamt from every moment of them."""
         key_draw, key_loss = jax.random.split(key)

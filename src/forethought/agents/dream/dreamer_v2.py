@@ -178,10 +178,6 @@ class DreamerV2(LatentAgent):
         assert isinstance(squashed, Regression)
         return eqx.tree_at(lambda model: model.reward, state.model, Unsquashed(squashed))
 
-    def acts_with(self, state: DreamerV2State) -> tuple[LatentModel, FeaturePolicy]:
-        """Model and actor."""
-        return state.nets.model, state.nets.actor
-
     def learn(self, state: DreamerV2State, replay: Replay, *, key: Key) -> tuple[DreamerV2State, Replay, Info]:
         """One step of model, actor and critic, on windows and on what is dreamt from every moment of them."""
         key_draw, key_loss = jax.random.split(key)
@@ -247,9 +243,7 @@ class DreamerV2(LatentAgent):
     def objective(
         self, policy: Any, action: Array, returns: Float[Array, "h n"], value: Float[Array, "h n"]
     ) -> Float[Array, "h n"]:
-        """What the actor climbs: the likelihood of choices times what they were better than expected, or the returns of
-        numbers themselves.
-        """
+        """What the actor climbs: the likelihood of choices times what they gained, or the returns of numbers."""
         if isinstance(self.spec.action, Discrete):
             return policy.log_prob(action) * frozen(returns - value)
         return returns

@@ -142,10 +142,6 @@ class DreamerV3(LatentAgent):
         action = says.sample(key=key) if explore else says.mode()
         return state.model.carried_out(action), carry, Noted(carry)
 
-    def acts_with(self, state: DreamerV3State) -> tuple[LatentModel, FeaturePolicy]:
-        """Model and actor."""
-        return state.nets.model, state.nets.actor
-
     def learn(self, state: DreamerV3State, replay: Replay, *, key: Key) -> tuple[DreamerV3State, Replay, Info]:
         """One step of all networks, on windows and on what is dreamt from every moment of them."""
         key_draw, key_loss = jax.random.split(key)

@@ -37,8 +37,8 @@ def begin(model: MDNRNN, replay: Replay) -> Encoding:
     return Encoding(model, jax.tree.map(jnp.zeros_like, replay.notes), jnp.array(0, jnp.int32))
 
 
-def proceed(work: Encoding, replay: Replay, units: Array | int) -> tuple[Encoding, Array]:
-    """So many pieces more, and whether any are left."""
+def proceed(work: Encoding, replay: Replay, *, step: Array, key: Key, units: Array | int) -> tuple[Encoding, Array]:
+    """So many pieces more, and whether any are left; see `forethought.agents.base.Pieces`."""
     rows = _rows(replay)
 
     def piece(_: Array, work: Encoding) -> Encoding:

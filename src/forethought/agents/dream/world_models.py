@@ -166,7 +166,7 @@ class WorldModels(Agent):
         """The stages, one after the other at the same step; in the world the last one is at every step from there."""
         c, n = self.config, self.setting.num_envs
         every, start = c.every or _ONCE, max(c.random_steps, 1)
-        encode = Pieces(self.begin_encoding, self.proceed_encoding, self.finish_encoding, "encoding", "piece")
+        encode = Pieces(self.begin_encoding, series.proceed, self.finish_encoding, "encoding", "piece")
         stages = (
             Phase("vision", every, self.learn_vision, 1, start, "model", times=c.v.updates),
             Phase("encode", every, encode, start=start, kind="model"),
@@ -185,8 +185,7 @@ class WorldModels(Agent):
 
         def loss(vision: VAE) -> tuple[Array, Info]:
             said = vision.loss(images, key=key_loss, tolerance=c.kl_tolerance)
-            info = {"reconstruction_error": jnp.mean(said.error), "latent_kl": jnp.mean(said.kl)}
-            return jnp.mean(said.total), info
+            return jnp.mean(said.total), {"reconstruction_error": jnp.mean(said.error), "latent_kl": jnp.mean(said.kl)}
 
         vision, opt, info = gradient(loss, self.vision_optimizer, state.vision, state.vision_opt)
         return state._replace(vision=vision, vision_opt=opt), replay, info
@@ -195,20 +194,13 @@ class WorldModels(Agent):
         """See `forethought.agents.dream.series`."""
         return series.begin(self.world_model(state), replay)
 
-    def proceed_encoding(
-        self, work: Encoding, replay: Replay, *, step: Array, key: Key, units: Array | int
-    ) -> tuple[Encoding, Array]:
-        """So many pieces of the replay more."""
-        return series.proceed(work, replay, units)
-
     def finish_encoding(
         self, state: WorldModelsState, work: Encoding, replay: Replay, *, step: Array, key: Key
     ) -> tuple[WorldModelsState, Replay, Info]:
         """Notes beside all rows. V sees otherwise than it did: the search begins anew, around where it was."""
         cloud = self.search.begin(state.cloud.mean)
-        rows = jnp.arange(work.coded.known.shape[0])
-        state = state._replace(cloud=cloud, trials=self._trials(cloud, key=key))
-        return state, replay.note(rows, work.coded), {"moments": jnp.sum(work.coded.known).astype(jnp.float32)}
+        state, known = state._replace(cloud=cloud, trials=self._trials(cloud, key=key)), work.coded.known
+        return state, replay.note(jnp.arange(known.size), work.coded), {"moments": 1.0 * jnp.sum(known)}
 
     def learn_memory(
         self, state: WorldModelsState, replay: Replay, *, step: Array, key: Key
@@ -231,9 +223,8 @@ class WorldModels(Agent):
         """One generation of candidates, tried out in dreams that begin as episodes have begun."""
         c, (key_ask, key_begin, key_z, key_dream) = self.config.c, jax.random.split(key, 4)
         model = self.dream(state)
-        begin = model.initial(c.rollouts)._replace(
-            z=series.beginnings(replay, c.rollouts, key=key_begin).sample(key=key_z)
-        )
+        begun = series.beginnings(replay, c.rollouts, key=key_begin)
+        begin = model.initial(c.rollouts)._replace(z=begun.sample(key=key_z))
         candidates = self.search.ask(state.cloud, key=key_ask)
         earned, lived = dreamt(model, self.policy, candidates, begin, c.horizon, key=key_dream)
         value = judged(earned)
@@ -254,9 +245,5 @@ class WorldModels(Agent):
         over = newest.terminated | newest.truncated
         trials = state.trials.after(newest.reward, over, c.rollouts)
         cloud, trials = trials.next_generation(self.search, state.cloud, over, c.rollouts, key=key)
-        info = {
-            "trial_return": trials.value,
-            "generation": cloud.generation.astype(jnp.float32),
-            "candidate_std": cloud.std,
-        }
+        info = {"trial_return": trials.value, "generation": 1.0 * cloud.generation, "candidate_std": cloud.std}
         return state._replace(cloud=cloud, trials=trials), replay, info
