@@ -6,6 +6,8 @@ import jax
 import pytest
 
 import small
+from forethought.agents.dream import v3_nets
+from forethought.nets.mlp import fans
 from forethought.types import Box, Discrete, EnvSpec
 
 PICTURE = Box((64, 64, 3), "uint8")
@@ -87,6 +89,18 @@ def test_dreamer_v3_is_as_large_as_published(of, size, n_action):
     total = count(state.nets)
     low, high = {"1m": (0.5e6, 1.2e6), "12m": (8e6, 13e6), "200m": (130e6, 210e6)}[size]
     assert low < total < high
+
+
+def test_weights_of_2023_begin_as_published():
+    """Uniform in layers without an activation, else normal, cut at two deviations, which reaches farther."""
+    spec, w = EnvSpec("toy", PICTURE, Box((2,))), v3_nets.SIZES["xs"]
+    model = jax.jit(lambda: v3_nets.elder_model(w, spec, key=jax.random.key(0)))()
+    actor = jax.jit(lambda: v3_nets.actor(w, 1280, spec.action, key=jax.random.key(0)))()
+    prior, image = model.rssm.prior.layers, model.decoder.image
+    within = [prior[0].weight, actor.net.layers[0].weight, model.encoder.image.layers[0][0].weight]
+    plain = [prior[-1].weight, actor.net.layers[-1].weight, image.enter.linear.weight, image.layers[-1][0].kernel]
+    for weight, low, high in (*((x, 1.2, 1.4) for x in within), *((x, 0.95, 1.0) for x in plain)):
+        assert low < weight.max() / (6.0 / sum(fans(weight.shape))) ** 0.5 < high
 
 
 ELDER = {  # deter, stoch, outputs of the prior, units, depth

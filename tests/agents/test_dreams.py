@@ -112,7 +112,7 @@ def test_the_losses_of_v3_by_hand(kind):
     nets = MODULES["dreamer-v3"].Nets(model, actor, says("dreamer-v3", VALUE))
     state = MODULES["dreamer-v3"].DreamerV3State(nets, says("dreamer-v3", SLOW), (), jnp.array(-6.0), jnp.array(3.0))
     lived = a_dream(REWARD[1:], CONTINUES[1:], ACTION[kind])
-    losses, returns, low, high = agent.dream_losses(state, nets, lived)
+    losses, returns, low, high = agent.dream_losses(state, nets, lived, jnp.asarray(CONTINUES[0]))
 
     discount = GAMMA * CONTINUES
     target = mixed(REWARD[1:], discount[1:], VALUE)
@@ -140,7 +140,7 @@ def test_small_ranges_are_not_blown_up():
     )
     state = MODULES["dreamer-v3"].DreamerV3State(nets, nets.critic, (), jnp.array(0.0), jnp.array(0.0))
     lived = a_dream(1e-3 * REWARD[1:], CONTINUES[1:], ACTION["numbers"])
-    losses, returns, low, high = agent.dream_losses(state, nets, lived)
+    losses, returns, low, high = agent.dream_losses(state, nets, lived, jnp.asarray(CONTINUES[0]))
     assert float(high - low) < 0.01
     weight = np.cumprod(GAMMA * CONTINUES, axis=0)[:-1]
     expected = -weight * np.asarray(nets.actor(lived.features[:-1]).log_prob(lived.action)) * np.asarray(returns)
@@ -197,6 +197,11 @@ def stirred(nets):
     keys = jax.random.split(KEY, len(leaves))
     noisy = [x + 0.05 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
     return jax.tree.unflatten(structure, noisy)
+
+
+def stirred_state(name):
+    state = state_of(name)
+    return state._replace(nets=stirred(state.nets))
 
 
 def loss_of(agent, state, kind):
@@ -266,6 +271,31 @@ def test_as_in_2023_numbers_are_decided_by_the_gradient_through_the_dream():
     assert not an_agent("dreamer-v3", "choices", elder=True).climbs
 
 
+def test_as_in_2023_windows_begin_as_episodes_do():
+    """Whatever was believed before."""
+    state, window = stirred_state("dreamer-v3"), a_window("numbers")
+    for elder in (False, True):
+        agent = an_agent("dreamer-v3", elder=elder)
+        beliefs = [LatentBelief(*(jnp.full((3, n), x) for n in agent.sizes)) for x in (0.0, 0.7)]
+        one, other = (agent.loss(state, window, before, state.nets, key=KEY)[0] for before in beliefs)
+        assert (float(one) == float(other)) == elder
+
+
+def test_as_in_2023_a_dream_goes_on_or_ends():
+    """By what is likelier; here an end always is, with 0.73, so that a return is one reward."""
+    state = state_of("dreamer-v3")
+    of_reward, of_end = (net.layers[-1].bias for net in (state.nets.model.reward.net, state.nets.model.going_on))
+    likely = of_reward.at[150].set(50.0), of_end.at[0].set(-1.0)
+    model = eqx.tree_at(lambda m: (m.reward.net.layers[-1].bias, m.going_on.layers[-1].bias), state.nets.model, likely)
+    nets = state.nets._replace(model=model)
+    for elder in (False, True):
+        agent = an_agent("dreamer-v3", elder=elder)
+        paid = float(model.reward(jnp.zeros(sum(agent.sizes))).mean())
+        found = float(loss_of(agent, state, "numbers")(nets)["return"])
+        assert (found < 1.001 * paid) == elder
+        assert found > 0.999 * paid > 0.5
+
+
 def test_the_divergences_of_v3_teach_one_side_each():
     """The prior learns what is seen; the posterior, and what leads to it, that it be foreseen. h belongs to both."""
     agent, state = an_agent("dreamer-v3", free_nats=0.0), state_of("dreamer-v3")
@@ -302,7 +332,7 @@ def test_a_step_of_the_actor_leads_to_what_pays(name, kind):
         if name == "dreamer-v2":
             return agent.dream_losses(nets, model, zero, lived, ended)[0]
         held = jax.lax.stop_gradient(lived)
-        return jnp.mean(agent.dream_losses(state._replace(nets=nets, slow=zero), nets, held)[0]["actor"])
+        return jnp.mean(agent.dream_losses(state._replace(nets=nets, slow=zero), nets, held, 1.0 - ended)[0]["actor"])
 
     def liking(actor):
         """The mean action, or the probability of the second choice."""

@@ -322,10 +322,10 @@ OFFICIAL = {
     ("dreamer-v1", "none"): {
         "batch_size": 50,
         "batch_length": 50,
-        "train_every": 1000,
+        "train_every": 500,  # 1,000 frames, at the action repeat of 2
         "updates": 100,
-        "pretrain": 100,
-        "random_steps": 5000,
+        "pretrain": 0,  # 100 in the published code are those of the first round
+        "random_steps": 2500,
         "deter": 200,
         "stoch": 30,
         "units": 400,

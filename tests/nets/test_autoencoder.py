@@ -8,7 +8,7 @@ import pytest
 from forethought.agents.dream import elder_nets, v3_nets
 from forethought.agents.dream.dreamer_v1 import DreamerV1, DreamerV1Config
 from forethought.errors import UsageError
-from forethought.nets.autoencoder import halvings
+from forethought.nets.autoencoder import Squash, halvings
 from forethought.nets.sight import Looks, Sight, shown, sight
 from forethought.types import Box, Discrete, EnvSpec, Parts
 
@@ -53,6 +53,11 @@ def made(kind, space):
     return jax.jit(lambda: a_model(kind, space))()
 
 
+def a_model_of_shapes(kind, space):
+    """Without its numbers."""
+    return jax.eval_shape(lambda: a_model(kind, space))
+
+
 def drawn(space, n):
     """n observations at random."""
     if isinstance(space, Parts):
@@ -74,7 +79,7 @@ def test_what_is_drawn_is_what_could_be_seen(kind, name):
         model = a_model(kind, space)
         belief, errors = model.initial(2), {}
         seen = jax.vmap(lambda one: sight(space, one))(obs)
-        errors = model.decoder.squared_errors(model.decoder(belief.deter, belief.stoch), seen)
+        errors = model.decoder.errors(model.decoder(belief.deter, belief.stoch), seen)
         return model.embed(obs), model.decode(belief), errors
 
     obs = drawn(space, 2)
@@ -135,16 +140,36 @@ def test_vectors_are_seen_and_drawn_by_their_symlog_in_v3():
     told = model.decoder(jnp.zeros((1, model.rssm.n_deter)), jnp.zeros((1, model.rssm.n_stoch)))
     squashed = np.sign(x) * np.log1p(np.abs(x))
     expected = np.sum((np.asarray(told.vector) - squashed) ** 2)
-    np.testing.assert_allclose(model.decoder.squared_errors(told, Sight(x, ()))["vector"], expected, rtol=1e-5)
+    np.testing.assert_allclose(model.decoder.errors(told, Sight(x, ()))["vector"], expected, rtol=1e-5)
     np.testing.assert_allclose(model.decoder.plain(Sight(jnp.asarray(squashed), ())).vector, x, rtol=1e-4)
     elder = made("elder", NUMBERS)
     told = Sight(jnp.zeros((1, 3)), ())
-    np.testing.assert_allclose(elder.decoder.squared_errors(told, Sight(x, ()))["vector"], 2e6, rtol=1e-5)
+    np.testing.assert_allclose(elder.decoder.errors(told, Sight(x, ()))["vector"], 2e6, rtol=1e-5)
     assert elder.decoder.plain(told) is told
+
+
+def test_choices_are_seen_as_they_are_and_drawn_by_their_probability_in_v3():
+    """Squared errors of rows of an identity matrix would hardly ask for them."""
+    space = Parts((("a", Discrete(3)), ("b", Box((2,))), ("c", Discrete(2))))
+    assert Looks.of(space).choices == ((0, 3), (5, 2))
+    squash = Squash(Looks.of(space).choices)
+    seen = sight(space, {"a": jnp.array(1), "b": jnp.array([100.0, -3.0]), "c": jnp.array(0)}).vector
+    np.testing.assert_allclose(squash.seen(seen), [0, 1, 0, np.log(101), -np.log(4), 1, 0], rtol=1e-5)
+    told = jnp.array([0.3, 1.2, -40.0, 4.0, -1.0, 0.5, 2.0])
+    likely = np.exp(1.2) / (np.exp(0.3) + np.exp(1.2)) * np.exp(0.5) / (np.exp(0.5) + np.exp(2.0))
+    squared = (4.0 - np.log(101)) ** 2 + (-1.0 + np.log(4)) ** 2
+    np.testing.assert_allclose(squash.error(told, seen), squared - np.log(likely), rtol=1e-5)
+    plain = squash.plain(told)
+    np.testing.assert_allclose(plain, [0.3, 1.2, -40.0, np.exp(4) - 1, 1 - np.exp(1), 0.5, 2.0], rtol=1e-5)
+    back = shown(space, Sight(plain, ()))
+    assert (int(back["a"]), int(back["c"])) == (1, 1)
+    for kind, squashed in (("v3", squash), ("elder", None)):
+        model = a_model_of_shapes(kind, space)
+        assert model.encoder.squash == model.decoder.squash == squashed
 
 
 def test_errors_are_summed_over_the_numbers_of_an_observation():
     model = made("elder", SPACES["dict"])
     seen, told = (Sight(jnp.full((1, 7), x), jnp.full((1, 16, 16, 3), x)) for x in (0.0, 2.0))
-    found = model.decoder.squared_errors(told, seen)
+    found = model.decoder.errors(told, seen)
     assert {name: x.item() for name, x in found.items()} == {"vector": 4.0 * 7, "image": 4.0 * 16 * 16 * 3}

@@ -2,7 +2,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from forethought.nets.mlp import MLP, fan_in_uniform, fans, glorot_uniform, lecun, silu, truncated_normal
+from forethought.nets.mlp import (
+    MLP,
+    fan_in_uniform,
+    fans,
+    glorot_normal,
+    glorot_uniform,
+    lecun,
+    silu,
+    truncated_normal,
+)
 
 
 def test_it_is_affine_maps_with_the_activation_between_them():
@@ -61,7 +70,9 @@ def test_what_a_kernel_counts_as_inputs_and_outputs():
     shape = (4, 4, 3, 32)
     assert fans(shape) == (4 * 4 * 3, 4 * 4 * 32)
     assert fans(shape[-2:]) == (3, 32)
-    for init, expected in ((glorot_uniform, 2.0 / (16 * 35)), (lecun(), 1.0 / 48), (lecun(0.5), 0.25 / 48)):
+    glorot = 2.0 / (16 * 35)
+    kinds = ((glorot_uniform, glorot), (glorot_normal, glorot), (lecun(), 1.0 / 48), (lecun(0.5), 0.25 / 48))
+    for init, expected in kinds:
         w, biases = map(np.asarray, init(jax.random.key(0), shape))
         assert biases.shape == (32,)
         assert not np.any(biases)

@@ -268,12 +268,7 @@ _SMALL_ELDER = {
 _SMALL_ACTORS = {"model_rate": 3e-4, "actor_rate": 3e-4, "critic_rate": 3e-4}
 _SMALL_PLANS = {**_SMALL_ELDER, "learning_rate": 1e-3, "train_every": 2}
 # With larger steps of the actor its actions run to their bounds while the model is young, and stay there.
-_SMALL_V1 = {
-    **_SMALL_ELDER,
-    "model_rate": 1e-3,
-    "pretrain": 0,
-    "train_every": 1,
-}
+_SMALL_V1 = {**_SMALL_ELDER, "model_rate": 1e-3, "train_every": 1}
 PLANET_PRESETS: dict[str, Preset] = {
     "cartpole-swingup": Preset("dm_control/cartpole-swingup-v0", _SMALL_SOURCE, _SMALL_PLANS),
 }
@@ -301,7 +296,7 @@ DREAMER_V3_PRESETS: dict[str, Preset] = {
     "pendulum": Preset("Pendulum-v1", _SMALL_SOURCE, _SMALL),
     "jax-pendulum": Preset("forethought/Pendulum-v0", _SMALL_SOURCE, _SMALL),
     "catch": Preset("forethought/Catch-v0", _SMALL_SOURCE, _SMALL),
-    # Of the first version of the paper; its continuing head has no discount in it, its first belief is learned there.
+    # Of the first version of the paper, whose first belief is learned.
     "2023": Preset(
         "",
         "arXiv 2301.04104v1, and what its code had",

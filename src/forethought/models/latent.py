@@ -131,13 +131,13 @@ class LatentModel(eqx.Module):
     def losses(
         self, belief: LatentBelief, seen: Sight, reward: Float[Array, "t n"], terminated: Bool[Array, "t n"]
     ) -> dict[str, Float[Array, "t n"]]:
-        """How wrong it is about what it believes of [t, n] moments: squared errors of "image" and "vector", and less
-        the log-probabilities of "reward" and "going_on".
+        """How wrong it is about what it believes of [t, n] moments: the errors of "image" and "vector" by `ObsDecoder`,
+        and less the log-probabilities of "reward" and "going_on".
         """
         features = belief.features
 
         def errors(belief: LatentBelief, seen: Sight) -> dict[str, Array]:
-            return self.decoder.squared_errors(self.decoder(belief.deter, belief.stoch), seen)
+            return self.decoder.errors(self.decoder(belief.deter, belief.stoch), seen)
 
         found = _flat(errors, belief, seen)
         found["reward"] = -self.reward(features).log_prob(reward)

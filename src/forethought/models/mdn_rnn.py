@@ -62,12 +62,13 @@ class Foretold(NamedTuple):
 
 
 class MemoryLoss(NamedTuple):
-    """Means over the moments that were foretold, and what is learned from: their sum.
+    """Means over the moments that were foretold, and what is learned from.
 
     Attributes:
         nll: ``-ln p(z)`` for each number of z; of moments where the world ended it is not asked, for nothing follows.
         reward: squared error; 0 where it is not learned.
         ending: cross-entropy in nats, that of an end counted ``ending_weight`` times.
+        total: their sum, but that of rewards divided by their mean square, where that is above 1.
     """
 
     nll: Float[Array, ""]
@@ -145,12 +146,13 @@ class Memory(eqx.Module):
         going_on = asked * ~led.terminated
         nll = _mean(-jnp.mean(said.z.log_prob(z[1:]), axis=-1), going_on)
         reward = jnp.array(0.0) if self.reward is None else _mean((said.reward - led.reward) ** 2, asked)
+        scale = jnp.maximum(1.0, _mean(led.reward**2, asked))  # else they would drown z
         ending = jnp.array(0.0)
         if said.ending is not None:
             ended = led.terminated.astype(jnp.float32)
             weight = 1.0 + (ending_weight - 1.0) * ended
             ending = _mean(weight * optax.sigmoid_binary_cross_entropy(said.ending, ended), asked)
-        return MemoryLoss(nll, reward, ending, nll + reward + ending)
+        return MemoryLoss(nll, reward, ending, nll + reward / scale + ending)
 
 
 class MDNRNN(eqx.Module):

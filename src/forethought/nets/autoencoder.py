@@ -25,15 +25,19 @@ Layers: TypeAlias = tuple[tuple[Callable[[Array], Array], Norm | None], ...]  # 
 
 
 class Style(NamedTuple):
-    """How the networks of a paper are made: the activation, what is normalised before it, and how weights begin."""
+    """How the networks of a paper are made: the activation, what is normalised before it, and how weights begin, those
+    of layers without an activation too where ``plain`` does not say otherwise.
+    """
 
     activation: Activation
     norm: NormKind | None
     eps: float
     init: Initializer
+    plain: Initializer | None = None
 
     def mlp(self, sizes: tuple[int, ...], key: Key, last: Initializer | None = None) -> MLP:
         """A network; the weights of its last layer may begin otherwise."""
+        last = last or self.plain
         return MLP(sizes, self.activation, key=key, init=self.init, last=last, norm=self.norm, eps=self.eps)
 
     def dense(self, n_in: int, n_out: int, key: Key) -> Dense:
@@ -122,22 +126,53 @@ class ConvDecoder(eqx.Module):
         return x
 
 
+class Squash(NamedTuple):
+    """How Dreamer V3 sees vectors: numbers as their symlog, and choices (see `Looks`) as they are.
+
+    Numbers are drawn as their symlog too, with squared errors, choices as logits, with less their log-probability.
+    """
+
+    choices: tuple[tuple[int, int], ...]
+
+    def seen(self, vector: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+        """As the encoder takes it."""
+        return jnp.where(self._chosen(vector), vector, symlog(vector))
+
+    def error(self, told: Float[Array, "*n d"], vector: Float[Array, "*n d"]) -> Float[Array, "*n"]:
+        """Of what was drawn, summed."""
+        squared = jnp.where(self._chosen(vector), 0.0, (told - self.seen(vector)) ** 2)
+        likely = (
+            jnp.sum(vector[..., i : i + n] * jax.nn.log_softmax(told[..., i : i + n]), axis=-1) for i, n in self.choices
+        )
+        return sum((-x for x in likely), jnp.sum(squared, axis=-1))
+
+    def plain(self, told: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+        """What was drawn, numbers in their units."""
+        return jnp.where(self._chosen(told), told, symexp(told))
+
+    def _chosen(self, vector: Array) -> Array:
+        place = jnp.arange(vector.shape[-1])
+        return sum(((i <= place) & (place < i + n) for i, n in self.choices), jnp.zeros(place.shape, bool))
+
+
 class ObsEncoder(eqx.Module):
     """The embedding of an observation: that of its image, that of its vector, or one after the other.
 
     Attributes:
         vector: dense layers, first to last.
         size: how many numbers come out.
-        squash: whether vectors are seen as their symlog (Dreamer V3).
+        squash: how vectors are seen in Dreamer V3.
     """
 
     image: ConvEncoder | None
     vector: tuple[Dense, ...]
     size: int = eqx.field(static=True)
-    squash: bool = eqx.field(static=True)
+    squash: Squash | None = eqx.field(static=True)
 
     @classmethod
-    def of(cls, looks: Looks, image: ConvEncoder | None, vector: tuple[Dense, ...], *, squash: bool) -> "ObsEncoder":
+    def of(
+        cls, looks: Looks, image: ConvEncoder | None, vector: tuple[Dense, ...], squash: Squash | None = None
+    ) -> "ObsEncoder":
         """Of its parts."""
         whole = cls(image, vector, 0, squash)
         seen = Sight(jnp.zeros((1, looks.vector)), () if looks.image is None else jnp.zeros((1, *looks.image)))
@@ -147,7 +182,7 @@ class ObsEncoder(eqx.Module):
         """Of n observations."""
         rows = []
         if self.vector:
-            x = symlog(seen.vector) if self.squash else seen.vector
+            x = seen.vector if self.squash is None else self.squash.seen(seen.vector)
             for layer in self.vector:
                 x = jax.vmap(layer)(x)
             rows.append(x)
@@ -157,11 +192,11 @@ class ObsEncoder(eqx.Module):
 
 
 class ObsDecoder(eqx.Module):
-    """The mean of an observation, given h and z. Vectors are drawn as their symlog where ``squash`` says so."""
+    """The mean of an observation, given h and z; ``squash``: how vectors are drawn in Dreamer V3."""
 
     image: ConvDecoder | None
     vector: MLP | None
-    squash: bool = eqx.field(static=True)
+    squash: Squash | None = eqx.field(static=True)
 
     def __call__(self, deter: Float[Array, "n h"], stoch: Float[Array, "n z"]) -> Sight:
         """Of n beliefs."""
@@ -173,19 +208,23 @@ class ObsDecoder(eqx.Module):
             image = in_portions(ConvDecoder.finish, self.image, self.image.begin(deter, stoch))
         return Sight(vector, image)
 
-    def squared_errors(self, told: Sight, seen: Sight) -> dict[str, Float[Array, " n"]]:
-        """Of each observation, summed over the numbers of the image, and over those of the vector."""
+    def errors(self, told: Sight, seen: Sight) -> dict[str, Float[Array, " n"]]:
+        """Squared ones of each observation, summed over the numbers of the image, and over those of the vector."""
         errors = {}
         if self.vector is not None:
-            vector = symlog(seen.vector) if self.squash else seen.vector
-            errors["vector"] = jnp.sum((told.vector - vector) ** 2, axis=-1)
+            each = (told.vector - seen.vector) ** 2
+            errors["vector"] = (
+                jnp.sum(each, axis=-1) if self.squash is None else self.squash.error(told.vector, seen.vector)
+            )
         if self.image is not None:
             errors["image"] = jnp.sum((told.image - seen.image) ** 2, axis=(1, 2, 3))
         return errors
 
     def plain(self, told: Sight) -> Sight:
         """In the units of the observation."""
-        return told._replace(vector=symexp(told.vector)) if self.squash and self.vector is not None else told
+        if self.squash is None or self.vector is None:
+            return told
+        return told._replace(vector=self.squash.plain(told.vector))
 
 
 def strided(looks: Looks, style: Style, depth: int, same: bool, key: Key) -> ConvEncoder | None:
@@ -216,11 +255,12 @@ def transposed(looks: Looks, style: Style, depth: int, n_belief: int, same: bool
     shape = (*small, 32 * depth if as_published else depth * 2 ** (n - 1))
     key_enter, *keys = jax.random.split(key, n + 1)
     widths = [shape[2], *(depth * 2**i for i in reversed(range(n - 1))), looks.image[2]]
+    plain = style.plain or style.init
     layers = tuple(
-        (TransposedConv(i, o, side, 2, crop, key=k, init=style.init), style.normed(o))
-        for i, o, side, k in zip(widths, widths[1:], sides, keys, strict=False)
+        (TransposedConv(i, o, side, 2, crop, key=k, init=init), style.normed(o))
+        for i, o, side, k, init in zip(widths, widths[1:], sides, keys, [style.init] * (n - 1) + [plain], strict=False)
     )
-    enter = DenseEntry(Linear(n_belief, shape[0] * shape[1] * shape[2], key=key_enter, init=style.init), shape)
+    enter = DenseEntry(Linear(n_belief, shape[0] * shape[1] * shape[2], key=key_enter, init=plain), shape)
     return ConvDecoder(enter, _without_last_norm(layers), style.activation, from_middle)
 
 

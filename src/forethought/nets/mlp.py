@@ -51,13 +51,21 @@ def truncated_normal(key: Key, shape: tuple[int, ...]) -> Layer:
 
 def lecun(scale: float = 1.0) -> Initializer:
     """Weights normal, cut at two standard deviations, of variance ``scale^2 / fan in`` (Dreamer V3); 0 for none."""
-    spread = scale / 0.87962566  # of a normal number that was cut there
 
     def init(key: Key, shape: tuple[int, ...]) -> Layer:
-        normal = jax.random.truncated_normal(key, -2.0, 2.0, shape)
-        return spread * fans(shape)[0] ** -0.5 * normal, jnp.zeros(shape[-1])
+        return _cut_normal(key, shape, scale * fans(shape)[0] ** -0.5)
 
     return init
+
+
+def glorot_normal(key: Key, shape: tuple[int, ...]) -> Layer:
+    """As `lecun`, of variance ``2 / (fan in + fan out)`` (Dreamer V3 of 2023)."""
+    return _cut_normal(key, shape, (2.0 / sum(fans(shape))) ** 0.5)
+
+
+def _cut_normal(key: Key, shape: tuple[int, ...], deviation: float) -> Layer:
+    normal = jax.random.truncated_normal(key, -2.0, 2.0, shape)
+    return deviation / 0.87962566 * normal, jnp.zeros(shape[-1])  # which is what a normal number cut there has
 
 
 def glorot_uniform(key: Key, shape: tuple[int, ...]) -> Layer:

@@ -1,6 +1,7 @@
 """An observation as numbers: its images one behind the other as channels, and all else as one vector."""
 
 import math
+from itertools import accumulate
 from typing import NamedTuple
 
 import jax
@@ -19,10 +20,11 @@ class Sight(NamedTuple):
 
 
 class Looks(NamedTuple):
-    """The sizes of a `Sight`."""
+    """The sizes of a `Sight`, and which numbers of its vector are choices: where each begins, and among how many."""
 
     vector: int
     image: tuple[int, int, int] | None
+    choices: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, space: Space) -> "Looks":
@@ -34,8 +36,11 @@ class Looks(NamedTuple):
                 f"images of {' and '.join('x'.join(map(str, size)) for size in sizes)} are seen together; "
                 "make them one size"
             )
-        vector = sum(_width(part) for part in parts if not is_image(part))
-        return cls(vector, (sizes[0][0], sizes[0][1], sum(size[2] for size in sizes)) if sizes else None)
+        rows = [part for part in parts if not is_image(part)]
+        ends = list(accumulate(map(_width, rows), initial=0))
+        choices = tuple((end, part.n) for end, part in zip(ends, rows, strict=False) if isinstance(part, Discrete))
+        image = (sizes[0][0], sizes[0][1], sum(size[2] for size in sizes)) if sizes else None
+        return cls(ends[-1], image, choices)
 
 
 def sight(space: Space, obs: PyTree) -> Sight:

@@ -83,7 +83,7 @@ class CMAES:
         std_path = (1.0 - k.c_std) * cloud.std_path + k.std_gain * (best @ white)  # [43]
         length = jnp.linalg.norm(std_path)
         std = jnp.minimum(cloud.std * jnp.exp(k.c_std / k.damping * (length / k.usual - 1.0)), _MOST_STD)  # [44]
-        generation = cloud.generation + 1
+        generation = cloud.generation + 1  # of_short counts one more than the tutorial, as `cmaes` does
         of_short = jnp.sqrt(1.0 - (1.0 - k.c_std) ** (2.0 * (generation + 1.0)))
         moving = (length / of_short < (1.4 + 2.0 / (d + 1.0)) * k.usual).astype(jnp.float32)  # h_sigma
         cov_path = (1.0 - k.c_path) * cloud.cov_path + moving * k.path_gain * (best @ y)  # [45]

@@ -29,19 +29,17 @@ from forethought.types import Info, Key, TimeStep
 
 @dataclass(frozen=True)
 class DreamerV1Config(DreamConfig):
-    """Dreamer V1. Defaults are those of the published code (``dreamer.py``)."""
+    """Dreamer V1. Defaults are those of the published code (``dreamer.py``), whose frames are two to a step."""
 
     batch_size: int = 50
     """Windows of moments in an update."""
     batch_length: int = 50
     """Moments of each of them."""
-    train_every: int = 1000
+    train_every: int = 500
     """Environment steps between two rounds of updates."""
     updates: int = 100
     """Updates of a round."""
-    pretrain: int = 100
-    """Updates besides, before the first round."""
-    random_steps: int = 5000
+    random_steps: int = 2500
     """Environment steps with random actions before the first update."""
     deter: int = 200
     """Width of what is carried on, and of the layers around it."""

@@ -162,6 +162,8 @@ class DreamerV3(LatentAgent):
     ) -> tuple[Array, Any]:
         """The sum of all losses; beside it what was believed, the range of returns, and what to tell."""
         c, (key_filter, key_dream) = self.config, jax.random.split(key)
+        if c.elder:
+            window = window._replace(first=window.first.at[0].set(True))  # windows begin as episodes do
         found, seen = nets.model.filter(before, window, key=key_filter)
         losses = self.model_losses(nets.model, found, seen, window)
         actor = nets.actor if self.climbs else frozen(nets.actor)
@@ -170,7 +172,11 @@ class DreamerV3(LatentAgent):
             return actor(frozen(features)).sample(key=key)
 
         lived = dream(frozen(nets.model), policy, frozen(found.belief), c.horizon, key=key_dream)
-        dreamt, returns, low, high = self.dream_losses(state, nets, lived)
+        begin = nets.model.continues(frozen(found.belief.features)).ravel()
+        if c.elder:  # the world goes on or it does not, and where the dream begins that is known
+            lived = lived._replace(continues=jnp.round(lived.continues))
+            begin = 1.0 - window.terminated.ravel()
+        dreamt, returns, low, high = self.dream_losses(state, nets, lived, begin)
         losses |= dreamt
         if c.replay_value_weight:
             features = found.belief.features
@@ -191,15 +197,16 @@ class DreamerV3(LatentAgent):
         dynamics, representation = kl_losses(found.posterior, found.prior, self.config.free_nats)
         return losses | {"dynamics": dynamics, "representation": representation}
 
-    def dream_losses(self, state: DreamerV3State, nets: Nets, lived: Dreamt) -> tuple[dict[str, Array], Any, Any, Any]:
+    def dream_losses(
+        self, state: DreamerV3State, nets: Nets, lived: Dreamt, begin: Float[Array, " n"]
+    ) -> tuple[dict[str, Array], Any, Any, Any]:
         """Of actor and critic [h, n] (equations 5 to 7), with the lambda-returns and their new range.
 
-        Where a window ends with the world, nothing counts that is dreamt from there on.
+        ``begin``: whether the world goes on where the dream begins; where it does not, nothing counts that is dreamt.
         """
         c, features = self.config, lived.features
         going_on = c.discount * lived.continues
-        begin = c.discount * state.model.continues(features[:1])
-        weight = frozen(jnp.cumprod(jnp.concatenate([begin, going_on[:-1]]), axis=0))
+        weight = frozen(jnp.cumprod(jnp.concatenate([c.discount * begin[None], going_on[:-1]]), axis=0))
         value = frozen(nets.critic)(features).mean()
         never = jnp.zeros(lived.reward.shape, bool)
         returns = lambda_returns(lived.reward, going_on, value[1:], never, c.lambda_)

@@ -54,9 +54,9 @@ def world_model(sizes: NetSizes, spec: EnvSpec, discount: float, *, key: Key) ->
     keys = jax.random.split(key, 10)
     units = (sizes.units,) * sizes.vector_layers
     vector = dense_layers(looks.vector, units, dense, keys[1])
-    encoder = ObsEncoder.of(looks, strided(looks, conv, sizes.depth, False, keys[0]), vector, squash=False)
+    encoder = ObsEncoder.of(looks, strided(looks, conv, sizes.depth, False, keys[0]), vector)
     told = dense.mlp((features, *units, looks.vector), keys[3]) if looks.vector else None
-    decoder = ObsDecoder(transposed(looks, conv, sizes.depth, features, False, keys[2]), told, False)
+    decoder = ObsDecoder(transposed(looks, conv, sizes.depth, features, False, keys[2]), told, None)
     cell = sizes.cell(sizes.hidden, sizes.deter, key=keys[5], init=glorot_uniform)
     rssm = RSSM(
         DenseCore(dense.dense(sizes.stoch + n, sizes.hidden, keys[4]), cell),

@@ -11,6 +11,7 @@ from forethought.models.rssm import RSSM, DenseCore
 from forethought.nets.autoencoder import (
     ObsDecoder,
     ObsEncoder,
+    Squash,
     Style,
     dense_layers,
     pooled,
@@ -19,14 +20,14 @@ from forethought.nets.autoencoder import (
     upsampled,
 )
 from forethought.nets.latents import OneHots
-from forethought.nets.mlp import lecun, silu
+from forethought.nets.mlp import glorot_normal, glorot_uniform, lecun, silu
 from forethought.nets.recurrent import BlockGRU, NormedGRU
 from forethought.nets.sight import Looks
 from forethought.nets.twohot import BINS
 from forethought.types import Box, Discrete, EnvSpec, Key
 
 STYLE = Style(silu, "rms", 1e-4, lecun())
-ELDER = Style(silu, "layer", 1e-3, lecun())
+ELDER = Style(silu, "layer", 1e-3, glorot_normal, glorot_uniform)
 _CHOICES, _BLOCKS, _UNIMIX = 32, 8, 0.01
 
 
@@ -76,10 +77,10 @@ def model(w: Widths, spec: EnvSpec, discount: float, *, key: Key) -> LatentModel
     keys = jax.random.split(key, 9)
     stoch = _CHOICES * w.classes
     features = w.deter + stoch
-    vector = dense_layers(looks.vector, (w.units,) * 3, STYLE, keys[1])
-    encoder = ObsEncoder.of(looks, pooled(looks, STYLE, w.depth, keys[0]), vector, squash=True)
+    vector, squash = dense_layers(looks.vector, (w.units,) * 3, STYLE, keys[1]), Squash(looks.choices)
+    encoder = ObsEncoder.of(looks, pooled(looks, STYLE, w.depth, keys[0]), vector, squash)
     told = STYLE.mlp((features, *(w.units,) * 3, looks.vector), keys[3]) if looks.vector else None
-    decoder = ObsDecoder(upsampled(looks, STYLE, w.depth, w.units, (w.deter, stoch), _BLOCKS, keys[2]), told, True)
+    decoder = ObsDecoder(upsampled(looks, STYLE, w.depth, w.units, (w.deter, stoch), _BLOCKS, keys[2]), told, squash)
     rssm = RSSM(
         BlockGRU((stoch, n), w.deter, w.hidden, _BLOCKS, key=keys[4], init=STYLE.init),
         STYLE.mlp((w.deter, w.hidden, w.hidden, stoch), keys[5]),
@@ -99,10 +100,10 @@ def elder_model(w: ElderWidths, spec: EnvSpec, *, key: Key) -> LatentModel:
     keys = jax.random.split(key, 10)
     stoch, classes, units = _CHOICES * 32, 32, (w.units,) * w.layers
     features = w.deter + stoch
-    vector = dense_layers(looks.vector, units, ELDER, keys[1])
-    encoder = ObsEncoder.of(looks, strided(looks, ELDER, w.depth, True, keys[0]), vector, squash=True)
+    vector, squash = dense_layers(looks.vector, units, ELDER, keys[1]), Squash(looks.choices)
+    encoder = ObsEncoder.of(looks, strided(looks, ELDER, w.depth, True, keys[0]), vector, squash)
     told = ELDER.mlp((features, *units, looks.vector), keys[3]) if looks.vector else None
-    decoder = ObsDecoder(transposed(looks, ELDER, w.depth, features, True, keys[2]), told, True)
+    decoder = ObsDecoder(transposed(looks, ELDER, w.depth, features, True, keys[2]), told, squash)
     rssm = RSSM(
         DenseCore(ELDER.dense(stoch + n, w.units, keys[4]), NormedGRU(w.units, w.deter, key=keys[5], init=ELDER.init)),
         ELDER.mlp((w.deter, w.units, stoch), keys[6]),
@@ -133,5 +134,5 @@ def actor(w: Widths | ElderWidths, features: int, action: Box | Discrete, *, key
     elder, discrete = isinstance(w, ElderWidths), isinstance(action, Discrete)
     style, layers = (ELDER, w.layers) if isinstance(w, ElderWidths) else (STYLE, 3)
     outputs = n_action(action) * (1 if discrete else 2)
-    net = style.mlp((features, *(w.units,) * layers, outputs), key, lecun(1.0 if elder else 0.01))
+    net = style.mlp((features, *(w.units,) * layers, outputs), key, None if elder else lecun(0.01))
     return FeaturePolicy(net, mixed_categorical if discrete else bounded_gaussian)
