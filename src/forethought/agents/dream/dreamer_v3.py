@@ -30,8 +30,8 @@ from forethought.types import Box, Info, Key, Noted, TimeStep
 
 @dataclass(frozen=True)
 class DreamerV3Config(DreamConfig):
-    """Dreamer V3. Defaults are those of the published code (``dreamerv3/configs.yaml``), but for the random steps, which
-    it has none of, and the size: its own is 200m, and 1m for observations that are vectors.
+    """Dreamer V3. Defaults are those of the published code (``dreamerv3/configs.yaml``), but for the random steps (it
+    has none) and the size: its own is 200m, and 1m for observations that are vectors.
     """
 
     size: Literal["1m", "12m", "25m", "50m", "100m", "200m", "400m", "xs", "s", "m", "l", "xl"] = "1m"
@@ -47,8 +47,8 @@ class DreamerV3Config(DreamConfig):
     warmup: int = 1000
     """Updates over which that step size rises from 0."""
     elder: bool = False
-    """As in 2023: the model, the actor and the critic each take steps of Adam (1e-4, 3e-5 and 3e-5), numbers are decided
-    by the gradient through the dream, windows begin as episodes do, and a dream goes on or ends by what is likelier."""
+    """As in 2023: model, actor and critic each take steps of Adam (1e-4, 3e-5 and 3e-5), numbers are decided by the
+    gradient through the dream, windows begin as episodes do, and a dream goes on or ends by what is likelier."""
     clip: float = 0.3
     """Gradients are shortened to this share of the weights that they are of."""
     free_nats: float = 1.0
