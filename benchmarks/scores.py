@@ -35,6 +35,8 @@ LEARNING = (
     "dreamer_v3_pendulum",
     "dreamer_v2_catch",
     "dreamer_v3_catch",
+    "planet_swingup",
+    "dreamer_v1_swingup",
     "dreamer_v3_balance",
     "world_models_take_cover",
     "world_models_car_racing",
