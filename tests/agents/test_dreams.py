@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from forethought.agents.dream.base import dream
+from forethought.errors import UsageError
 from forethought.models.rssm import LatentBelief
 from forethought.nets.twohot import symexp_bins, two_hot
 from forethought.types import TimeStep
@@ -398,3 +399,9 @@ def test_in_a_dream_the_actor_learns_from_what_it_does_and_not_through_what_it_s
         return act(features)
 
     assert not np.any(jax.jit(slope)(stirred(state.nets)))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_policy_that_reads_beliefs_is_not_exported_as_arrays(name):
+    with pytest.raises(UsageError, match=r"reads what the model believes; write it as \.stablehlo"):
+        an_agent(name).portable(())

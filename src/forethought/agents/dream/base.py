@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from forethought.agents.base import Agent, Phase, random_action
+from forethought.agents.base import Agent, Phase, Portable, random_action
 from forethought.errors import UsageError, require_within
 from forethought.imagine import Policy, imagine
 from forethought.models.base import WorldModel
@@ -171,6 +171,12 @@ class LatentAgent(LearnsFromWindows):
     def acts_with(self, state: Any) -> PyTree:
         """Model and actor."""
         return state.nets.model, state.nets.actor
+
+    def portable(self, state: Any) -> Portable:
+        """Raises `UsageError`."""
+        raise UsageError(
+            "the policy reads what the model believes; write it as .stablehlo, which takes the model along"
+        )
 
     def policy_within(self, state: Any) -> Policy:
         """It acts on beliefs, and features are all of a belief."""

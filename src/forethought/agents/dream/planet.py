@@ -43,7 +43,7 @@ class PlaNetConfig(DreamConfig):
     updates: int = 100
     """Updates of a round."""
     random_steps: int = 2500
-    """Environment steps with random actions before the first update: five episodes."""
+    """Environment steps with random actions before the first update."""
     deter: int = 200
     """Width of what is carried on, and of the layers around it."""
     stoch: int = 30
