@@ -231,3 +231,7 @@ def test_what_is_missing_is_named_with_its_extra(env_id, module, extra, monkeypa
     monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(MissingExtra, match=rf"\[{extra}\]"):
         make(env_id, seeds=[0])
+
+
+def test_whoever_draws_keeps_the_time_limit():
+    assert make("forethought/Pendulum-v0", seeds=[0], pixels=16).spec.max_episode_steps == 200

@@ -335,7 +335,7 @@ class FunctionalGym(gymnasium.Env):
         self.observation_space = gym_space(env.spec.obs, bound=np.inf)
         self.action_space = gym_space(env.spec.action, bound=1.0)
         self._env = env
-        self._limit = env.spec.max_episode_steps
+        self.time_limit = env.spec.max_episode_steps
         self._state: PyTree = None
         self._steps = 0
 
@@ -356,7 +356,7 @@ class FunctionalGym(gymnasium.Env):
             self._env, self._state, np.asarray(action, dtype), self._key
         )
         self._steps += 1
-        truncated = self._limit is not None and self._steps >= self._limit
+        truncated = self.time_limit is not None and self._steps >= self.time_limit
         return self._own(obs), float(reward), bool(terminated), truncated, {}
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]

@@ -5,6 +5,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import math
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ import gymnasium
 from gymnasium.error import DependencyNotInstalled, DeprecatedEnv, UnregisteredEnv
 from gymnasium.wrappers import AtariPreprocessing, TimeLimit
 
+from forethought.envs.functional import FunctionalGym
 from forethought.envs.pixels import Pixels
 from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra, UsageError, brief, nearest
 from forethought.imports import import_named
@@ -142,7 +144,16 @@ def time_limit(env: gymnasium.Env) -> int | None:
         if isinstance(wrapped, TimeLimit):
             return wrapped._max_episode_steps
         wrapped = wrapped.env
-    return env.spec.max_episode_steps if env.spec is not None else None
+    limit: int | None = env.spec.max_episode_steps if env.spec is not None else None
+    return _own_limit(env.unwrapped) if limit is None else limit
+
+
+def _own_limit(env: gymnasium.Env) -> int | None:
+    """Of environments that end their episodes themselves: ours, and those of DeepMind Control."""
+    if isinstance(env, FunctionalGym):
+        return env.time_limit
+    control = getattr(getattr(env, "_env", None), "_step_limit", None)
+    return math.ceil(control) if isinstance(control, int | float) and math.isfinite(control) else None
 
 
 def _called(maker: Maker, env_id: str, *, max_episode_steps: int | None = None, **kwargs: Any) -> gymnasium.Env:
