@@ -148,3 +148,13 @@ def test_what_is_exported_knows_its_activation():
     assert isinstance(portable, Portable)
     assert (portable.kind, portable.activation) == ("mlp", "relu")
     assert portable.arrays["weight1"].shape == (8, 2)  # without the deviations
+
+
+def test_a_policy_with_a_memory_is_shown_as_many_as_it_remembers():
+    *_, policy = of("dreamer-v3", spaces.Box(-1, 1, (3,)), ACTION)
+    policy(np.zeros((3, 3), np.float32))
+    for n in (2, 4):
+        with pytest.raises(UsageError, match=rf"shown of 3 at once, and is now shown {n}; call its reset"):
+            policy(np.zeros((n, 3), np.float32))
+    policy.reset()
+    assert len(policy(np.zeros((2, 3), np.float32))) == 2

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from forethought.agents import catalog
-from forethought.agents.base import Agent
+from forethought.agents.base import Agent, Seen
 from forethought.agents.ensemble import EnsembleLearner, Known
 from forethought.envs import SpaceCodec, VectorEnv
 from forethought.envs.contract import beginning, seen_amiss
@@ -32,7 +32,8 @@ WHICH = ("newest", "best")  # of the policies of a run
 class Policy:
     """What a run has learned, ready to act: plain numpy in and out, in the environment's own units.
 
-    One observation gives one action, a batch gives a batch. The policy does not explore. It can be pickled.
+    One observation gives one action, a batch gives a batch. The policy does not explore. It can be pickled. Planners
+    and agents that dream remember what they saw: call `reset` where an episode begins.
     """
 
     def __init__(self, agent: Agent, codec: SpaceCodec, state: Any, seed: int):
@@ -49,7 +50,7 @@ class Policy:
     def __call__(self, obs: Any, legal: Any = ()) -> np.ndarray | np.generic:
         """The action for one observation or a batch; ``legal``: truths of each action, where a game allows only some.
 
-        Raises `UsageError` for another shape than the run's.
+        Raises `UsageError` for another shape than the run's, and for another number of observations than it remembers.
         """
         seen = self.codec.obs_to_agent(obs)
         if seen_amiss(seen) is not None:
@@ -70,6 +71,11 @@ class Policy:
     def act(self, batch: PyTree, legal: Any = ()) -> np.ndarray:
         """Actions for a batch of observations, both as agents see them."""
         now = beginning(self.agent.spec, batch)._replace(legal=legal)
+        if not isinstance(self._carry, Seen | None) and rows(batch) != len(self._action):
+            raise UsageError(
+                f"the policy remembers what it was shown of {len(self._action)} at once, and is now shown "
+                f"{rows(batch)}; call its reset() where episodes begin"
+            )
         if self._carry is None:
             self._carry = self.agent.init_actor(rows(batch))
         else:
