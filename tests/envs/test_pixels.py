@@ -13,6 +13,7 @@ import forethought
 import small
 from forethought.envs import make
 from forethought.envs.catch import Catch
+from forethought.envs.gym_make import time_limit
 from forethought.errors import EnvironmentFault, MissingExtra, UsageError
 from forethought.training.baselines import play_baselines
 from forethought.training.config import RunConfig
@@ -179,6 +180,7 @@ def test_a_task_of_deepmind_control_is_seen_as_numbers_or_drawn_small():
     world = make("dmc:cartpole-balance", seeds=[0])
     assert world.spec.id == "dm_control/cartpole-balance-v0"
     assert world.spec.obs == Box((5,))
+    assert world.spec.max_episode_steps == 1000
     seen = make("dmc:cartpole-balance", seeds=[0], pixels=24)
     seen.reset()
     roll(seen, 3)
@@ -235,3 +237,11 @@ def test_what_is_missing_is_named_with_its_extra(env_id, module, extra, monkeypa
 
 def test_whoever_draws_keeps_the_time_limit():
     assert make("forethought/Pendulum-v0", seeds=[0], pixels=16).spec.max_episode_steps == 200
+
+
+@pytest.mark.parametrize(("own", "limit"), [(1000.0, 1000), (62.5, 63), (float("inf"), None)])
+def test_the_time_limit_of_deepmind_control_is_its_own(own, limit):
+    class Control(gymnasium.Env):
+        _env = type("Inner", (), {"_step_limit": own})()
+
+    assert time_limit(Control()) == limit

@@ -209,13 +209,14 @@ class ObsDecoder(eqx.Module):
         return Sight(vector, image)
 
     def errors(self, told: Sight, seen: Sight) -> dict[str, Float[Array, " n"]]:
-        """Squared ones of each observation, summed over the numbers of the image, and over those of the vector."""
+        """Squared ones of each observation, summed over the numbers of the image, and over those of the vector; in
+        Dreamer V3 the error of a vector is that of `Squash`.
+        """
         errors = {}
-        if self.vector is not None:
-            each = (told.vector - seen.vector) ** 2
-            errors["vector"] = (
-                jnp.sum(each, axis=-1) if self.squash is None else self.squash.error(told.vector, seen.vector)
-            )
+        if self.squash is not None and self.vector is not None:
+            errors["vector"] = self.squash.error(told.vector, seen.vector)
+        elif self.vector is not None:
+            errors["vector"] = jnp.sum((told.vector - seen.vector) ** 2, axis=-1)
         if self.image is not None:
             errors["image"] = jnp.sum((told.image - seen.image) ** 2, axis=(1, 2, 3))
         return errors
