@@ -13,9 +13,10 @@ from forethought.agents.dream import dreamer_v1, dreamer_v2, dreamer_v3, elder_n
 from forethought.agents.dream.base import Dreamt
 from forethought.agents.dream.policies import FeaturePolicy
 from forethought.models.latent import Classification, LatentModel, Regression
+from forethought.models.rssm import LatentBelief
 from forethought.nets.mlp import MLP
 from forethought.nets.twohot import symexp_bins, two_hot
-from forethought.types import Box, Discrete, EnvSpec, Outcome
+from forethought.types import Box, Discrete, EnvSpec, Outcome, TimeStep
 
 H, N = 5, 3  # steps of a dream, and dreams
 F = (H + 1) * N
@@ -86,3 +87,40 @@ class Paying(LatentModel):
 
 def paying(model):
     return Paying(**{name: getattr(model, name) for name in model.__dataclass_fields__})
+
+
+def a_window(kind, t=4, n=3):
+    """Moments at random; an episode ends, and another begins, in the middle of one of them."""
+    no = jnp.zeros((t, n), bool)
+    action = jax.random.uniform(KEY, (t, n, 1), minval=-1.0) if kind == "numbers" else jnp.ones((t, n), jnp.int32)
+    first, ended = no.at[2, 0].set(True), no.at[1, 0].set(True)
+    reward = jax.random.normal(jax.random.key(5), (t, n))
+    return TimeStep(jax.random.normal(KEY, (t, n, 2)), action, reward, first, ended, no)
+
+
+def stirred(nets):
+    """Away from where all is 0, and where nothing depends on anything."""
+    leaves, structure = jax.tree.flatten(nets)
+    keys = jax.random.split(KEY, len(leaves))
+    noisy = [x + 0.05 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
+    return jax.tree.unflatten(structure, noisy)
+
+
+def loss_of(agent, state, kind):
+    """The total, and each part by name, of networks."""
+    window = a_window(kind)
+    if agent.__class__.__name__ == "DreamerV3":
+        zeros = LatentBelief(*(jnp.zeros((3, n)) for n in agent.sizes))
+
+        def losses(nets):
+            total, (_, _, _, info) = agent.loss(state._replace(nets=nets), window, zeros, nets, key=KEY)
+            return info | {"total": total}
+
+    else:
+        slow = [state.slow] if hasattr(state, "slow") else []
+
+        def losses(nets):
+            total, info = agent.loss(*slow, window, nets, key=KEY)
+            return info | {"total": total}
+
+    return losses

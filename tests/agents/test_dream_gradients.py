@@ -9,54 +9,16 @@ import pytest
 from forethought.agents.dream.base import dream
 from forethought.errors import UsageError
 from forethought.models.rssm import LatentBelief
-from forethought.types import TimeStep
-from tests.agents.dreamt import KEY, MODULES, an_agent, paying, state_of
-
-
-def a_window(kind, t=4, n=3):
-    """Moments at random; an episode ends, and another begins, in the middle of one of them."""
-    no = jnp.zeros((t, n), bool)
-    action = jax.random.uniform(KEY, (t, n, 1), minval=-1.0) if kind == "numbers" else jnp.ones((t, n), jnp.int32)
-    first, ended = no.at[2, 0].set(True), no.at[1, 0].set(True)
-    reward = jax.random.normal(jax.random.key(5), (t, n))
-    return TimeStep(jax.random.normal(KEY, (t, n, 2)), action, reward, first, ended, no)
+from tests.agents.dreamt import KEY, MODULES, a_window, an_agent, loss_of, paying, state_of, stirred
 
 
 def moved(tree):
     return bool(any(np.any(np.asarray(x) != 0.0) for x in jax.tree.leaves(tree)))
 
 
-def stirred(nets):
-    """Away from where all is 0, and where nothing depends on anything."""
-    leaves, structure = jax.tree.flatten(nets)
-    keys = jax.random.split(KEY, len(leaves))
-    noisy = [x + 0.05 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(structure, noisy)
-
-
 def stirred_state(name):
     state = state_of(name)
     return state._replace(nets=stirred(state.nets))
-
-
-def loss_of(agent, state, kind):
-    """The total, and each part by name, of networks."""
-    window = a_window(kind)
-    if agent.__class__.__name__ == "DreamerV3":
-        zeros = LatentBelief(*(jnp.zeros((3, n)) for n in agent.sizes))
-
-        def losses(nets):
-            total, (_, _, _, info) = agent.loss(state._replace(nets=nets), window, zeros, nets, key=KEY)
-            return info | {"total": total}
-
-    else:
-        slow = [state.slow] if hasattr(state, "slow") else []
-
-        def losses(nets):
-            total, info = agent.loss(*slow, window, nets, key=KEY)
-            return info | {"total": total}
-
-    return losses
 
 
 # Of each loss those that it moves, of model, actor and critic.

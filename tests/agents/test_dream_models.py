@@ -9,8 +9,7 @@ from scipy.special import expit, log_softmax
 from forethought.models.latent import Regression, Unsquashed
 from forethought.models.rssm import LatentBelief
 from forethought.nets.latents import OneHots
-from tests.agents.dreamt import KEY, F, an_agent, state_of, table
-from tests.agents.test_dreams import a_window, loss_of, stirred
+from tests.agents.dreamt import KEY, F, a_window, an_agent, loss_of, state_of, stirred, table
 
 WINDOW = a_window("numbers")
 WINDOW = WINDOW._replace(reward=2.0 * WINDOW.reward)
