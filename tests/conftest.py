@@ -12,7 +12,13 @@ import jax
 import numpy as np
 import pytest
 
-# Most of the time of a first run goes into compiling; a second one finds the programs here.
+# Most of the time of a first run goes into compiling, of programs that run once or twice: a compiler that tries less
+# hard costs less than its better code would save. Processes that tests start inherit it.
+_EFFORT = "--xla_backend_optimization_level"
+if _EFFORT not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_EFFORT}=1".strip()
+
+# A second run finds the programs here.
 _CACHE = Path(os.environ.get("FORETHOUGHT_TEST_CACHE", Path.home() / ".cache" / "forethought-tests"))
 os.environ["XDG_STATE_HOME"] = str(_CACHE / "state")  # what tells a run made here from others, also in subprocesses
 jax.config.update("jax_compilation_cache_dir", str(_CACHE))

@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
     try:
         try:
-            return _run(list(sys.argv[1:] if argv is None else argv))
+            with _terminated_as_interrupted():
+                return _run(list(sys.argv[1:] if argv is None else argv))
         finally:
             sys.stdout.flush()
     except Interrupted as stop:
@@ -73,6 +76,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is None:
             _give_up_output()
         return 4
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does, and nothing half written stays; a run that trains saves itself first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(args: list[str]) -> int:
@@ -121,6 +137,7 @@ def _train(args: list[str]) -> int:
     _, config_class = catalog.find(algorithm).load()
     from forethought.api import start_run
     from forethought.configure import configure, settings_for, whose_defaults
+    from forethought.ending import finish
     from forethought.envs import source_of
     from forethought.training.config import flatten, from_dict, to_dict
     from forethought.training.progress import terminal
@@ -144,7 +161,7 @@ def _train(args: list[str]) -> int:
     agent = {name: value for name, value in settings.items() if name in named or value != shown[name]}
     options.update(agent=agent, env_kwargs=json_object(asked.env_kwargs, "--env-kwargs"))
     config = configure(algorithm, env, with_data=with_data, **options)
-    return _finish(start_run(config, asked.run, terminal(), data=data, names=names, controller=controller))
+    return finish(start_run(config, asked.run, terminal(), data=data, names=names, controller=controller))
 
 
 def _count(args: list[str], flag: str, default: int) -> int:
@@ -157,9 +174,10 @@ def _resume(args: list[str]) -> int:
     asked = parse(Resume, args, "forethought resume")
     _find_code(asked.run, asked.trust)
     from forethought.api import resume
+    from forethought.ending import finish
     from forethought.training.progress import terminal
 
-    return _finish(resume(asked.run, steps=asked.steps, progress=terminal(), trust=asked.trust), asked.trust)
+    return finish(resume(asked.run, steps=asked.steps, progress=terminal(), trust=asked.trust), asked.trust)
 
 
 def _eval(args: list[str]) -> int:
@@ -289,11 +307,12 @@ def _demo(args: list[str]) -> int:
 
     from forethought.api import start_run
     from forethought.configure import configure
+    from forethought.ending import finish
     from forethought.training.progress import terminal
 
     config = configure("mbpo", "Pendulum-v1", steps=asked.steps, seed=asked.seed, agent=_DEMO_AGENT)
     path = asked.run or Path("runs") / f"demo-{time.strftime('%Y%m%d-%H%M%S')}"
-    return _finish(start_run(config, path, terminal()))
+    return finish(start_run(config, path, terminal()))
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -320,42 +339,3 @@ def _find_code(run: Path, trust: bool, env: str | None = None) -> None:
         return  # nothing is imported
     if code_named(to_dict(opened.require_world(trust=trust, env=env).config)):
         use_current_folder()
-
-
-def _finish(run: Any, trust: bool = False) -> int:
-    """Write the report and print what came out."""
-    from rich.console import Console
-
-    from forethought.runs import baselines, model_errors, report_run, standing_warnings
-    from forethought.training.baselines import earned, of_action
-    from forethought.training.progress import learned
-
-    before, after, report = report_run(run.path, trust=trust)
-    lines = {
-        "return before": f"{before:.4g}",
-        "return after": f"{after:.4g}",
-        **_best(run.summary["best"]),
-        **{name: earned(played) + of_action(played) for name, played in baselines(run.summary).items()},
-        **model_errors(run.path),
-        "environment steps": f"{run.summary['env_steps']:,} per seed",
-        **{name: f"{count} per seed" for name, count in learned(run.summary["updates"], run.summary["fits"])},
-        "wall time": f"{run.summary['wall_s']:.0f} s",
-        "run": run.path,
-        "report": report,
-    }
-    console = Console(soft_wrap=True, highlight=False, markup=False)  # a path is never cut
-    for name, value in lines.items():
-        console.print(f"{name:<22}{value}", style="bold" if name == "return after" else None)
-    for text in standing_warnings(run.path):
-        console.print(f"{'warning':<22}{text}; what helps stands in the report")
-    return 0
-
-
-def _best(best: dict[str, Any] | None) -> dict[str, str]:
-    """The evaluation that was the best so far, of each seed its own; nothing where there was none."""
-    if best is None:
-        return {}
-    first, last = min(best["step"]), max(best["step"])
-    steps = f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
-    mean = sum(best["return"]) / len(best["return"])
-    return {"best return": f"{mean:.4g} at {steps}, chosen for it, so too high: eval --which best plays anew"}

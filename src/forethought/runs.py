@@ -1,10 +1,9 @@
 """A run on disk: how it ended, what it knows, its pictures and its report."""
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -97,13 +96,25 @@ def model_errors(path: str | Path) -> dict[str, str]:
     }
 
 
-def report_run(path: str | Path, *, trust: bool = False) -> tuple[float, float, Path]:
+class Made(NamedTuple):
+    """A report, and what is read from the run beside it: the mean returns of its first and last evaluation."""
+
+    before: float
+    after: float
+    file: Path
+    no_video: str | None  # why there is none, where there is none
+
+
+def report_run(path: str | Path, *, trust: bool = False) -> Made:
     """Write ``report.html`` into a run, with a video where the environment gives pictures (and may be imported).
 
-    Returns the mean return of its first and last evaluation, and the file.
+    Without pictures the report stands without a video.
     """
     folder = as_path(path)
     evaluated = [np.mean(record["return"]) for record in read_run(folder).of("eval")]
-    with contextlib.suppress(UsageError, EnvironmentFault):  # without pictures the report stands without a video
+    no_video = None
+    try:
         film(folder, folder / "videos" / "final.mp4", trust=trust)
-    return float(evaluated[0]), float(evaluated[-1]), write_report([folder], folder / "report.html")
+    except (UsageError, EnvironmentFault) as error:
+        no_video = str(error)
+    return Made(float(evaluated[0]), float(evaluated[-1]), write_report([folder], folder / "report.html"), no_video)

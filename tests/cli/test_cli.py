@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from forethought import cli
+from forethought import cli, policy
 from forethought.agents import catalog
 from forethought.numpy_policy import Policy
 from forethought.training.rundir import cpu_name
@@ -293,12 +295,32 @@ def test_mistakes_of_a_newcomer(tmp_path, monkeypatch, capsys, words, said):
 
 
 @pytest.mark.slow
+def test_a_run_whose_report_nobody_waits_for_is_saved(trained, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "run"
+    shutil.copytree(trained, path)
+
+    def terminated(world, policy):
+        yield np.zeros((8, 8, 3), np.uint8)
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(policy, "_frames", terminated)
+    assert run("resume", path, "--steps", 64) == 130
+    assert f"stopped while the report was written; the run is finished and saved, forethought report {path}" in (
+        capsys.readouterr().err
+    )
+    assert [video.name for video in (path / "videos").iterdir()] == ["final.mp4"]  # that of before
+    assert json.loads((path / "summary.json").read_text())["env_steps"] == 64
+    assert run("report", path) == 0
+
+
+@pytest.mark.slow
 def test_what_cannot_be_filmed_or_judged(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine_three.py").write_text(MODULE)
     monkeypatch.chdir(tmp_path)
     limited = ["--env-kwargs", '{"max_episode_steps": 5}']
     assert run("train", "sac", "mine_three:Blind-v0", *TINY, *limited, "--run", "run") == 0
-    capsys.readouterr()
+    assert "no video              mine_three:Blind-v0 cannot be filmed: its constructor" in capsys.readouterr().out
     assert run("eval", "run", "--episodes", 1, "--video", "v.gif") == 2
     assert "cannot be filmed: its constructor takes no render_mode" in capsys.readouterr().err
     assert run("eval", "run", "--episodes", 0) == 2

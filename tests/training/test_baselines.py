@@ -149,7 +149,7 @@ def test_a_policy_below_a_baseline_is_named(returns, named):
     }
     said = below(np.array([returns]), baselines)
     if named:
-        assert said == "the policy earns -51, less than best constant action [4.8] (-10 ± 0.5)"
+        assert said == "the policy earns less than a baseline: -51, best constant action [4.8] (-10 ± 0.5)"
     else:
         assert said is None
 
@@ -198,7 +198,7 @@ def test_a_run_keeps_its_baselines_and_warns_of_a_policy_below_them(tmp_path):
     assert record["best constant action"]["action"] == [-7.5]
     assert run.summary["baselines"]["best constant action"] == record["best constant action"]
     # Forty updates do not find -7.5.
-    assert any("less than best constant action [-7.5]" in line.get("text", "") for line in lines)
+    assert any("less than a baseline: " in line.get("text", "") for line in lines)
     longer = forethought.resume(run.path, steps=80)
     assert longer.summary["baselines"] == run.summary["baselines"]
 

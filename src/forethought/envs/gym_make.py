@@ -1,6 +1,5 @@
 """Making one Gymnasium environment, with every way in which that fails turned into a line and a way out."""
 
-import ctypes.util
 import difflib
 import importlib
 import importlib.util
@@ -9,7 +8,6 @@ import math
 import os
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,6 +17,7 @@ import gymnasium
 from gymnasium.error import DependencyNotInstalled, DeprecatedEnv, UnregisteredEnv
 from gymnasium.wrappers import AtariPreprocessing, TimeLimit
 
+from forethought.envs.display import is_of_mujoco, prepare_drawing
 from forethought.envs.functional import FunctionalGym
 from forethought.envs.pixels import Pixels
 from forethought.errors import EnvironmentFault, ForethoughtError, MissingExtra, UsageError, brief, nearest
@@ -62,10 +61,10 @@ def make_gym_env(
     dependency that an extra brings, and `EnvironmentFault` where the environment's own constructor fails.
     """
     require_module(env_id)
-    import_plugins(env_id)
+    shown = render or bool(pixels and drawn)
+    import_plugins(env_id, shown)
     kwargs = dict(env_kwargs or {})
-    if render or (pixels and drawn):  # only then: a simple environment need not know the argument
-        _draw_without_display()
+    if shown:  # only then: a simple environment need not know the argument
         kwargs["render_mode"] = "rgb_array"
     if pixels:
         kwargs = _drawn_small(env_id, pixels, kwargs)
@@ -132,9 +131,7 @@ def _drawn_small(env_id: str, pixels: int, own: dict[str, Any]) -> dict[str, Any
     if env_id.startswith("dm_control/"):
         small = {"height": pixels, "width": pixels, "camera_id": 0}
         return {**own, "render_kwargs": {**small, **own.get("render_kwargs", {})}}
-    known = gymnasium.registry.get(env_id)
-    of_mujoco = known is not None and str(known.entry_point).startswith("gymnasium.envs.mujoco")
-    return {"width": pixels, "height": pixels, **own} if of_mujoco else own
+    return {"width": pixels, "height": pixels, **own} if is_of_mujoco(env_id) else own
 
 
 def time_limit(env: gymnasium.Env) -> int | None:
@@ -208,8 +205,13 @@ def require_module(env_id: str) -> None:
         raise UsageError(f"{module!r} is a file, not a module; write {dotted}:{name}")
 
 
-def import_plugins(env_id: str) -> None:
-    """Import the packages that register ids of this namespace; Gymnasium itself does not look for them."""
+def import_plugins(env_id: str, drawn: bool = False) -> None:
+    """Import the packages that register ids of this namespace; Gymnasium itself does not look for them.
+
+    Raises `MissingExtra` where one is not installed, `UsageError` where the environment, or a picture of it where it
+    is to be ``drawn``, needs a library of this machine that is missing.
+    """
+    prepare_drawing(env_id, drawn)
     namespace = "Vizdoom" if env_id.startswith("Vizdoom") else env_id.partition("/")[0]
     for module in _PLUGINS.get(namespace, ()):
         try:
@@ -241,13 +243,3 @@ def _known(env_id: str) -> str:
     if close:
         return nearest(env_id, [f"{module}{colon}{known}" if colon else known for known in close])
     return "gymnasium.pprint_registry() lists the known ones, and 'package.module:Name-v0' imports your own"
-
-
-def _draw_without_display() -> None:
-    """Choose ways of drawing that need no screen, where there is none and the user has not chosen."""
-    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform != "linux":
-        return
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # ALSA complains aloud where there is no sound card
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())  # SDL complains aloud where it is missing
-    os.environ.setdefault("MUJOCO_GL", "osmesa" if ctypes.util.find_library("OSMesa") else "egl")

@@ -81,7 +81,8 @@ def read_run(path: Path) -> RunLog:
     records, unreadable = _read_records(path / "metrics.jsonl")
     way_out = "remove it, and the report does without, or resume the run"
     summary = read_object(path / "summary.json", way_out=way_out) if (path / "summary.json").is_file() else None
-    videos = tuple(sorted(path.glob("videos/*.mp4"), key=lambda video: (video.stat().st_mtime_ns, video.name)))
+    # A dot begins the name of one that was never finished.
+    videos = tuple(sorted(path.glob("videos/[!.]*.mp4"), key=lambda video: (video.stat().st_mtime_ns, video.name)))
     diagnosis = read_diagnosis(path / "diagnostics.json") if (path / "diagnostics.json").is_file() else None
     return RunLog(path, path.resolve().name, config, records, summary, videos, unreadable, diagnosis)
 

@@ -132,7 +132,7 @@ def below(returns: np.ndarray, baselines: Baselines) -> str | None:
     mean, error = float(np.mean(returns)), float(np.std(returns)) / np.size(returns) ** 0.5
     if mean >= best.mean - np.hypot(error, best.error):
         return None
-    return f"the policy earns {mean:.4g}, less than {described(name, best)}"
+    return f"the policy earns less than a baseline: {mean:.4g}, {described(name, best)}"
 
 
 def far_below(baselines: Baselines) -> str | None:
