@@ -37,7 +37,7 @@ from forethought.models.base import WorldModel
 from forethought.models.taught import Function
 from forethought.policy import load_learner
 from forethought.report import dreams
-from forethought.report.trust import ERRORS_HEAD, answers, errors
+from forethought.report.trust import answers, errors
 from forethought.report.video import write_video
 from forethought.training.config import RunConfig
 from forethought.training.evaluate import STEP_LIMIT, make_world, playable
@@ -238,8 +238,9 @@ def show(found: Examination) -> None:
     for kind, sentence in findings(found.diagnosis):
         console.print(sentence, style="bold")
         console.print(f"  {kind.advised(found.diagnosis.latent)}")
-    table = Table(*ERRORS_HEAD, box=None, padding=(0, 3, 0, 0), header_style="bold")
-    for row in errors(found.diagnosis):
+    head, *rows = errors(found.diagnosis)
+    table = Table(*head, box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for row in rows:
         table.add_row(*row)
     console.print(table)
     for what, figure in answers(found.diagnosis):

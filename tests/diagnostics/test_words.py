@@ -6,6 +6,7 @@ import pytest
 from faultless import HORIZON, diagnosis, with_errors
 from forethought.diagnostics import advice, findings, verdict
 from forethought.diagnostics.calibration import LEVELS
+from forethought.diagnostics.exploitation import Exploitation
 from forethought.diagnostics.open_loop import Foretold
 from forethought.diagnostics.recall import Recall
 from forethought.diagnostics.states import WrongStates
@@ -42,7 +43,26 @@ def test_where_the_last_step_or_the_first_is_the_one_beyond():
         "deviations, the first above 0.3, where the model expects 0.1."
     )
     first = verdict(with_errors(mean=[0.4] * HORIZON))[0]
-    assert first.startswith("Its errors grow: trust no rollout, however short; after 1 step the median error is 0.4 ")
+    large = (
+        "Its errors are large from the first step on: trust no rollout, however short; after 1 step the median error "
+    )
+    assert first.startswith(f"{large}is 0.4 ")
+    assert verdict(with_errors(mean=np.linspace(0.4, 0.5, HORIZON)))[0].startswith("Its errors grow: trust no rollout")
+
+
+@pytest.mark.parametrize(
+    ("promised", "kept", "fault", "changes"),
+    [
+        (20.0, -3.5, "Exploited", "its promise rises by 20, the real return falls by 3.5"),
+        (-1.0, -30.0, "Misled", "its promise falls by 1, the real return falls by 30"),
+    ],
+)
+def test_what_planning_promises_and_what_it_keeps(promised, kept, fault, changes):
+    plans = np.zeros((2, 8))
+    imagined, real = (np.add(plans, [[0.0], [best]]) for best in (promised, kept))
+    found = Exploitation(np.array([1.0, 600.0]), imagined, real)
+    said = f"{fault} by planning: from a random plan to the best of 600 plans {changes}."
+    assert verdict(diagnosis()._replace(exploitation=found)) == [said]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +195,7 @@ def test_what_a_latent_model_does_not_keep():
     assert roughly == (
         advice.FORGETS,
         "It does not keep what it sees: what it has just seen is decoded 0.3001 standard deviations off "
-        "(median); no dream is nearer.",
+        "(median); dreams begin there.",
     )
     (lost,) = verdict(of_latents(left_open=(0.95, 0.1)))
     assert lost.endswith(
@@ -195,5 +215,8 @@ def test_a_latent_model_must_be_better_than_nothing_changes_at_some_step():
 
 
 def test_the_table_begins_with_what_was_just_seen():
-    assert errors(of_latents(error=0.25))[0] == ("0 steps", "0.25", "", "0", "")
-    assert errors(diagnosis())[0][0] == "1 step"
+    head, now, *_ = errors(of_latents(error=0.25))
+    assert head == ("After", "Error", "It expects", '"Nothing changes"')  # a latent model has no intervals
+    assert now == ("0 steps", "0.25", "", "0")
+    head, first, *_ = errors(diagnosis())
+    assert (head[-1], first[0]) == ("90 % intervals hold", "1 step")

@@ -128,12 +128,14 @@ def _dynamics(d: Diagnosis) -> list[Finding]:
         f"deviations, the first above {TRUSTED_ERROR}"
     )
     last = f"; after {plural(d.horizon, 'step')} it is {beside(_at(o.mean, d.horizon - 1), TRUSTED_ERROR)}"
+    at_once = steps == 0 and _at(o.mean, d.horizon - 1) <= _at(o.mean, 0)
+    grow = "Its errors are large from the first step on" if at_once else "Its errors grow"
     whose = "its dreams differ by" if d.latent else "the model expects"
     expected = f"where {whose} {_at(o.spread, d.horizon - 1):.2g}"
     return [
         Finding(
             advice.ERRORS_GROW,
-            f"Its errors grow: {trust}; {first}{last if steps + 1 < d.horizon else ''}, {expected}.",
+            f"{grow}: {trust}; {first}{last if steps + 1 < d.horizon else ''}, {expected}.",
         )
     ]
 
@@ -163,7 +165,7 @@ def _recall(d: Diagnosis) -> list[Finding]:
     if error > TRUSTED_ERROR:
         far = f"{beside(error, TRUSTED_ERROR)} standard deviations"
         return [
-            Finding(advice.FORGETS, f"{begin} what it has just seen is decoded {far} off (median); no dream is nearer.")
+            Finding(advice.FORGETS, f"{begin} what it has just seen is decoded {far} off (median); dreams begin there.")
         ]
     return []
 
@@ -297,12 +299,14 @@ def _exploited(d: Diagnosis) -> list[Finding]:
     matters = lost.mean() > LOST_GAP * float(d.value_gap.scale) and lost.mean() > SURE * error
     if not (matters and lost.mean() > LOST * promised.mean()):
         return []
-    promise, truth = apart(promised.mean(), kept.mean(), 4)
-    said = (
-        f"Exploited by planning: from a random plan to {best} its promise rises by {promise}, the real return by "
-        f"{truth}."
-    )
+    fault = "Exploited by planning" if promised.mean() > 0.0 else "Misled by planning"
+    promise, truth = (_moved(by) for by in apart(promised.mean(), kept.mean(), 4))
+    said = f"{fault}: from a random plan to {best} its promise {promise}, the real return {truth}."
     return [Finding(advice.EXPLOITED, said)]
+
+
+def _moved(by: str) -> str:
+    return f"falls by {by[1:]}" if by.startswith("-") else f"rises by {by}"
 
 
 def _gap(d: Diagnosis) -> list[Finding]:

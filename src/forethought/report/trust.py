@@ -21,7 +21,6 @@ def chapter(page: Page, d: Diagnosis) -> dict[str, Any]:
     return {
         "d": d,
         "findings": findings(d),
-        "errors_head": ERRORS_HEAD,
         "errors": errors(d),
         "answers": answers(d),
         "reward": page.figure(trust_figures.reward_error(d)),
@@ -36,11 +35,11 @@ def chapter(page: Page, d: Diagnosis) -> dict[str, Any]:
     }
 
 
-ERRORS_HEAD = ("After", "Error", "It expects", '"Nothing changes"', "90 % intervals hold")
+_ERRORS_HEAD = ("After", "Error", "It expects", '"Nothing changes"', "90 % intervals hold")
 
 
 def errors(d: Diagnosis) -> list[tuple[str, ...]]:
-    """Return the rows of a table with the head `ERRORS_HEAD`: medians in standard deviations, or shares.
+    """Return the rows of a table, its head first: medians in standard deviations, or shares.
 
     A latent model is off after 0 steps already: by what it decodes of what it has just seen.
     """
@@ -56,10 +55,11 @@ def errors(d: Diagnosis) -> list[tuple[str, ...]]:
         columns = [100.0 * np.asarray(x) for x in d.wrong_states or ()]
     write = "{:.3g}" if d.open_loop is not None else "{:.1f} %"
     now = [] if d.recall is None else [("0 steps", write.format(np.asarray(d.recall.error)[1]), "", "0", "")]
-    return now + [
+    rows = [_ERRORS_HEAD, *now] + [
         (plural(h, "step"), *(write.format(column[h - 1]) for column in columns), held.get(h, ""))
         for h in dict.fromkeys((1, round(d.horizon**0.5), d.horizon))
     ]
+    return rows if held else [row[:-1] for row in rows]
 
 
 def answers(d: Diagnosis) -> list[tuple[str, str]]:
