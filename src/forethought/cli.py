@@ -291,7 +291,8 @@ def _list(args: list[str]) -> int:
         table.add_column(f"learns {asked.env}?")
         for name, entry in ALGORITHMS.items():
             misfit = entry.misfit(spec)
-            table.add_row(name, f"no: {misfit}" if misfit else "[green]yes[/green]")
+            pictures = "; from pictures (train --pixels) it may" if misfit and entry.seen_otherwise(spec) else ""
+            table.add_row(name, f"no: {misfit}{pictures}" if misfit else "[green]yes[/green]")
     else:
         table.add_column("uses its model as")
         table.add_column("what it is")

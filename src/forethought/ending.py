@@ -6,7 +6,7 @@ from rich.console import Console
 
 from forethought.errors import Interrupted
 from forethought.runs import baselines, model_errors, report_run, standing_warnings
-from forethought.training.baselines import earned, of_action
+from forethought.training.baselines import Baseline, earned, of_action
 from forethought.training.progress import learned
 
 
@@ -26,7 +26,7 @@ def finish(run: Any, trust: bool = False) -> int:
         "return before": f"{made.before:.4g}",
         "return after": f"{made.after:.4g}",
         **_best(run.summary["best"]),
-        **{name: earned(played) + of_action(played) for name, played in baselines(run.summary).items()},
+        **{name: _earned(played) for name, played in baselines(run.summary).items()},
         **model_errors(run.path),
         "environment steps": f"{run.summary['env_steps']:,} per seed",
         **{name: f"{count} per seed" for name, count in learned(run.summary["updates"], run.summary["fits"])},
@@ -41,6 +41,11 @@ def finish(run: Any, trust: bool = False) -> int:
     for text in standing_warnings(run.path):
         console.print(f"{'warning':<22}{text}; what helps stands in the report")
     return 0
+
+
+def _earned(played: Baseline) -> str:
+    action = of_action(played)
+    return earned(played) + (f", action {action}" if action else "")
 
 
 def _best(best: dict[str, Any] | None) -> dict[str, str]:

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 C = TypeVar("C")
+T = TypeVar("T")
+
+# What is chosen where nothing is said stands in the words of the option; "None" would say nothing.
+Unsaid = Annotated[T | None, arg(help_behavior_hint="")]
 
 DEMO_STEPS = 2500
 
@@ -23,13 +27,13 @@ class Train(Generic[C]):
     """The first seed."""
     seeds: int = 1
     """How many seeds to train side by side, as one program."""
-    num_envs: int | None = None
+    num_envs: Unsaid[int] = None
     """Environments per seed. Default: 1, or what the preset says."""
     workers: int = 1
     """Processes that step the environments of the training, where a step takes long; not for those written in JAX."""
-    run: Path | None = None
+    run: Unsaid[Path] = None
     """The run directory; it must not exist. Default: runs/ALGO-ENV-TIME."""
-    preset: str | None = None
+    preset: Unsaid[str] = None
     """Settings by name; default: those made for this environment; "none": the plain defaults."""
     action_repeat: int = 1
     """How often each action is repeated; frames are counted apart from steps."""
@@ -37,23 +41,23 @@ class Train(Generic[C]):
     """Arguments of the environment, as JSON."""
     pixels: int = 0
     """Pixels a side of the picture that is seen in place of the environment's own observation. Default: its own."""
-    eval_every: int | None = None
-    """Steps between evaluations. Default: a twentieth of the run; a quarter for planners, as their actions
-    are expensive."""
-    eval_episodes: int | None = None
+    eval_every: Unsaid[int] = None
+    """Steps between evaluations, once something was learned. Default: a twentieth of the run; a quarter for
+    planners, as their actions are expensive."""
+    eval_episodes: Unsaid[int] = None
     """Episodes per seed and evaluation. Default: 10; 1 for planners."""
-    log_every: int | None = None
+    log_every: Unsaid[int] = None
     """Steps between two lines of training metrics. Default: a hundredth of the run, at most 1000."""
-    checkpoint_every: int | None = None
+    checkpoint_every: Unsaid[int] = None
     """Steps between checkpoints. Default: about once a minute."""
     keep: int = 2
     """Checkpoints to keep."""
     baselines: bool = True
     """Whether random actions and the best constant action are played before the first step, as baselines."""
-    data: str | None = None
+    data: Unsaid[str] = None
     """Transitions to learn from before the first step: an .npz file, a run directory or minari:ID. --agent.random-steps
     is then 0 unless you say otherwise."""
-    pretrain: int | None = None
+    pretrain: Unsaid[int] = None
     """How much is learned from --data before the first step, in steps' worth of the agent's schedule. Default: 1, which
     is each of its ways of learning once. With --steps 0: from the data alone."""
     obs_names: tuple[str, ...] = ()
@@ -62,11 +66,11 @@ class Train(Generic[C]):
     """What to call the numbers of an action, or the discrete actions. Default: what the environment declares."""
     writers: tuple[str, ...] = ()
     """Send the metrics elsewhere too: tensorboard, wandb (extras of the same names)."""
-    reward: str | None = None
+    reward: Unsaid[str] = None
     """module:function of the reward, where you know it: (obs, action, next_obs), in your units, all batches."""
-    termination: str | None = None
+    termination: Unsaid[str] = None
     """module:function of the end of the world, where you know it: as the reward, with truths for numbers."""
-    controller: str | None = None
+    controller: Unsaid[str] = None
     """module:function of what you would do by hand, observation -> action in your units: a baseline."""
 
 
@@ -76,7 +80,7 @@ class Resume:
 
     run: Positional[Path]
     """The run directory."""
-    steps: int | None = None
+    steps: Unsaid[int] = None
     """Extend the run to this many steps."""
     trust: bool = False
     """Import the code that the run names, though it was not made here."""
@@ -91,17 +95,17 @@ class Eval:
 
     run: Positional[Path]
     """The run directory."""
-    episodes: int | None = None
+    episodes: Unsaid[int] = None
     """Episodes per seed. Default: 100; 2 for planners, whose actions are expensive."""
     seed: int = 0
     """Chooses the episodes."""
     which: Literal["newest", "best"] = "newest"
     """The newest policy, or the one of each seed whose evaluation during training was the best."""
-    env: str | None = None
+    env: Unsaid[str] = None
     """An environment with the same spaces to play in. Default: the run's own."""
     json: bool = False
     """Print JSON."""
-    video: Path | None = None
+    video: Unsaid[Path] = None
     """Write one episode to this file (.mp4 or .gif)."""
     trust: bool = False
     """Import the code that the run names, though it was not made here."""
@@ -113,20 +117,20 @@ class Diagnose:
 
     run: Positional[Path]
     """The run directory."""
-    horizon: int | None = None
+    horizon: Unsaid[int] = None
     """Imagined steps to look at. Default: 30, or as long as the episodes are."""
-    episodes: int | None = None
+    episodes: Unsaid[int] = None
     """Held-out episodes with the run's policy, 2 at least. Default: 10; 2 for planners, whose actions are expensive."""
-    env: str | None = None
+    env: Unsaid[str] = None
     """An environment with the same spaces to play in. Default: the run's own."""
-    episodes_from: str | None = None
+    episodes_from: Unsaid[str] = None
     """Take logged episodes instead, which the run has not learned from: what train --data takes, a row for each step in
     order of time."""
     seed: int = 0
     """Chooses the episodes."""
-    of_seed: int | None = None
+    of_seed: Unsaid[int] = None
     """The seed of the run whose model is evaluated. Default: the first."""
-    output: Path | None = None
+    output: Unsaid[Path] = None
     """The directory for diagnostics.json, and dream.mp4 where pictures are seen (also -o). Default: the run directory,
     whose report then gets a chapter."""
     trust: bool = False
@@ -139,7 +143,7 @@ class Report:
 
     runs: Positional[tuple[Path, ...]]
     """Run directories."""
-    output: Path | None = None
+    output: Unsaid[Path] = None
     """The file, or a directory for report.html (also -o). Default: the (first) run directory."""
 
 
@@ -149,12 +153,12 @@ class Export:
 
     run: Positional[Path]
     """The run directory."""
-    output: Path | None = None
+    output: Unsaid[Path] = None
     """The file (also -o): .npz for NumPy alone (numpy_policy.py, which reads it, is put beside it), .stablehlo for
     jax.export, planners too. Default: policy.npz in the run directory."""
     which: Literal["newest", "best"] = "newest"
     """The newest policy, or the one whose evaluation during training was the best."""
-    seed: int | None = None
+    seed: Unsaid[int] = None
     """The seed of the run whose policy it is. Default: the first."""
     trust: bool = False
     """Import the functions that a planner was given (--reward, --termination), though the run was not made here."""
@@ -166,10 +170,10 @@ class ExportData:
 
     run: Positional[Path]
     """The run directory."""
-    output: Path | None = None
+    output: Unsaid[Path] = None
     """The file (also -o), an .npz of plain arrays: obs, action, reward, next_obs, terminated, truncated, seed. Default:
     data.npz in the run directory."""
-    seed: int | None = None
+    seed: Unsaid[int] = None
     """Those of one seed of the run. Default: of all, seed after seed."""
 
 
@@ -177,7 +181,7 @@ class ExportData:
 class List:
     """The algorithms: what each uses its model for, and which suit an environment."""
 
-    env: str | None = None
+    env: Unsaid[str] = None
     """An environment id: say which algorithms can learn it, and why the others cannot."""
 
 
@@ -185,7 +189,7 @@ class List:
 class Demo:
     """MBPO on Pendulum-v1 on this machine: return before and after, and a report."""
 
-    run: Path | None = None
+    run: Unsaid[Path] = None
     """The run directory. Default: runs/demo-TIME."""
     steps: int = DEMO_STEPS
     """Environment steps."""

@@ -50,8 +50,12 @@ def test_a_misfit_names_the_reason_and_the_way_out():
     )
     with pytest.raises(UsageError, match=r"vector or image or discrete or dict observations and discrete actions, Vec"):
         require_fit("dqn", VECTOR)
-    with pytest.raises(UsageError, match=r"Pixels-v0 has image observations \(Box\(8, 8, 3\)\)"):
+    with pytest.raises(
+        UsageError, match=r"Pixels-v0 has image observations \(Box\(8, 8, 3\)\).*; leave out --pixels where .* use ppo"
+    ):
         require_fit("mbpo", PIXELS)
+    with pytest.raises(UsageError, match=r"; let it see pictures .*\(--pixels 64\), or use sac"):
+        require_fit("world-models", VECTOR)
     with pytest.raises(
         UsageError, match=r"planet cannot learn Mixed-v0: .* continuous actions, Mixed-v0 has .*Discrete"
     ):

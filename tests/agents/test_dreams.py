@@ -24,7 +24,7 @@ REWARD, VALUE, SLOW = RNG.normal(size=(3, H + 1, N))  # of each moment
 CONTINUES = RNG.uniform(0.6, 1.0, size=(H + 1, N))
 ENDED = np.array([False, True, False])
 GAMMA, LAMBDA = 0.9, 0.7
-SETTINGS = {"discount": GAMMA, "lambda_": LAMBDA, "horizon": H}
+SETTINGS = {"discount": GAMMA, "return_lambda": LAMBDA, "horizon": H}
 OUT = {"numbers": RNG.normal(size=(H + 1, N, 2)), "choices": RNG.normal(size=(H + 1, N, 2))}
 ACTION = {
     "numbers": RNG.uniform(-0.9, 0.9, (H, N, 1)).astype(np.float32),

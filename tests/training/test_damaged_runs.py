@@ -135,7 +135,7 @@ def test_more_seeds_than_were_trained_are_not_made_up(run):
         (lambda host: host["counters"]["dict"].update(updates={"value": -1}), "its updates cannot be -1"),
         (
             lambda host: host["counters"]["dict"].update(learned={"value": 10**9}),
-            "60 steps in 1 environments, 1000000000 of them learned",
+            "60 steps in 1 environment, 1000000000 of them learned",
         ),
         (lambda host: host["counters"]["dict"].update(seconds={"value": 3}), "its seconds cannot be 3"),
         (lambda host: host.update(counters={"value": 3}), "its counters cannot be 3"),

@@ -85,6 +85,16 @@ class Entry:
             return f"it knows no opponent, and {spec.id} is a game of {spec.players} players"
         return None
 
+    def seen_otherwise(self, spec: EnvSpec) -> str:
+        """A way out where ``--pixels`` decides whether it can take the environment; empty elsewhere."""
+        if not isinstance(spec.obs, Box) or not isinstance(spec.action, self.action):
+            return ""
+        if is_image(spec.obs):
+            return "leave out --pixels where that made the pictures, or " if "vector" in self.obs else ""
+        return (
+            "let it see pictures where the environment can be drawn (--pixels 64), or " if "image" in self.obs else ""
+        )
+
 
 def _planning(
     agent_config: str,
@@ -306,7 +316,7 @@ def require_fit(name: str, spec: EnvSpec) -> None:
         return
     able = [other for other, entry in ALGORITHMS.items() if entry.misfit(spec) is None]
     way_out = f"use {' or '.join(able)}" if able else "no algorithm here takes it yet"
-    raise UsageError(f"{name} cannot learn {spec.id}: {misfit}; {way_out}")
+    raise UsageError(f"{name} cannot learn {spec.id}: {misfit}; {find(name).seen_otherwise(spec)}{way_out}")
 
 
 def find_preset(name: str, preset: str | None, env_id: str) -> tuple[str | None, dict[str, Any], dict[str, Any]]:

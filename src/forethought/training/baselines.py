@@ -153,14 +153,14 @@ def far_below(baselines: Baselines) -> str | None:
 
 def described(name: str, baseline: Baseline) -> str:
     """A baseline with its action, its return and the standard error of that."""
-    return f"{name}{of_action(baseline)} ({earned(baseline)})"
+    return f"{' '.join(filter(None, (name, of_action(baseline))))} ({earned(baseline)})"
 
 
 def of_action(baseline: Baseline) -> str:
-    """Its action after a blank; nothing where there is none."""
+    """Its action; nothing where there is none."""
     if baseline.action is None:
         return ""
-    return f" {np.array2string(np.asarray(baseline.action), precision=4, max_line_width=999)}"
+    return f"{np.array2string(np.asarray(baseline.action), precision=4, max_line_width=999)}"
 
 
 def earned(baseline: Baseline) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from forethought import stored
 from forethought.errors import CheckpointError
+from forethought.wording import plural
 
 
 def require_counters(held: Any, *, seeds: int, num_envs: int, pretrain: int) -> None:
@@ -18,7 +19,7 @@ def require_counters(held: Any, *, seeds: int, num_envs: int, pretrain: int) -> 
     checks |= {"learned": stored.whole, "decided": stored.flag, "runs": stored.named_counts, "infos": _are_infos}
     stored.require(held, checks)
     if not -pretrain <= held["learned"] <= held["env_steps"] or held["env_steps"] % num_envs:
-        said = f"{held['env_steps']} steps in {num_envs} environments, {held['learned']} of them learned"
+        said = f"{held['env_steps']} steps in {plural(num_envs, 'environment')}, {held['learned']} of them learned"
         raise CheckpointError(f"the checkpoint is damaged: it cannot be one of {said}")
 
 

@@ -189,7 +189,9 @@ class Trainer:
         """After these phases: what is logged, evaluated and saved at this step."""
         learner = self.learner
         self._guarded(lambda: self.journal.learned(ran))
-        if crossed(learner, self.config.eval_every) or learner.now >= self.config.steps:
+        # What has learned nothing yet, as while actions are random, earns what it earned at first.
+        due = crossed(learner, self.config.eval_every) and (learner.updates or learner.fits)
+        if due or learner.now >= self.config.steps:
             self._evaluate()
         if self._save_is_due():
             self._save()

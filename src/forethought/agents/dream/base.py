@@ -20,6 +20,7 @@ from forethought.nets.mlp import Precision, narrowed
 from forethought.replay.moments import Replay
 from forethought.settings import Settings
 from forethought.types import Box, EnvSpec, Info, Key, PyTree, TimeStep
+from forethought.wording import plural
 
 Nets = TypeVar("Nets", bound=Any)  # a named tuple of networks
 
@@ -82,21 +83,25 @@ class LearnsFromWindows(Agent):
         """Environment steps before the first update: as many as make a window in each environment."""
         return max(self.config.random_steps, self.config.batch_length * self.setting.num_envs)
 
+    @property
+    def _lanes(self) -> str:
+        return plural(self.setting.num_envs, "environment")
+
     def check_setting(self) -> None:
         """Raises `UsageError` where the run ends before the first update, or no window finds room."""
         moments = self.config.batch_length * self.setting.num_envs
         if self.config.replay_capacity < moments:
             raise UsageError(
-                f"windows of {self.config.batch_length} moments of {self.setting.num_envs} environments do not fit "
+                f"windows of {self.config.batch_length} moments of {self._lanes} do not fit "
                 f"into a replay of {self.config.replay_capacity:,}; raise --agent.replay-capacity to {moments:,}, or "
                 "lower --agent.batch-length"
             )
         if self.setting.steps < self.start:
             raise UsageError(
                 f"{self.setting.steps:,} steps end before the first update: windows of {self.config.batch_length} "
-                f"moments of {self.setting.num_envs} environments and {self.config.random_steps:,} random steps come "
-                f"before it, {self.start:,} in all; raise "
-                "--steps, or lower --agent.batch-length and --agent.random-steps"
+                f"moments of {self._lanes} and {self.config.random_steps:,} random "
+                f"steps come before it, {self.start:,} in all; raise --steps, or lower --agent.batch-length and "
+                "--agent.random-steps"
             )
 
     def check_data(self, rows: int, pretrain: bool) -> None:
@@ -105,7 +110,7 @@ class LearnsFromWindows(Agent):
         if pretrain and lane < length:
             raise UsageError(
                 f"to learn before the first step takes windows of {length} moments, and the {rows:,} transitions given "
-                f"are {lane:,} to each of {self.setting.num_envs} environments; give more, lower --agent.batch-length, "
+                f"are {lane:,} to each of {self._lanes}; give more, lower --agent.batch-length, "
                 "or leave out --pretrain"
             )
 

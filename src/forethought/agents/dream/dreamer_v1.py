@@ -59,7 +59,7 @@ class DreamerV1Config(DreamConfig):
     """Imagined steps."""
     discount: float = 0.99
     """Factor per step on what follows."""
-    lambda_: float = 0.95
+    return_lambda: float = 0.95
     """Of the returns: 0 trusts the value of the next step, 1 the rewards alone."""
     model_rate: float = 6e-4
     """Adam step size of the model."""
@@ -80,7 +80,7 @@ class DreamerV1Config(DreamConfig):
         require_within("horizon", self.horizon, 2)
         for name in ("model_rate", "actor_rate", "critic_rate", "max_grad_norm", "discount"):
             require_above(name, getattr(self, name), 0)
-        for name in ("discount", "lambda_"):
+        for name in ("discount", "return_lambda"):
             require_within(name, getattr(self, name), 0.0, 1.0)
         for name in ("ends_weight", "free_nats", "noise"):
             require_within(name, getattr(self, name), 0.0)
@@ -201,7 +201,7 @@ class DreamerV1(LatentAgent):
         discount = c.discount * lived.continues
         value = held.critic(features).mean()
         never = jnp.zeros(value[1:].shape, bool)
-        returns = lambda_returns(lived.reward[:-1], discount[:-1], value[1:], never, c.lambda_)
+        returns = lambda_returns(lived.reward[:-1], discount[:-1], value[1:], never, c.return_lambda)
         weight = frozen(jnp.cumprod(jnp.concatenate([1.0 - ended[None], discount[:-2]]), axis=0))
         valued = critic(frozen(features[:-1])).log_prob(frozen(returns))
         return -jnp.mean(weight * returns), -jnp.mean(weight * valued)

@@ -69,7 +69,7 @@ class DreamerV2Config(DreamConfig):
     """Imagined steps."""
     discount: float = 0.99
     """Factor per step on what follows."""
-    lambda_: float = 0.95
+    return_lambda: float = 0.95
     """Of the returns: 0 trusts the value of the next step, 1 the rewards alone."""
     entropy_weight: float = 2e-3
     """Of the entropy of the policy, which is paid for."""
@@ -95,7 +95,7 @@ class DreamerV2Config(DreamConfig):
             require_within(name, getattr(self, name), 2)
         for name in ("model_rate", "actor_rate", "critic_rate", "max_grad_norm", "discount"):
             require_above(name, getattr(self, name), 0)
-        for name in ("discount", "lambda_", "kl_balance", "weight_decay"):
+        for name in ("discount", "return_lambda", "kl_balance", "weight_decay"):
             require_within(name, getattr(self, name), 0.0, 1.0)
         for name in ("ends_weight", "kl_weight", "free_nats", "entropy_weight"):
             require_within(name, getattr(self, name), 0.0)
@@ -232,7 +232,7 @@ class DreamerV2(LatentAgent):
         reward = jnp.concatenate([model.reward(features[:1]).mean(), lived.reward])
         value = slow(features).mean()
         never = jnp.zeros(lived.reward.shape, bool)
-        returns = lambda_returns(reward[:-1], discount[:-1], value[1:], never, c.lambda_)
+        returns = lambda_returns(reward[:-1], discount[:-1], value[1:], never, c.return_lambda)
         weight = frozen(jnp.cumprod(jnp.concatenate([jnp.ones_like(discount[:1]), discount[:-1]]), axis=0))
         policy = nets.actor(frozen(features[:-2]))
         objective = self.objective(policy, frozen(lived.action[:-1]), returns[1:], frozen(value[:-2]))

@@ -40,7 +40,7 @@ class DreamerV3Config(DreamConfig):
     """Imagined steps."""
     discount: float = 1.0 - 1.0 / 333.0
     """Factor per step on what follows."""
-    lambda_: float = 0.95
+    return_lambda: float = 0.95
     """Of the returns: 0 trusts the value of the next step, 1 the rewards alone."""
     learning_rate: float = 4e-5
     """Of all networks."""
@@ -73,7 +73,7 @@ class DreamerV3Config(DreamConfig):
         require_within("warmup", self.warmup, 0)
         for name in ("learning_rate", "clip", "discount"):
             require_above(name, getattr(self, name), 0)
-        for name in ("discount", "lambda_", "slow_rate", "range_rate"):
+        for name in ("discount", "return_lambda", "slow_rate", "range_rate"):
             require_within(name, getattr(self, name), 0.0, 1.0)
         for name in ("free_nats", "dynamics_weight", "representation_weight", "replay_value_weight", "entropy_weight"):
             require_within(name, getattr(self, name), 0.0)
@@ -209,7 +209,7 @@ class DreamerV3(LatentAgent):
         weight = frozen(jnp.cumprod(jnp.concatenate([c.discount * begin[None], going_on[:-1]]), axis=0))
         value = frozen(nets.critic)(features).mean()
         never = jnp.zeros(lived.reward.shape, bool)
-        returns = lambda_returns(lived.reward, going_on, value[1:], never, c.lambda_)
+        returns = lambda_returns(lived.reward, going_on, value[1:], never, c.return_lambda)
         low, high = (
             (1.0 - c.range_rate) * held + c.range_rate * jnp.percentile(frozen(returns), share)
             for held, share in ((state.low, 5.0), (state.high, 95.0))
@@ -238,7 +238,7 @@ class DreamerV3(LatentAgent):
         ended = window.terminated | window.truncated
         ended = ended.at[:-1].max(window.first[1:])  # some are broken off without either
         going_on = c.discount * (1.0 - window.terminated[1:])
-        target = frozen(lambda_returns(reward[1:], going_on, dreamt[1:], ended[1:], c.lambda_))
+        target = frozen(lambda_returns(reward[1:], going_on, dreamt[1:], ended[1:], c.return_lambda))
         return ~ended[:-1] * self.critic_loss(state, critic, features[:-1], target)
 
     def critic_loss(

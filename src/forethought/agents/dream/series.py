@@ -14,6 +14,7 @@ from forethought.errors import UsageError
 from forethought.models.mdn_rnn import MDNRNN, Coded
 from forethought.replay.moments import Replay
 from forethought.types import Key
+from forethought.wording import plural
 
 _CHUNK = 256  # images that are encoded together
 
@@ -63,8 +64,8 @@ def require_room(rows: int, num_envs: int, length: int, where: str, way_out: str
     """Raise `UsageError` where so many rows are no window of each environment."""
     if rows < num_envs * length:
         raise UsageError(
-            f"M learns from windows of {length:,} moments of each of {num_envs} environments, which do not fit into "
-            f"{where} {rows:,}; {way_out}, or lower --agent.m.window"
+            f"M learns from windows of {length:,} moments of each of {plural(num_envs, 'environment')}, which do not "
+            f"fit into {where} {rows:,}; {way_out}, or lower --agent.m.window"
         )
 
 

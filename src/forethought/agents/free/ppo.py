@@ -20,6 +20,7 @@ from forethought.replay.moments import Replay
 from forethought.returns import advantages
 from forethought.settings import Settings, require_widths
 from forethought.types import Discrete, EnvSpec, Info, Key, PyTree, Transition, is_vector
+from forethought.wording import plural
 
 _RANGE = 10.0  # standard deviations that observations are cut at, where they are normalised
 
@@ -122,8 +123,9 @@ class PPO(Agent):
             raise UsageError(f"an update has {steps:,} steps, too few for --agent.minibatches {parts}; lower that")
         if self.setting.steps < steps:
             raise UsageError(
-                f"{self.setting.steps:,} steps end before the first update, which takes {steps:,}: nothing would be "
-                "learned; raise --steps or lower --agent.rollout-steps"
+                f"{self.setting.steps:,} steps end before the first update, which takes {steps:,} "
+                f"({self.config.rollout_steps:,} of each of {plural(self.setting.num_envs, 'environment')}): nothing "
+                "would be learned; raise --steps or lower --agent.rollout-steps"
             )
 
     @property
