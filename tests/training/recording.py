@@ -37,9 +37,9 @@ def stopping_at(wanted, times):
     """A listener that raises when it is told this for the so manieth time."""
     said = []
 
-    def listen(text):
-        said.append(text)
-        if text == wanted and said.count(wanted) == times:
+    def listen(*told):
+        said.append(told)
+        if told == wanted and said.count(wanted) == times:
             raise Stop
 
     return listen

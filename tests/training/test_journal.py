@@ -8,7 +8,7 @@ import pytest
 
 import forethought
 from forethought.agents.base import Phase
-from forethought.report import series
+from forethought.report import figures, series
 from forethought.report.read import read_run
 from forethought.training import journal as module
 
@@ -64,3 +64,23 @@ def test_what_a_later_fit_has_mended_is_taken_back(tmp_path, capsys):
     assert shown[3:] == ["no longer, by the newest fit: reward", "warning: again, reward"]
     run = read_run(tmp_path / "run")
     assert series.warnings(run) == ["reward: 0.7", "x: no longer, since the fit at step 0"]
+
+
+def test_the_parts_of_a_stage_are_lines_of_their_own_and_drawn_along_the_updates(tmp_path):
+    space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    live = forethought.start("sac", space, space, run=tmp_path / "run", steps=100, agent=AGENT)
+    live.learner.env_steps = 40
+    for done in range(1, 1000):  # of which a hundredth is written down
+        live.learner.updates = done
+        live.learner.metrics = lambda phase, done=done: {"image_loss": [1.0 / done]} if phase == "vision" else {}
+        live.journal.parted("vision", done, 1000)
+    live.learner.updates = 1000
+    live.journal.learned([FIT])
+    live.journal.parted("vision", 1, 1000)  # of the next stage
+    run = read_run(tmp_path / "run")
+    assert [record["part"] for record in run.of("model")] == [1, *range(10, 1000, 10), 1]
+    assert live.journal.latest == {"image_loss": pytest.approx(1 / 999)}
+    assert series.progress(run).fits == 0
+    panel = figures.metric_panel([run], "model", "image_loss")
+    assert panel.layout.xaxis.title.text == "updates (per seed)"
+    assert list(panel.data[0].x[:3]) == [1, 10, 20]

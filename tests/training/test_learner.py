@@ -77,7 +77,7 @@ def test_learning_that_was_stopped_goes_on_where_it_was(wanted, times):
 
     whole, world = live(lambda text: None)
     small.live(whole, world, 12)
-    stopped, world = live(stopping_at(wanted, times))
+    stopped, world = live(stopping_at((wanted,), times))
     with pytest.raises(Stop):
         small.live(stopped, world, 12)
     assert (stopped.env_steps, stopped.learned) == (6, 3)

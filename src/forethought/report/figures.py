@@ -156,8 +156,12 @@ def _panel(label: str) -> go.Figure:
 
 def _draw_metric(runs: Sequence[RunLog], kind: str, name: str, drawn: go.Figure) -> go.Figure | None:
     found = [series.metric(run, kind, name) for run in runs]
+    along = _steps
+    if all(_are_of_stages(points) for points in found if len(points.values)):
+        along = lambda points: points.updates  # noqa: E731
+        drawn.update_xaxes(title_text="updates (per seed)")
     for index, (run, points) in enumerate(zip(runs, found, strict=True)):
-        add_mean_and_seeds(drawn, points, _steps, pen(index), run.name if len(runs) > 1 else None, name)
+        add_mean_and_seeds(drawn, points, along, pen(index), run.name if len(runs) > 1 else None, name)
     drawn.update_xaxes(rangemode="tozero")
     values = np.concatenate([points.values.ravel() for points in found])
     values = values[np.isfinite(values)]
@@ -169,6 +173,11 @@ def _draw_metric(runs: Sequence[RunLog], kind: str, name: str, drawn: go.Figure)
         label = drawn.layout.title if drawn.layout.title.text else drawn.layout.yaxis.title
         label.text += ", log scale"
     return drawn if drawn.data else None
+
+
+def _are_of_stages(points: Series) -> bool:
+    """Whether most were reported while the environment stood still, as by an autoencoder that is learned at once."""
+    return 2 * len(np.unique(points.env_steps)) < len(points.env_steps)
 
 
 def _spans_decades(values: np.ndarray) -> bool:

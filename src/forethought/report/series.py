@@ -20,10 +20,11 @@ _BOOKKEEPING = ("kind", "env_steps", "frames", "updates", "wall_s", "steps_per_s
 class Series:
     """One number per seed at several moments of a run; NaN where a number was not finite.
 
-    ``env_steps`` counts agent steps of each seed; ``wall_s`` is seconds since the start of the run.
+    ``env_steps`` and ``updates`` count those of each seed; ``wall_s`` is seconds since the start of the run.
     """
 
     env_steps: Float[np.ndarray, " points"]
+    updates: Float[np.ndarray, " points"]
     wall_s: Float[np.ndarray, " points"]
     values: Float[np.ndarray, "points seeds"]
 
@@ -166,7 +167,7 @@ def progress(run: RunLog) -> RunStatus:
         env_steps=_count(source.get("env_steps")),
         frames=_count(source.get("frames")),
         updates=_count(source.get("updates")),
-        fits=_count(source.get("fits", len(run.of("model")))),
+        fits=_count(source.get("fits", sum("part" not in record for record in run.of("model")))),
         wall_s=max(0.0, np.nan_to_num(_float(source.get("wall_s")))),
         seconds={str(phase): s for phase, value in seconds.items() if math.isfinite(s := _float(value)) and s > 0},
     )
@@ -216,6 +217,7 @@ def _series(rows: Sequence[tuple[Mapping[str, Any], Sequence[float]]]) -> Series
         table[i, : len(values)] = values
     return Series(
         env_steps=np.array([float(record["env_steps"]) for record, _ in rows], dtype=float),
+        updates=np.array([_float(record.get("updates")) for record, _ in rows], dtype=float),
         wall_s=np.array([_float(record.get("wall_s")) for record, _ in rows], dtype=float),
         values=table,
     )

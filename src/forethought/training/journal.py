@@ -23,6 +23,7 @@ from forethought.training.writers import flat, open_writers
 
 _RATE_S = 5.0  # seconds over which the displayed speed is measured
 _MOST_LINES = 50  # of episodes, in a quarter of a second
+_PARTS = 100  # lines at most of a stage of many updates
 _RECENT = 20  # training episodes in the displayed mean return
 
 
@@ -89,6 +90,7 @@ class Journal:
         self._names = run.read().codec.obs_names
         learner.on_check = lambda found: self._warn_of(self.agent.warnings(found, self._names))
         self._rate = 0.0
+        self._part: tuple[str, int] | None = None  # of a stage, that is logged
         self.begin(0.0)
 
     def begin(self, wall_s: float) -> None:
@@ -175,6 +177,7 @@ class Journal:
         if models:
             self.log("model", models)
             self._warn_of(self.agent.warnings(models, self._names))
+        self._part = None
         every, step = self.config.log_every, self.learner.env_steps
         if step // every > self._logged // every:  # not `crossed`: learning may have been put off for many steps
             self._logged = step
@@ -183,6 +186,15 @@ class Journal:
             seconds = {name: round(s, 4) for name, s in self.learner.clock.seconds.items()}
             self.latest = {name: float(np.mean(values)) for name, values in metrics.items()}
             self.log("train", {**metrics, "steps_per_s": self._rate, "seconds": seconds})
+
+    def parted(self, phase: str, done: int, runs: int) -> None:
+        """In the middle of a stage of so many ``runs`` at one step: what its phase reports, at each hundredth of it."""
+        if self._part == (phase, _PARTS * done // runs):
+            return
+        self._part = phase, _PARTS * done // runs
+        metrics = self.learner.metrics(phase)
+        self.latest = {name: float(np.mean(values)) for name, values in metrics.items()}
+        self.log("model", {**metrics, "part": done})
 
     def host(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""

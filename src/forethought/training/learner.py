@@ -46,8 +46,8 @@ class Learner:
         on_compile: is told what will be compiled.
         on_progress: is told that a phase of kind "model" runs, and about twice a second how far a long one is. Where
             it raises, that phase has not run, and `learn` begins with it when it is called again.
-        on_part: is told how far a phase with many runs at a step is, about twice a second; all is whole then, and may
-            be saved. Where it raises, `learn` goes on with the rest.
+        on_part: is told how many of its many runs at a step a phase has done, about twice a second; all is whole then,
+            and may be saved. Where it raises, `learn` goes on with the rest.
         on_check: is told what the first transitions say of what is known; see `contradictions`.
     """
 
@@ -59,7 +59,7 @@ class Learner:
         rows: int,
         on_compile: Listener = lambda name: None,
         on_progress: Listener = lambda text: None,
-        on_part: Listener = lambda text: None,
+        on_part: Callable[[str, int, int], None] = lambda name, done, runs: None,
         *,
         pretrain: int = 0,
     ):
@@ -127,8 +127,9 @@ class Learner:
 
     @property
     def fits(self) -> int:
-        """How often the phases of kind "model" have run."""
-        return max((self.runs(phase, self.learned) for phase in self.phases if phase.kind == "model"), default=0)
+        """How often the phases of kind "model" were done; many runs at one step are one stage."""
+        models = [phase for phase in self.phases if phase.kind == "model"]
+        return max((self.runs(phase, self.learned) // phase.times for phase in models), default=0)
 
     def runs(self, phase: Phase, step: int) -> int:
         """How often a phase will have run by a step."""
@@ -321,7 +322,7 @@ class Learner:
             self.updates += phase.updates * part
             self._runs[name] = done + part
             if left > part:
-                self.on_part(f"{name} {done + part:,} of {runs:,}")
+                self.on_part(name, done + part, runs)
             portion.took(part, time.perf_counter() - began)
 
     def _settle(self) -> None:

@@ -246,9 +246,10 @@ class Trainer:
         if self._signals.by:
             raise _Stopping
 
-    def _parted(self, text: str) -> None:
-        """Between two parts of a stage, where all is whole: as `_working`, and saved now and then."""
-        self._working(text)
+    def _parted(self, phase: str, done: int, runs: int) -> None:
+        """Between two parts of a stage, where all is whole: as `_working`, and logged and saved now and then."""
+        self._guarded(lambda: self.journal.parted(phase, done, runs))
+        self._working(f"{phase} {done:,} of {runs:,}")
         if self._long_unsaved():
             self._save()
             self._saved_at = None  # the step is not over
