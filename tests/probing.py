@@ -1,5 +1,7 @@
 """Lives of agents that dream in probes, and what they believe on the way."""
 
+from functools import cache
+
 import jax
 import numpy as np
 
@@ -55,20 +57,27 @@ def values_and_actions(learner, name, kind, steps, *, on_arrival=False, ahead=Fa
             assert np.median(np.abs(actions[here] - wanted)) <= (0.3 if kind == "box" else 0.0)
 
 
-def _walked(learner, world, ahead, steps=12):
-    """What is seen, earned, believed to be worth and done on the way, by a policy that does not explore."""
-    agent, state = learner.agent, jax.tree.map(lambda x: x[0], learner.state)
+@cache
+def _acting(agent, ahead):
+    """Compiled once for all probes of an agent."""
 
     @jax.jit
-    def act(carry, now, key):
+    def act(state, carry, now, key):
         carry = agent.observe(state, carry, now, key=key)
         action, carry, _ = agent.decide(state, carry, key=key, explore=False)
         belief = state.model.step(carry, action, key=key)[0] if ahead else carry
         return action, carry, state.nets.critic(belief.features).mean()
 
+    return act
+
+
+def _walked(learner, world, ahead, steps=12):
+    """What is seen, earned, believed to be worth and done on the way, by a policy that does not explore."""
+    agent, state = learner.agent, jax.tree.map(lambda x: x[0], learner.state)
+    act = _acting(agent, ahead)
     now, carry, found = world.reset(), agent.init_actor(world.num_slots), []
     for t in range(steps):
-        action, carry, value = act(carry, now, jax.random.key(t))
+        action, carry, value = act(state, carry, now, jax.random.key(t))
         found.append([now.obs[:, 0], now.reward, np.asarray(value), np.asarray(action).reshape(world.num_slots)])
         now = world.step(np.asarray(action)).now
     return np.array(found).transpose(1, 0, 2).reshape(4, -1)

@@ -84,7 +84,7 @@ TASKS: dict[str, Task] = {
     "world_models_take_cover": Task(take_cover, 100_000, 1),
     "world_models_car_racing": Task(car_racing, 32_000, 1),
     "mbpo_hopper": Task(continuous.mbpo_hopper, 125_000, 1, any_length=True),
-    "dreamer_v3_cartpole": Task(final_return("dreamer_v3_cartpole", "dreamer-v3", "CartPole-v1", 475.0), 8000, 3),
+    "dreamer_v3_cartpole": Task(final_return("dreamer_v3_cartpole", "dreamer-v3", "CartPole-v1", 475.0), 12_000, 3),
     "dreamer_v3_pendulum": Task(final_return("dreamer_v3_pendulum", "dreamer-v3", "Pendulum-v1", -200.0), 8000, 3),
     "dreamer_v2_catch": Task(
         final_return("dreamer_v2_catch", "dreamer-v2", "forethought/Catch-v0", 0.95, pixels=16), 18_000, 3

@@ -35,6 +35,11 @@ def watching(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("runs") / "watching", "dreamer-v3", "watching:Watching-v0")
 
 
+@pytest.fixture(scope="module")
+def logged(watching, tmp_path_factory):
+    return forethought.transitions(watching).save(tmp_path_factory.mktemp("data") / "seen.npz")
+
+
 def test_a_picture_a_number_and_a_vector_with_choices(watching, capsys):
     assert cli.main(["diagnose", str(watching), "--horizon", "2", "--episodes", "3"]) == 0
     out = capsys.readouterr().out
@@ -55,33 +60,32 @@ def test_a_picture_a_number_and_a_vector_with_choices(watching, capsys):
     assert "is decoded to be compared" in text
 
 
-def test_logged_episodes_of_several_parts(watching, tmp_path):
-    path = forethought.transitions(watching).save(tmp_path / "seen.npz")
-    found = forethought.diagnose(watching, episodes=path, output=tmp_path, settings=SMALL, horizon=2)
+def test_logged_episodes_of_several_parts(watching, logged, tmp_path):
+    found = forethought.diagnose(watching, episodes=logged, output=tmp_path, settings=SMALL, horizon=2)
     assert found.diagnosis.logged
     assert found.film == tmp_path / "dream.mp4"
     assert found.film.is_file()
     assert not found.diagnosis.value_gap.closed_loop
 
 
-def test_what_was_measured_stays_where_no_film_can_be_made(watching, tmp_path, monkeypatch):
+def test_what_was_measured_stays_where_no_film_can_be_made(watching, logged, tmp_path, monkeypatch):
     def refused(*args, **kwargs):
         raise UsageError("no film")
 
     monkeypatch.setattr(examine, "film", refused)
     with pytest.raises(UsageError, match="no film"):
-        forethought.diagnose(watching, episodes=2, output=tmp_path, settings=SMALL, horizon=2)
+        forethought.diagnose(watching, episodes=logged, output=tmp_path, settings=SMALL, horizon=2)
     assert np.isfinite(read_diagnosis(tmp_path / "diagnostics.json").recall.error).all()
 
 
-def test_a_model_that_has_learned_nothing_is_named_so(watching, tmp_path, monkeypatch):
+def test_a_model_that_has_learned_nothing_is_named_so(watching, logged, tmp_path, monkeypatch):
     def as_begun(*args, **kwargs):
         held, learner = load_learner(*args, **kwargs)
         learner.env_steps = learner.updates = 0
         return held, learner
 
     monkeypatch.setattr(examine, "load_learner", as_begun)
-    found = forethought.diagnose(watching, episodes=2, output=tmp_path, settings=SMALL, horizon=2)
+    found = forethought.diagnose(watching, episodes=logged, output=tmp_path, settings=SMALL, horizon=2)
     assert found.verdict[0].startswith("Nothing was learned")
     assert len(found.verdict) > 1
 

@@ -51,7 +51,16 @@ for _shown in ("images", "both"):
 STEPS = {name: 8000 if name.startswith("ppo") else 2400 for name in SETTINGS}
 
 
-@pytest.fixture(scope="module", params=small.quick(list(STEPS), "dqn"))
+# How something is seen shows where it is to be looked at, and where that decides.
+LOOKING = ("Observation", "Policy", "Termination")
+CASES = [
+    pytest.param(algorithm, name, marks=[] if algorithm == "dqn" else pytest.mark.slow)
+    for algorithm in STEPS
+    for name in (LOOKING if " from " in algorithm else NAMES)
+]
+
+
+@pytest.fixture(scope="module")
 def learner(request):
     name = request.param
     spec = Probe("Termination", **kinds(name)).spec  # of all, it has the most numbers
@@ -68,7 +77,7 @@ def values(name, state, shown):
     return np.asarray(state.nets.value(shown)[:, 0] if name.startswith("ppo") else state.online(shown).max(axis=1))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("learner", "name"), CASES, indirect=["learner"])
 def test_values_and_actions(learner, name):
     algorithm, agent = learner
     world = small.envs.make(
