@@ -2,6 +2,7 @@
 
 from functools import cache
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -29,16 +30,20 @@ def learner(algorithm, kind, settings, steps):
     return small.Learner(agent, [0], NUM_ENVS, steps)
 
 
-def values_and_actions(learner, name, kind, steps, *, on_arrival=False, ahead=False):
+def values_and_actions(learner, name, kind, steps, *, on_arrival=False, ahead=False, narrower=0.0):
     """Live anew in a probe, and see whether values are those that are known, and actions the best.
 
     ``on_arrival``: values count what is earned on arrival at a moment too. ``ahead``: they do, and are asked of the
     moment that an action leads to, as the model dreams it: a critic that knows dreams alone is never taught the moment
-    in which one begins.
+    in which one begins. ``narrower``: taken off what the policy's standard deviation is read from, before the first
+    step. Where it is so wide that actions are cut off at both bounds, a bound is the best mean there is, and where the
+    gradient of a tanh has gone it stays the mean, in some seeds.
     """
     kinds = {"action": kind}
     world = small.envs.make(f"forethought/Probe{name}-v0", seeds=[0], envs_per_seed=NUM_ENVS, env_kwargs=kinds)
     small.restart(learner)
+    if narrower:
+        learner.state = eqx.tree_at(_last_bias, learner.state, replace_fn=lambda bias: _taken_off(bias, narrower))
     small.live(learner, world, steps)
     fresh = small.envs.make(f"forethought/Probe{name}-v0", seeds=[1], envs_per_seed=16, env_kwargs=kinds)
     probe = Probe(name, **kinds)
@@ -55,6 +60,15 @@ def values_and_actions(learner, name, kind, steps, *, on_arrival=False, ahead=Fa
         if best is not None:
             wanted = np.asarray(best).reshape(-1)[i]
             assert np.median(np.abs(actions[here] - wanted)) <= (0.3 if kind == "box" else 0.0)
+
+
+def _last_bias(state):
+    return state.nets.actor.net.layers[-1].bias
+
+
+def _taken_off(bias, narrower):
+    """Standard deviations are read from the second half of the outputs."""
+    return bias.at[..., bias.shape[-1] // 2 :].add(-narrower)
 
 
 @cache

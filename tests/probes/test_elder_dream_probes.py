@@ -22,7 +22,8 @@ ELDER = {
     "ends_weight": 5.0,
 }
 SETTINGS = {
-    "dreamer-v1": {**ELDER, "stoch": 4, "free_nats": 1.0},
+    # With free nats the prior need not follow what is seen, and dreams of when the world ends are blurred.
+    "dreamer-v1": {**ELDER, "stoch": 4, "free_nats": 0.0},
     "dreamer-v2": {
         **ELDER,
         "choices": 4,
@@ -35,6 +36,8 @@ SETTINGS = {
 }
 # A mean is a tanh: it stays at the bound for long where a policy of numbers runs there before its model is right.
 NUMBERS_OF_V2 = {"model_rate": 2e-3, "actor_rate": 1e-4, "entropy_weight": 3e-2, "random_steps": 500}
+# Standard deviations of V1 begin at 5 and of V2 at 1.1, here both at 0.5.
+NARROWER = {("dreamer-v1", "box"): 5.43, ("dreamer-v2", "box"): 2.77}
 STEPS = 6000
 LONGER = {"Policy": 8000}
 CASES = [("dreamer-v2", "discrete"), ("dreamer-v2", "box"), ("dreamer-v1", "box")]
@@ -51,7 +54,8 @@ def learner(request):
 def test_values_and_actions(learner, name):
     algorithm, kind, agent = learner
     counts = {"on_arrival": True} if algorithm == "dreamer-v2" else {"ahead": True}
-    probing.values_and_actions(agent, name, kind, LONGER.get(name, STEPS), **counts)
+    narrower = NARROWER.get((algorithm, kind), 0.0)
+    probing.values_and_actions(agent, name, kind, LONGER.get(name, STEPS), **counts, narrower=narrower)
 
 
 @pytest.fixture(scope="module")
