@@ -86,11 +86,11 @@ def _is_long(phase: Phase) -> bool:
 
 def _due(phase: Phase, before: int, now: int) -> int:
     """How often it is due when what its clock counts goes from ``before`` to ``now``."""
+    return _times_by(phase, now) - _times_by(phase, before)
 
-    def times_by(at: int) -> int:
-        return 0 if at < phase.start else (at - phase.start) // phase.every + 1
 
-    return times_by(now) - times_by(before)
+def _times_by(phase: Phase, at: int) -> int:
+    return 0 if at < phase.start else (at - phase.start) // phase.every + 1
 
 
 def check_given(agent: Agent, given: int, rows: int, *, pretrain: bool) -> None:
