@@ -25,6 +25,13 @@ jax.config.update("jax_compilation_cache_dir", str(_CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+
+@pytest.hookimpl(tryfirst=True)  # before fixtures compile anything
+def pytest_runtest_setup(item):
+    """Only what is learned runs long enough for more than the least optimization to pay."""
+    jax.config.update("jax_disable_most_optimizations", item.get_closest_marker("learned") is None)
+
+
 _SHIFT = 1000 * int(os.environ.get("FORETHOUGHT_TEST_SEED", 0))
 
 
