@@ -221,7 +221,7 @@ def started(path, world):
 def test_the_command_line_names_them(monkeypatch, capsys):
     seen = []
     monkeypatch.setattr("forethought.api.start_run", lambda config, *_, **__: seen.append(config))
-    monkeypatch.setattr(cli, "_finish", lambda *_, **__: 0)
+    monkeypatch.setattr("forethought.ending.finish", lambda *_, **__: 0)
     words = ["train", "cem", HOUSE, "--steps", "300"]
     assert cli.main([*words, "--reward", "tests.house:comfort", "--termination", "tests.house:frozen"]) == 0
     assert (seen[0].reward, seen[0].termination) == ("tests.house:comfort", "tests.house:frozen")

@@ -193,12 +193,10 @@ def test_both_ways_to_run_one_agree(env_id):
         action = rng.integers(0, 2, 1).astype(np.int32) if discrete else rng.uniform(-1, 1, (1, 1)).astype(np.float32)
         step = vector.step(action)
         obs, reward, terminated, truncated, _ = single.step(action[0])
-        np.testing.assert_array_equal(step.reached.obs[0], obs)
-        assert (step.reached.reward[0], step.reached.terminated[0], step.reached.truncated[0]) == (
-            np.float32(reward),
-            terminated,
-            truncated,
-        )
+        # Two programs, whose last bits compilers may round as they like.
+        np.testing.assert_allclose(step.reached.obs[0], obs, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(step.reached.reward[0], reward, rtol=1e-6, atol=1e-6)
+        assert (step.reached.terminated[0], step.reached.truncated[0]) == (terminated, truncated)
         if terminated or truncated:
             break
 
