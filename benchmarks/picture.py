@@ -96,7 +96,7 @@ def _curves(found: Mapping[tuple[str, str], Mapping[str, Any]], env: str) -> lis
             held = run["curve"]
             values = np.array(held["returns"], dtype=float)  # null becomes NaN
             steps, wall = (np.array(held[key], dtype=float) for key in ("env_steps", "wall_s"))
-            curves.append((name, Series(steps, np.full_like(steps, np.nan), wall, values), index))
+            curves.append((name, Series(steps, updates=np.full_like(steps, np.nan), wall_s=wall, values=values), index))
     return curves
 
 

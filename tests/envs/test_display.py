@@ -84,7 +84,7 @@ def test_gymnasium_draws_these_with_mujoco():
 
 
 def test_the_command_line_says_it_in_a_line():
-    pytest.importorskip("dm_control")
+    """Before DeepMind Control is imported, so also where it is not installed."""
     command = [sys.executable, "-m", "forethought", "list", "--env", "dmc:cartpole-swingup"]
     headless = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     made = subprocess.run(command, env={**headless, "MUJOCO_GL": "nonsense"}, capture_output=True, text=True)

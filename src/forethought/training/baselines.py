@@ -160,7 +160,7 @@ def of_action(baseline: Baseline) -> str:
     """Its action; nothing where there is none."""
     if baseline.action is None:
         return ""
-    return f"{np.array2string(np.asarray(baseline.action), precision=4, max_line_width=999)}"
+    return np.array2string(np.asarray(baseline.action), precision=4, max_line_width=999)
 
 
 def earned(baseline: Baseline) -> str:

@@ -84,7 +84,7 @@ class LearnsFromWindows(Agent):
         return max(self.config.random_steps, self.config.batch_length * self.setting.num_envs)
 
     @property
-    def _lanes(self) -> str:
+    def _environments(self) -> str:
         return plural(self.setting.num_envs, "environment")
 
     def check_setting(self) -> None:
@@ -92,14 +92,14 @@ class LearnsFromWindows(Agent):
         moments = self.config.batch_length * self.setting.num_envs
         if self.config.replay_capacity < moments:
             raise UsageError(
-                f"windows of {self.config.batch_length} moments of {self._lanes} do not fit "
+                f"windows of {self.config.batch_length} moments of {self._environments} do not fit "
                 f"into a replay of {self.config.replay_capacity:,}; raise --agent.replay-capacity to {moments:,}, or "
                 "lower --agent.batch-length"
             )
         if self.setting.steps < self.start:
             raise UsageError(
                 f"{self.setting.steps:,} steps end before the first update: windows of {self.config.batch_length} "
-                f"moments of {self._lanes} and {self.config.random_steps:,} random "
+                f"moments of {self._environments} and {self.config.random_steps:,} random "
                 f"steps come before it, {self.start:,} in all; raise --steps, or lower --agent.batch-length and "
                 "--agent.random-steps"
             )
@@ -110,7 +110,7 @@ class LearnsFromWindows(Agent):
         if pretrain and lane < length:
             raise UsageError(
                 f"to learn before the first step takes windows of {length} moments, and the {rows:,} transitions given "
-                f"are {lane:,} to each of {self._lanes}; give more, lower --agent.batch-length, "
+                f"are {lane:,} to each of {self._environments}; give more, lower --agent.batch-length, "
                 "or leave out --pretrain"
             )
 
