@@ -1,6 +1,7 @@
 """What a run tells of itself while it goes on."""
 
 import json
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -70,6 +71,8 @@ def test_the_parts_of_a_stage_are_lines_of_their_own_and_drawn_along_the_updates
     space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
     live = forethought.start("sac", space, space, run=tmp_path / "run", steps=100, agent=AGENT)
     live.learner.env_steps = 40
+    vision, warm_up = replace(FIT, name="vision"), replace(FIT, name="pretrain", kind="train")
+    live.learner.phases = (vision, warm_up)
     for done in range(1, 1000):  # of which a hundredth is written down
         live.learner.updates = done
         live.learner.metrics = lambda phase, done=done: {"image_loss": [1.0 / done]} if phase == "vision" else {}
@@ -77,9 +80,10 @@ def test_the_parts_of_a_stage_are_lines_of_their_own_and_drawn_along_the_updates
     live.learner.updates = 1000
     live.journal.learned([FIT])
     live.journal.parted("vision", 1, 1000)  # of the next stage
+    live.journal.parted("pretrain", 3, 100)
     run = read_run(tmp_path / "run")
     assert [record["part"] for record in run.of("model")] == [1, *range(10, 1000, 10), 1]
-    assert live.journal.latest == {"image_loss": pytest.approx(1 / 999)}
+    assert [record["part"] for record in run.of("train") if "part" in record] == [3]
     assert series.progress(run).fits == 0
     panel = figures.metric_panel([run], "model", "image_loss")
     assert panel.layout.xaxis.title.text == "updates (per seed)"

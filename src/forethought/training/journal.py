@@ -194,7 +194,8 @@ class Journal:
         self._part = phase, _PARTS * done // runs
         metrics = self.learner.metrics(phase)
         self.latest = {name: float(np.mean(values)) for name, values in metrics.items()}
-        self.log("model", {**metrics, "part": done})
+        kind = next(known.kind for known in self.learner.phases if known.name == phase)
+        self.log(kind, {**metrics, "part": done})
 
     def host(self) -> dict[str, Any]:
         """What a checkpoint keeps of it."""
