@@ -1,4 +1,4 @@
-"""Time gradient updates of sheeprl's Dreamers on a fixed batch of noise: eager mode, float32, on the CPU.
+"""Time gradient updates of sheeprl's Dreamers on a fixed batch of noise: eager mode, float32.
 
 Each case is sheeprl's own agent, configuration and `train`; only sizes are overridden. What a run of sheeprl switches
 off with `metric.log_level=0` is off. Sampling from a replay is not timed. Prints JSON (see turns.py). Runs in an
@@ -78,7 +78,7 @@ class Agent:
     update: Callable[[], None]
 
 
-def setting(case: Case) -> Setting:
+def setting(case: Case, device: str) -> Setting:
     """The composed configuration, and a batch of noise in one unbroken episode."""
     keys = "algo.cnn_keys.encoder=[rgb]", "algo.mlp_keys.encoder=[]"
     if not case.pixels:
@@ -90,13 +90,17 @@ def setting(case: Case) -> Setting:
     # As sheeprl's command does it from the same configuration.
     torch.distributions.Distribution.set_default_validate_args(cfg.distribution.validate_args)
     MetricAggregator.disabled = timer.disabled = True
-    fabric = Fabric(accelerator="cpu", devices=1, precision=cfg.fabric.precision)
+    if device != "cpu":
+        torch.set_float32_matmul_precision(cfg.float32_matmul_precision)
+        torch.backends.cudnn.benchmark = cfg.torch_backends_cudnn_benchmark
+    fabric = Fabric(accelerator=device, devices=1, precision=cfg.fabric.precision)
     fabric.launch()
     if case.pixels:
         space = gym.spaces.Dict(rgb=gym.spaces.Box(0, 255, (3, 64, 64), np.uint8))
     else:
         space = gym.spaces.Dict(state=gym.spaces.Box(-np.inf, np.inf, (N_OBS,), np.float32))
-    return Setting(cfg, fabric, space, batch(case))
+    data = {name: rows.to(fabric.device) for name, rows in batch(case).items()}
+    return Setting(cfg, fabric, space, data)
 
 
 def batch(case: Case) -> dict[str, Tensor]:
@@ -184,7 +188,7 @@ def with_context(at: Setting) -> dict[str, Tensor]:
     model, lead = at.cfg.algo.world_model, data["is_first"].shape[:2]
     data["deter"] = torch.zeros(*lead, model.recurrent_model.recurrent_state_size, dtype=torch.float16)
     data["stoch"] = torch.randint(model.discrete_size, (*lead, model.stochastic_size), dtype=torch.uint8)
-    return data
+    return {name: rows.to(at.fabric.device) for name, rows in data.items()}
 
 
 def main() -> None:
@@ -193,7 +197,7 @@ def main() -> None:
     turns.add_arguments(parser)
     asked = parser.parse_args()
     torch.manual_seed(0)
-    at = setting(CASES[asked.case])
+    at = setting(CASES[asked.case], asked.device)
     agent = BUILDERS[at.cfg.algo.name](at)
     facts = {
         "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in agent.parts.items()},

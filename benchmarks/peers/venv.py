@@ -25,7 +25,12 @@ INSTALLS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def python(name: str) -> Path:
-    """The interpreter of a peer's environment, which is made where it is missing or was left half made."""
+    """The interpreter of a peer's environment, which is made where it is missing or was left half made.
+
+    Where nothing can be installed, ``FORETHOUGHT_PEERS_PYTHON`` names one that has what the peers need.
+    """
+    if given := os.environ.get("FORETHOUGHT_PEERS_PYTHON"):
+        return Path(given)
     folder = HERE / f".venv-{name}"
     interpreter, finished = folder / "bin" / "python", folder / "finished"
     if not finished.exists():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import jax
 import psutil
 
 from benchmarks.measure import peak
@@ -98,8 +99,9 @@ def timed_by_turns(
         mine()
     theirs: list[float] = []
     ours: list[float] = []
-    arguments = [*case.arguments, "--warm-ups", str(warm_ups)]
-    probe = None if quick else [*case.arguments, "--warm-ups", "1", "--repeats", "2"]
+    on_gpu = jax.default_backend() == "gpu"
+    arguments = [*case.arguments, "--warm-ups", str(warm_ups), "--device", "cuda" if on_gpu else "cpu"]
+    probe = None if quick or on_gpu else [*case.arguments, "--warm-ups", "1", "--repeats", "2"]
     try:
         with venv.by_turns("sheeprl", case.peer[1], arguments, probe=probe) as peer:
             for _ in range(repeats):

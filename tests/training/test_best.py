@@ -83,7 +83,7 @@ def test_a_callback_sees_every_line_and_may_stop_the_run(tmp_path):
     got = train(tmp_path / "run", callback=watch)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert seen == lines
-    assert [r["env_steps"] for r in seen if r["kind"] == "eval"] == [0, 6, 12]
+    assert [r["env_steps"] for r in seen if r["kind"] == "eval"] == [0, 12]  # at 6 nothing is learned
     assert (got.summary["status"], got.summary["env_steps"]) == ("stopped", 12)
 
     def enough(record):

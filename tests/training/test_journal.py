@@ -79,12 +79,12 @@ def test_the_parts_of_a_stage_are_lines_of_their_own_and_drawn_along_the_updates
         live.journal.parted("vision", done, 1000)
     live.learner.updates = 1000
     live.journal.learned([FIT])
-    live.journal.parted("vision", 1, 1000)  # of the next stage
+    live.journal.parted("vision", 10, 1000)  # of the next stage
     live.journal.parted("pretrain", 3, 100)
     run = read_run(tmp_path / "run")
-    assert [record["part"] for record in run.of("model")] == [1, *range(10, 1000, 10), 1]
+    assert [record["part"] for record in run.of("model")] == [*range(10, 1000, 10), 10]
     assert [record["part"] for record in run.of("train") if "part" in record] == [3]
     assert series.progress(run).fits == 0
     panel = figures.metric_panel([run], "model", "image_loss")
     assert panel.layout.xaxis.title.text == "updates (per seed)"
-    assert list(panel.data[0].x[:3]) == [1, 10, 20]
+    assert list(panel.data[0].x[:3]) == [10, 20, 30]

@@ -207,8 +207,8 @@ class Interrupting(Silent):
     [
         ("fitting the model, epoch 1", 2, 150),
         ("rollout", 1, 150),  # its fit has run, and must not run again
-        ("evaluating the policy, step 9", 2, 60),
-        ("evaluating the policy, step 9", 6, 260),
+        ("evaluating the policy, step 9", 2, 120),
+        ("evaluating the policy, step 9", 5, 260),
     ],
 )
 def test_stopped_in_the_middle_it_ends_with_the_same_bits(tmp_path, whole, shown, times, step):

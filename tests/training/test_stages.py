@@ -7,6 +7,7 @@ import pytest
 import small
 from forethought.agents.base import Phase
 from forethought.training import learner as learner_module
+from forethought.training.portion import is_mark, next_mark
 from forethought.training.seeds import purpose_key
 from tests.training.recording import Recorder, Stop, stopping_at
 
@@ -56,7 +57,7 @@ def test_a_stage_is_so_many_runs_with_draws_of_their_own():
 @pytest.mark.parametrize("done", [1, 3])
 def test_a_stage_is_stopped_saved_and_gone_on_with_in_its_middle(monkeypatch, done):
     """At the second of its two steps."""
-    monkeypatch.setattr(learner_module, "PIECE_S", 1e9)  # parts of 1, 2, 4, whatever they take
+    monkeypatch.setattr(learner_module, "PIECE_S", 1e9)  # parts as large as they may be, whatever they take
     whole, world = staged()
     small.live(whole, world, 8)
     stopped, world = staged(stopping_at(("stage", done, 7), 2))
@@ -71,3 +72,14 @@ def test_a_stage_is_stopped_saved_and_gone_on_with_in_its_middle(monkeypatch, do
         assert (learner.updates, learner.learned) == (14, 8)
         for name, leaf in learner.state.items():
             np.testing.assert_array_equal(leaf, whole.state[name])
+
+
+@pytest.mark.parametrize(("of", "marks"), [(7, 7), (100, 100), (250, 100)])
+def test_lines_of_a_stage_do_not_depend_on_how_it_was_cut(of, marks):
+    told = [done for done in range(1, of + 1) if is_mark(done, of)]
+    assert len(told) == marks
+    assert told[-1] == of
+    done = 0
+    for mark in told:
+        assert {next_mark(between, of) for between in range(done, mark)} == {mark}
+        done = mark

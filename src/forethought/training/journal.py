@@ -17,13 +17,13 @@ from forethought.training.clock import compiled_programs
 from forethought.training.config import RunConfig, to_dict
 from forethought.training.learner import Learner
 from forethought.training.pace import Pace
+from forethought.training.portion import is_mark
 from forethought.training.progress import Snapshot
 from forethought.training.rundir import RunDir
 from forethought.training.writers import flat, open_writers
 
 _RATE_S = 5.0  # seconds over which the displayed speed is measured
 _MOST_LINES = 50  # of episodes, in a quarter of a second
-_PARTS = 100  # lines at most of a stage of many updates
 _RECENT = 20  # training episodes in the displayed mean return
 
 
@@ -90,7 +90,6 @@ class Journal:
         self._names = run.read().codec.obs_names
         learner.on_check = lambda found: self._warn_of(self.agent.warnings(found, self._names))
         self._rate = 0.0
-        self._part: tuple[str, int] | None = None  # of a stage, that is logged
         self.begin(0.0)
 
     def begin(self, wall_s: float) -> None:
@@ -177,7 +176,6 @@ class Journal:
         if models:
             self.log("model", models)
             self._warn_of(self.agent.warnings(models, self._names))
-        self._part = None
         every, step = self.config.log_every, self.learner.env_steps
         if step // every > self._logged // every:  # not `crossed`: learning may have been put off for many steps
             self._logged = step
@@ -189,9 +187,8 @@ class Journal:
 
     def parted(self, phase: str, done: int, runs: int) -> None:
         """In the middle of a stage of so many ``runs`` at one step: what its phase reports, at each hundredth of it."""
-        if self._part == (phase, _PARTS * done // runs):
+        if not is_mark(done, runs):
             return
-        self._part = phase, _PARTS * done // runs
         metrics = self.learner.metrics(phase)
         self.latest = {name: float(np.mean(values)) for name, values in metrics.items()}
         kind = next(known.kind for known in self.learner.phases if known.name == phase)

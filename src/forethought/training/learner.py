@@ -20,7 +20,7 @@ from forethought.training.clock import Clock
 from forethought.training.counters import require_counters
 from forethought.training.exploiting import Exploiting
 from forethought.training.phases import PIECE_S
-from forethought.training.portion import Portion
+from forethought.training.portion import Portion, next_mark
 from forethought.training.program import Decision, How, Program
 from forethought.training.remedies import remedy
 from forethought.training.schedule import Schedule, usual_repeats
@@ -313,7 +313,8 @@ class Learner:
             if not self.program.phases.compiled(phase, 1):
                 self.on_compile(name)
             self._settle()
-            done, part, began = self._runs.get(name, 0), min(portion.size, left), time.perf_counter()
+            done, began = self._runs.get(name, 0), time.perf_counter()
+            part = min(portion.size, next_mark(done, runs) - done)
             with self.clock.measure(name):
                 self._state, self.replay, self.infos[name] = self.program.phases.run_counted(
                     phase, self._state, self.replay, at, done, part
