@@ -77,7 +77,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(run, tmp_path):
     options = {"seeds": 2, "agent": AGENT, "eval_every": 30, "eval_episodes": 2}
     part = tmp_path / "part"
     forethought.train("dqn", ENV, steps=60, run=part, callback=lambda line: line.get("env_steps", 0) >= 40, **options)
-    assert RunDir.open(part).finished_steps() == -1
+    RunDir.open(part).require_unfinished(1)
     resumed = forethought.resume(part)
     same(resumed.transitions().obs, run.transitions().obs)
     one, other = forethought.load(part), forethought.load(run.path)

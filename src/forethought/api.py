@@ -232,6 +232,7 @@ def resume(
         config = dataclasses.replace(config, steps=steps)
     require_writers(config.writers)
     with run.claimed(), Signals() as signals:
+        run.require_unfinished(config.steps)
         if not checkpoint.found(run.checkpoints):
             run.require_untrained()
         world = make_world(config, config.seed_list, config.num_envs, made_for=held.spec, workers=config.workers)
@@ -246,16 +247,10 @@ def resume(
             raise CheckpointError(f"{path} was stopped before it had kept the data it was given; train anew")
         else:  # killed before the first checkpoint: beginning again is going on exactly
             run.cut_metrics(0)
-        at = trainer.learner.now
-        # One that was killed between its last step and its summary goes on, to write that.
-        if at >= config.steps and run.finished_steps() >= config.steps:
-            raise UsageError(
-                f"the run has finished its {config.steps} steps; extend it with --steps N, or see: forethought report "
-                f"{path}"
-            )
         if steps is not None:
             run.extend(steps)
-        progress.begin(_title(config), [f"going on at step {at:,}", device_line(), f"run directory: {run.path}"])
+        at = f"going on at step {trainer.learner.now:,}"
+        progress.begin(_title(config), [at, device_line(), f"run directory: {run.path}"])
         return Run(run.path, trainer.run())
 
 

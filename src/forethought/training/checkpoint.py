@@ -93,6 +93,15 @@ def step_of(path: Path) -> int:
     return int(path.name.removesuffix(_BEFORE).removeprefix(_PREFIX))
 
 
+def is_whole(path: Path) -> bool:
+    """Whether both files of a checkpoint are what was written."""
+    try:
+        _verified(path)
+    except (OSError, ValueError, CheckpointError):
+        return False
+    return True
+
+
 def load_latest(
     root: Path,
     like: Callable[[], PyTree],

@@ -221,7 +221,17 @@ class RunDir:
                 f"{self.checkpoints} back, or train anew in another directory"
             )
 
-    def finished_steps(self) -> int:
+    def require_unfinished(self, steps: int) -> None:
+        """Raise `UsageError` where so many were made and the run was finished, by its summary and a whole checkpoint.
+
+        One that was killed between its last step and its summary is not, and goes on, to write that.
+        """
+        saved = [path for path in checkpoint.found(self.checkpoints)[-1:] if checkpoint.is_whole(path)]
+        if saved and min(checkpoint.step_of(saved[0]), self._finished_steps()) >= steps:
+            see = f"forethought report {self.path}"
+            raise UsageError(f"the run has finished its {steps} steps; extend it with --steps N, or see: {see}")
+
+    def _finished_steps(self) -> int:
         """The step at which the run was finished, by its summary; -1 where it was not."""
         try:
             summary = read_object(self.summary_path, way_out="")
