@@ -46,8 +46,8 @@ class Learner:
         on_compile: is told what will be compiled.
         on_progress: is told that a phase of kind "model" runs, and about twice a second how far a long one is. Where
             it raises, that phase has not run, and `learn` begins with it when it is called again.
-        on_part: is told how many of its many runs at a step a phase has done, about twice a second; all is whole then,
-            and may be saved. Where it raises, `learn` goes on with the rest.
+        on_part: is told how many of its many runs at a step a phase has done, at each hundredth of them and about
+            twice a second; all is whole then, and may be saved. Where it raises, `learn` goes on with the rest.
         on_check: is told what the first transitions say of what is known; see `contradictions`.
     """
 
