@@ -87,7 +87,7 @@ TASKS: dict[str, Task] = {
     "dreamer_v3_cartpole": Task(final_return("dreamer_v3_cartpole", "dreamer-v3", "CartPole-v1", 475.0), 12_000, 3),
     "dreamer_v3_pendulum": Task(final_return("dreamer_v3_pendulum", "dreamer-v3", "Pendulum-v1", -200.0), 8000, 3),
     "dreamer_v2_catch": Task(
-        final_return("dreamer_v2_catch", "dreamer-v2", "forethought/Catch-v0", 0.95, pixels=16), 18_000, 3
+        final_return("dreamer_v2_catch", "dreamer-v2", "forethought/Catch-v0", 0.95, pixels=16), 9_000, 3
     ),
     "dreamer_v3_catch": Task(
         final_return("dreamer_v3_catch", "dreamer-v3", "forethought/Catch-v0", 0.95, pixels=16), 18_000, 3
