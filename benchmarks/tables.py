@@ -78,10 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def page(found: Found, on_gpu: Found | None = None) -> str:
     """The page as Markdown; ``on_gpu`` are the results of an accelerator."""
-    parts = ["# Benchmarks\n", summary(found), _INTRODUCTION]
-    parts += ["## Speed\n", targets(found, "speed", SPEED)]
+    parts = ["# Benchmarks\n", summary(found, on_gpu), _INTRODUCTION]
+    parts += ["## Speed\n", targets(found, "speed", SPEED, on_gpu)]
     parts += [device_loop(found), speed_numbers(found), peers(found)]
-    parts += ["## Learning\n", targets(found, "learning", LEARNING), *scores.page(found)]
+    parts += ["## Learning\n", targets(found, "learning", LEARNING, on_gpu), *scores.page(found)]
     parts += [machines(found), *gpu(on_gpu or {})]
     return "\n".join(part for part in parts if part)
 
@@ -122,14 +122,16 @@ def recurrences(found: Found) -> str:
     )
 
 
-def summary(found: Found) -> str:
+def summary(found: Found, on_gpu: Found | None = None) -> str:
     """What is met, what falls short, and the commands, in about ten lines."""
     if not found:
         return ""
     checks = [check for result in found.values() for check in result["checks"]]
     reached = sum(check["met"] is True for check in checks)
     lines = [f"In short: {reached} of {len(checks)} numbers meet their targets.", ""]
-    short, unknown, never = [], [], 0  # a line to each kind, however much there is
+    short: list[str] = []
+    unknown: dict[str, list[str]] = {}  # a line to each kind, however much there is
+    never = 0
     for kind, names in (("speed", SPEED), ("learning", LEARNING)):
         met_by, short_by = [], []
         for name in names:
@@ -146,7 +148,7 @@ def summary(found: Found) -> str:
                 head = found[kind, name]["checks"][0]
                 met_by.append(f"`{name}` {measured(head)} ({target(head)})")
             else:
-                unknown.append(f"`{name}`")
+                unknown.setdefault(_nothing(kind, name, on_gpu), []).append(f"`{name}`")
         if short_by:
             short.append(f"- Short in {kind}: {'; '.join(short_by)}.")
         if met_by:
@@ -155,19 +157,24 @@ def summary(found: Found) -> str:
         tasks = " ".join(name for _, name in found if name.startswith("samples_"))
         beside = f"; short: {never} times one needs more steps than SAC, or never gets there" if never else ""
         lines.append(f"- Steps to a return (`python -m benchmarks.learning {tasks}`): {gains_in_words(gains)}{beside}.")
-    if unknown:
-        short.append(f"- Not measured yet: {', '.join(unknown)}.")
+    short += [f"- {nothing[0].upper()}{nothing[1:]}: {', '.join(names)}." for nothing, names in unknown.items()]
     return "\n".join([*lines, *short, ""])
 
 
-def targets(found: Found, kind: str, names: Sequence[str]) -> str:
+def _nothing(kind: str, name: str, on_gpu: Found | None) -> str:
+    """What stands in the place of a result."""
+    return "measured on a GPU alone, see below" if (kind, name) in (on_gpu or {}) else "not measured yet"
+
+
+def targets(found: Found, kind: str, names: Sequence[str], on_gpu: Found | None = None) -> str:
     """What was measured against what was aimed at, one row per number."""
     marks = machine_marks(found)
     rows = []
     for name in names:
         result = found.get((kind, name))
         if result is None:
-            rows.append([f"`{name}`", "not measured yet", "", "", "", "", f"`python -m benchmarks.{kind} {name}`"])
+            nothing, command = _nothing(kind, name, on_gpu), f"`python -m benchmarks.{kind} {name}`"
+            rows.append([f"`{name}`", nothing, "", "", "", "", command])
             continue
         mark, date, command = marks[_machine(result)], result["date"][:10], f"`{result['command']}`"
         for check in result["checks"]:
