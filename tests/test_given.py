@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import gymnasium
 import jax.numpy as jnp
@@ -107,7 +108,7 @@ def test_what_has_no_name_is_asked_for_again(unnamed, tmp_path):
         forethought.evaluate(path, episodes=1)
     assert forethought.evaluate(path, episodes=1, env=House(3.0)).returns.shape == (1, 1)
     assert forethought.film(path, tmp_path / "v.gif", env=shown_house).exists()
-    for use in (forethought.resume, forethought.diagnose):
+    for use in (partial(forethought.resume, steps=22), forethought.diagnose):
         with pytest.raises(
             UsageError, match=r"the reward function was .*<lambda>, which no import leads to.*reward=\.\.\."
         ):

@@ -201,3 +201,24 @@ def test_in_a_dream_the_actor_learns_from_what_it_does_and_not_through_what_it_s
 def test_a_policy_that_reads_beliefs_is_not_exported_as_arrays(name):
     with pytest.raises(UsageError, match=r"reads what the model believes; write it as \.stablehlo"):
         an_agent(name).portable(())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_actions_are_drawn_while_learning_and_else_the_likeliest(name):
+    agent, state = an_agent(name), stirred_state(name)
+    belief, keys = agent.unseen(300), jax.random.split(KEY)
+    drawn, *likeliest = (
+        agent.decide(state, belief, key=key, explore=explore)[0]
+        for key, explore in ((keys[0], True), (keys[0], False), (keys[1], False))
+    )
+    assert np.asarray(drawn).std() > 0.2
+    for action in likeliest:
+        np.testing.assert_allclose(action, state.nets.actor(belief.features).mode(), rtol=1e-5)
+
+
+def test_v1_adds_noise_to_what_it_has_drawn():
+    agent, state = an_agent("dreamer-v1", noise=0.2), state_of("dreamer-v1")
+    sure = eqx.tree_at(lambda a: a.net.layers[-1].bias, state.nets.actor, jnp.array([0.0, -50.0]))
+    state = state._replace(nets=state.nets._replace(actor=sure))
+    action = agent.decide(state, agent.unseen(2000), key=KEY, explore=True)[0]
+    assert np.asarray(action).std() == pytest.approx(0.2, rel=0.06)

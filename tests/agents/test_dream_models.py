@@ -177,3 +177,29 @@ def test_the_probability_of_going_on_has_the_discount_taken_out():
     after, outcome = model.step(belief, jnp.zeros((50, 1)), key=KEY)
     np.testing.assert_allclose(outcome.continues, model.continues(after.features), rtol=1e-5)  # of where it leads
     np.testing.assert_allclose(outcome.reward, model.reward(after.features).mean(), rtol=1e-4)
+
+
+def test_where_an_episode_begins_what_was_believed_and_done_before_is_forgotten():
+    model = stirred(state_of("dreamer-v1").model)
+    seen, action = jnp.array([[0.3, -0.8]] * 2), jnp.array([[0.9], [0.9]])
+    before = jax.tree.map(lambda x: x + 0.7, model.initial(2))
+    after = model.observe(before, action, seen, jnp.array([True, False]), key=KEY)
+    fresh = model.observe(model.initial(2), 0.0 * action, seen, jnp.array([False, False]), key=KEY)
+    for one, other in zip(after, fresh, strict=True):
+        np.testing.assert_allclose(one[0], other[0], rtol=1e-5, atol=1e-6)
+        assert not np.allclose(one[1], other[1])
+
+
+def test_what_v3_draws_is_shown_in_the_units_of_the_observation():
+    model = stirred(state_of("dreamer-v3").model)
+    belief = jax.tree.map(lambda x: x + 0.7, model.initial(2))
+    told = np.asarray(model.decoder(belief.deter, belief.stoch).vector)
+    assert np.abs(told).min() > 0.05  # else it would hardly differ
+    np.testing.assert_allclose(model.decode(belief), np.sign(told) * np.expm1(np.abs(told)), rtol=1e-4)
+
+
+def test_of_v3_nothing_is_earned_or_worth_anything_at_first():
+    """Bins go up to 5e8: whatever is said at random is far off."""
+    state, features = state_of("dreamer-v3"), jax.random.normal(KEY, (5, sum(an_agent("dreamer-v3").sizes)))
+    for says in (state.nets.model.reward, state.nets.critic, state.slow):
+        np.testing.assert_array_equal(says(features).mean(), 0.0)

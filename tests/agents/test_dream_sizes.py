@@ -3,11 +3,12 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import small
 from forethought.agents.dream import v3_nets
-from forethought.nets.mlp import fans
+from forethought.nets.mlp import fans, silu
 from forethought.types import Box, Discrete, EnvSpec
 
 PICTURE = Box((64, 64, 3), "uint8")
@@ -148,3 +149,37 @@ def test_the_elder_ones_are_as_large_as_published(name):
 def test_of_choices_an_actor_says_one_number_each(name, outputs):
     actor = built(name, Box((3,)), Discrete(5)).nets.actor
     assert actor.net.layers[-1].bias.shape == (outputs,)
+
+
+# Of dense layers and of convolutions.
+ACTIVATIONS = {
+    ("planet", ""): (jax.nn.relu, jax.nn.relu),
+    ("dreamer-v1", ""): (jax.nn.elu, jax.nn.relu),
+    ("dreamer-v2", ""): (jax.nn.elu, jax.nn.elu),
+    ("dreamer-v3", "1m"): (silu, silu),
+    ("dreamer-v3", "xs"): (silu, silu),
+}
+
+
+@pytest.mark.parametrize(("name", "size"), ACTIVATIONS)
+def test_layers_are_activated_and_normalised_as_published(name, size):
+    state = built(name, PICTURE, Box((2,)), **({"size": size} if size else {}))
+    model, (dense, conv) = state.model, ACTIVATIONS[name, size]
+    nets = [model.rssm.prior, model.rssm.posterior, model.reward.net]
+    nets += [] if name == "planet" else [state.nets.actor.net, state.nets.critic.net]
+    assert {net.activation for net in nets} == {dense}
+    assert {model.encoder.image.activation, model.decoder.image.activation} == {conv}
+    assert {norm.eps for net in nets for norm in net.norms} == ({1e-4 if size == "1m" else 1e-3} if size else set())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "share"),
+    [("dreamer-v2", {}, 0.0), ("dreamer-v3", {"size": "1m"}, 0.01), ("dreamer-v3", {"size": "xs"}, 0.01)],
+)
+def test_of_v3_a_hundredth_of_each_choice_is_left_to_chance(name, settings, share):
+    """Of latents and of actions."""
+    state = built(name, Box((3,)), Discrete(5), **settings)
+    drawn = state.model.rssm.latents(jnp.zeros(state.model.rssm.n_stoch).at[0].set(100.0)).logits[0]
+    for logits in (drawn, state.nets.actor.read(jnp.zeros(5).at[0].set(100.0)).logits):
+        p = jax.nn.softmax(logits)
+        assert float(p[1]) == pytest.approx(share / len(p), rel=1e-3, abs=1e-12)

@@ -5,18 +5,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from forethought.agents.dream.base import dream
+from forethought.models.rssm import LatentBelief
 from forethought.nets.twohot import symexp_bins, two_hot
+from forethought.replay import moments
+from forethought.training.program import empty_moment
 from forethought.types import TimeStep
 from tests.agents.dreamt import (
     ACTIONS,
+    KEY,
     MODULES,
+    F,
     H,
     N,
     a_dream,
     a_model,
     a_policy,
+    a_window,
     an_agent,
+    loss_of,
     says,
+    state_of,
+    stirred,
 )
 
 RNG = np.random.default_rng(0)
@@ -167,3 +177,135 @@ def test_the_replay_value_of_v3_by_hand():
                 expected[k, i] = -np.sum(both * np.asarray(log_p))
     np.testing.assert_allclose(found, expected, rtol=5e-3)
     assert [found[last[i], i] for i in range(N)] == [0.0] * N  # nothing is said of where an episode ended
+
+
+def test_a_dream_tells_of_the_moment_of_each_action_and_of_the_one_that_it_leads_to():
+    model = a_model(says("dreamer-v1", REWARD), CONTINUES, GAMMA)
+    begin = LatentBelief(*(jax.random.normal(KEY, (2, 3, n)) for n in (F - 2, 2)))
+    lived = dream(model, lambda features, key: jnp.tanh(features[:, :1]), begin, 3, key=KEY)
+    assert lived.features.shape == (4, 6, F)
+    np.testing.assert_array_equal(lived.features[0], begin.features.reshape(6, F))
+    np.testing.assert_allclose(lived.action, np.tanh(lived.features[:-1, :, :1]), rtol=1e-5)
+    np.testing.assert_allclose(lived.reward, model.reward(lived.features[1:]).mean(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(lived.continues, model.continues(lived.features[1:]), rtol=1e-4)
+
+
+def losses_of_single_rewards(name, lived):
+    """The sum of those of actor and critic, where values are 0, and a return is the reward that follows."""
+    more = {"dreamer-v1": {}, "dreamer-v2": {"entropy_weight": 0.3}}
+    more["dreamer-v3"] = {"entropy_weight": 0.3, "range_rate": 0.25, "elder": True}
+    agent = an_agent(name, discount=GAMMA, return_lambda=0.0, horizon=H, **more[name])
+    model, nothing = a_model(says("dreamer-v1", REWARD), CONTINUES, GAMMA), says(name, 0 * VALUE)
+    nets = MODULES[name].Nets(model, a_policy(name, "numbers", OUT["numbers"]), nothing)
+    if name == "dreamer-v1":
+        return sum(agent.dream_losses(nothing, nets, lived, jnp.asarray(ENDED)))
+    if name == "dreamer-v2":
+        return sum(agent.dream_losses(nets, model, nothing, lived, jnp.asarray(ENDED)))
+    state = MODULES[name].DreamerV3State(nets, nothing, (), jnp.array(-6.0), jnp.array(3.0))
+    losses = agent.dream_losses(state, nets, lived, jnp.asarray(CONTINUES[0], jnp.float32))[0]
+    return jnp.mean(losses["actor"]) + jnp.mean(losses["critic"])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_nothing_is_climbed_but_returns(name):
+    """Not how much a moment counts, nor how uncertain the policy is in it, nor the range of returns: the rewards alone
+    have a gradient, which is their weight.
+    """
+    lived = a_dream(REWARD[1:], CONTINUES[1:], ACTION["numbers"])
+
+    def loss(features, reward, continues):
+        return losses_of_single_rewards(name, lived._replace(features=features, reward=reward, continues=continues))
+
+    of_features, of_reward, of_continues = jax.grad(loss, (0, 1, 2))(lived.features, lived.reward, lived.continues)
+    if name == "dreamer-v1":
+        weight = ~ENDED * before(GAMMA * CONTINUES[1:-1])
+    elif name == "dreamer-v2":
+        weight = before(GAMMA * np.concatenate([1.0 - ENDED[None], CONTINUES[1:]]))[:-2]
+    else:
+        low, high = (np.percentile(REWARD[1:], share) for share in (5, 95))
+        weight = np.cumprod(GAMMA * CONTINUES, axis=0)[:-1] / GAMMA / (0.75 * 9.0 + 0.25 * (high - low))
+    np.testing.assert_allclose(of_reward[: len(weight)], -weight / weight.size, rtol=1e-4)
+    np.testing.assert_array_equal(of_reward[len(weight) :], 0.0)
+    np.testing.assert_allclose(of_features, 0.0, atol=1e-6)
+    np.testing.assert_allclose(of_continues, 0.0, atol=1e-6)
+
+
+class Enough(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        *(pytest.param(f"dreamer-v{i}", {"predict_ends": ends}) for i in (1, 2) for ends in (True, False)),
+        *(pytest.param("dreamer-v3", {"elder": elder}) for elder in (True, False)),
+    ],
+)
+def test_dreams_begin_in_every_moment_and_count_where_the_world_goes_on(name, settings, monkeypatch):
+    """V3 of 2025 takes the model's word for it in the first moment too."""
+    agent, nets, window = an_agent(name, **settings), stirred(state_of(name).nets), a_window("numbers")
+    dreamt, told = a_dream(REWARD[1:], CONTINUES[1:] - 0.3, ACTION["numbers"]), []
+
+    def dream(model, policy, belief, horizon, *, key):
+        told.append(belief)
+        return dreamt
+
+    def dream_losses(self, *args):
+        told.extend(args[-2:])
+        raise Enough
+
+    monkeypatch.setattr(MODULES[name], "dream", dream)
+    monkeypatch.setattr(type(agent), "dream_losses", dream_losses)
+    with pytest.raises(Enough):
+        loss_of(agent, state_of(name), "numbers")(nets)
+    begin, lived, counts = told
+    assert begin.deter.shape[:2] == window.first.shape
+    ended = np.asarray(window.terminated).ravel()
+    assert ended.any()
+    if name != "dreamer-v3":
+        np.testing.assert_array_equal(counts, ended & settings["predict_ends"])
+    elif settings["elder"]:
+        np.testing.assert_array_equal(counts, 1.0 - ended)
+    else:
+        expected = nets.model.continues(begin.features.reshape(ended.size, -1))
+        assert np.ptp(np.asarray(expected)) > 0.001
+        np.testing.assert_allclose(counts, expected, rtol=1e-5)
+    continues = np.round(dreamt.continues) if settings.get("elder") else dreamt.continues
+    np.testing.assert_array_equal(lived.continues, continues)
+
+
+def test_what_is_dreamt_from_a_moment_stands_for_its_value(monkeypatch):
+    """The return of the first imagined step, of every moment of the window."""
+    agent, state, told = an_agent("dreamer-v3"), state_of("dreamer-v3"), []
+    returns = jnp.arange(5.0 * 12).reshape(5, 12)
+    monkeypatch.setattr(type(agent), "dream_losses", lambda self, *args: ({}, returns, state.low, state.high))
+
+    def replay_value_loss(self, state, critic, features, window, returns):
+        told.extend([features, returns])
+        raise Enough
+
+    monkeypatch.setattr(MODULES["dreamer-v3"], "dream", lambda *args, key: a_dream(REWARD[1:], CONTINUES[1:], ()))
+    monkeypatch.setattr(type(agent), "replay_value_loss", replay_value_loss)
+    with pytest.raises(Enough):
+        loss_of(agent, state, "numbers")(state.nets)
+    assert told[0].shape == (4, 3, sum(agent.sizes))
+    np.testing.assert_array_equal(told[1], returns[0])
+
+
+def test_an_update_of_v3_carries_on_the_range_the_slow_critic_and_what_was_believed(monkeypatch):
+    agent, module = an_agent("dreamer-v3", batch_length=4, slow_rate=0.25), MODULES["dreamer-v3"]
+    found = LatentBelief(jnp.arange(1.0, 9.0).reshape(4, 1, 2), -jnp.arange(1.0, 13.0).reshape(4, 1, 3))
+    notes = LatentBelief(jnp.zeros(2), jnp.zeros(3))
+    replay = moments.create(empty_moment(agent.spec), 20, 1, notes=notes)
+    moved = module.Nets((), (), jnp.array(5.0))
+    monkeypatch.setattr(module, "gradient", lambda *args: (moved, (), (found, jnp.array(1.5), jnp.array(7.5), {})))
+    monkeypatch.setattr(type(agent), "draw", lambda self, replay, *, key: (jnp.array([3]), None))
+    state = module.DreamerV3State((), jnp.array(1.0), (), jnp.array(0.0), jnp.array(0.0))
+    after, replay, _ = agent.learn(state, replay, key=KEY)
+    assert (float(after.low), float(after.high)) == (1.5, 7.5)
+    assert float(after.slow) == 2.0  # a quarter of the way
+    assert float(after.nets.critic) == 5.0
+    np.testing.assert_array_equal(replay.notes.deter[4:7], found.deter[:3, 0])
+    np.testing.assert_array_equal(replay.notes.stoch[4:7], found.stoch[:3, 0])
+    assert not np.any(replay.notes.deter[:4])
+    assert not np.any(replay.notes.deter[7:])

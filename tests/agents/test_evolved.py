@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from forethought.agents.dream.evolved import LinearPolicy, Trials, judged
+from forethought.agents.dream.evolved import LinearPolicy, Trials, dreamt, judged
 from forethought.agents.dream.policies import Held
 from forethought.planning.cma_es import CMAES
-from forethought.types import Box, Discrete
+from forethought.types import Box, Discrete, Outcome
+from handmade import OnALine, places
 
 KEY = jax.random.key(0)
 
@@ -79,3 +80,19 @@ def test_what_is_held_is_drawn_anew_when_its_time_is_over_or_an_episode_begins()
     assert int(moved.left[0]) == 1
     assert np.all((np.asarray(moved.left[1:]) >= 0) & (np.asarray(moved.left[1:]) < 4))
     assert Held.none(jnp.ones((2, 3))).left.tolist() == [0, 0]
+
+
+class Paying(OnALine):
+    """Pays a hundred times of where it is, and what is done; ends beyond 2."""
+
+    def step(self, belief, action, *, key):
+        return belief, Outcome(100.0 * belief.x[:, 0] + action[:, 0], 1.0 * (belief.x[:, 0] < 2.0))
+
+
+def test_every_candidate_is_tried_from_the_same_beginnings():
+    policy, bias = LinearPolicy(1, Box((1,))), np.array([0.1, 0.2, 0.3])
+    candidates = jnp.asarray(np.stack([0.0 * bias, bias], axis=1), jnp.float32)
+    earned, lived = dreamt(Paying(), policy, candidates, places(1.0, 2.0), 2, key=KEY)
+    once = np.array([100.0, 200.0]) + np.tanh(bias)[:, None]
+    np.testing.assert_allclose(earned, once * [2, 1], rtol=1e-6)
+    assert lived.tolist() == [[2, 1]] * 3

@@ -14,12 +14,13 @@ from forethought.agents.dream import series
 from forethought.agents.dream.world_models import WorldModels
 from forethought.agents.dream.world_models_settings import WorldModelsConfig
 from forethought.errors import UsageError
-from forethought.models.mdn_rnn import MDNBelief
+from forethought.models.mdn_rnn import MDNBelief, Memory
+from forethought.nets.vae import VAE
 from forethought.replay.moments import create, record
 from forethought.training.config import from_dict
 from forethought.training.program import empty_moment
 from forethought.training.rundir import RunDir
-from forethought.types import Box, Discrete, EnvSpec, Experience, Outcome, TimeStep
+from forethought.types import Box, Discrete, EnvSpec, Experience, Outcome, TimeStep, Transition
 
 KEY, NOW = jax.random.key(0), jnp.array(0)
 STEER = EnvSpec("toy", Box((8, 8, 1), "uint8"), Box((2,)))
@@ -364,3 +365,72 @@ def test_it_acts_by_what_it_sees(where, action, least, tmp_path):
     kinds = {"obs": "image", "action": action}
     found = trained(tmp_path, "forethought/ProbePolicy-v0", settings, env_kwargs=kinds, steps=steps, num_envs=16)
     assert found.mean > least
+
+
+def test_dreams_have_a_temperature_and_what_is_seen_has_none():
+    agent = an_agent(**{"c.temperature": 1.75})
+    state = agent.init(key=KEY)
+    assert [float(m.temperature) for m in (agent.dream(state), agent.world_model(state))] == [1.75, 1.0]
+
+
+class Enough(Exception):
+    pass
+
+
+def test_losses_count_as_is_set(encoded, monkeypatch):
+    """An end of the world for M, and what V may say for nothing."""
+    _, state, replay = encoded
+    agent, told = an_agent(num_envs=2, **{"m.ending_weight": 7.0, "v.kl_tolerance": 0.75}), {}
+
+    def loss(self, seen, *, key, **settings):
+        told.update(settings)
+        raise Enough
+
+    for kind, learn in ((Memory, agent.learn_memory), (VAE, agent.learn_vision)):
+        monkeypatch.setattr(kind, "loss", loss)
+        with pytest.raises(Enough):
+            learn(state, replay, step=NOW, key=KEY)
+    assert told == {"ending_weight": 7.0, "tolerance": 0.75}
+
+
+def test_candidates_take_turns_in_the_environments_and_are_judged_by_their_own(encoded, monkeypatch):
+    """An episode counts however it ends."""
+    agent, replay = an_agent(num_envs=8, **{"c.where": "world", "c.rollouts": 2}), encoded[2]
+    state = agent.init(key=KEY)
+    candidates = jnp.zeros((4, agent.policy.size)).at[:, -1].set(0.1 * jnp.arange(4))  # the bias of the last number
+    state = state._replace(trials=state.trials._replace(candidates=candidates, own=jnp.ones(8, bool)))
+    action, _, _ = agent.decide(state, agent.init_actor(8), key=KEY, explore=True)
+    np.testing.assert_allclose(action[:, 1], np.tanh([0.0, 0.1, 0.2, 0.3] * 2), rtol=1e-5, atol=1e-7)
+    quiet, _, _ = agent.decide(state, agent.init_actor(8), key=KEY, explore=False)
+    np.testing.assert_array_equal(quiet, 0.0)  # the middle of the cloud
+    ends = jnp.arange(8)
+    newest = Transition((), action, 1.0 + jnp.arange(8.0), (), ends == 1, (ends == 4) | (ends == 6))
+    monkeypatch.setattr(type(replay), "last", lambda self, n: newest)
+    state, _, _ = agent.try_out(state, replay, step=NOW, key=KEY)
+    assert state.trials.ended.tolist() == [1, 1, 1, 0]
+    assert state.trials.earned.tolist() == [5.0, 2.0, 7.0, 0.0]
+
+
+def test_gradients_of_m_are_cut_off_number_by_number():
+    """Then Adam takes its step; V's are taken as they are."""
+    agent, grads = plain(CARS), np.array([[5.0, -0.5], [0.2, 0.1]])
+    for optimizer, rate, most in ((agent.memory_optimizer, 1e-3, 1.0), (agent.vision_optimizer, 1e-4, np.inf)):
+        state, m, v = optimizer.init(jnp.zeros(2)), 0.0, 0.0
+        for t, given in enumerate(grads, 1):
+            change, state = optimizer.update(jnp.asarray(given, jnp.float32), state)
+            g = np.clip(given, -most, most)
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            expected = -rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+            np.testing.assert_allclose(change, expected, rtol=1e-4)
+
+
+def test_the_search_begins_anew_around_where_it_was(encoded):
+    """As widely as at first, once V sees otherwise than it did."""
+    agent, state, replay = encoded
+    cloud = state.cloud._replace(mean=state.cloud.mean + 0.7, std=jnp.array(1e-3), generation=jnp.array(9, jnp.int32))
+    state = state._replace(cloud=cloud)
+    work = agent.begin_encoding(state, replay, step=NOW, key=KEY)
+    after = agent.finish_encoding(state, work, replay, step=NOW, key=KEY)[0].cloud
+    np.testing.assert_array_equal(after.mean, cloud.mean)
+    assert float(after.std) == pytest.approx(agent.config.c.initial_std)
+    assert int(after.generation) == 0

@@ -240,3 +240,28 @@ def test_beliefs_are_what_the_contract_says():
     belief = a_model().initial(3)
     assert isinstance(belief, MDNBelief)
     assert {x.shape[0] for x in jax.tree.leaves(belief)} == {3}
+
+
+def test_what_is_learned_of_an_episode_does_not_depend_on_the_one_before():
+    memory, window = a_memory(), a_window(6)
+    window = window._replace(first=window.first.at[3].set(True), terminated=window.terminated.at[2].set(True))
+    later = window._replace(known=window.known.at[:3].set(False))
+    alone = jax.tree.map(lambda x: x[3:], window)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), *(memory.loss(w, key=KEY) for w in (later, alone))
+    )
+
+
+def test_each_z_is_drawn_with_the_deviation_that_v_says():
+    """Where M learns from it, and where a policy sees it."""
+    coded = a_window(2000, 1)._replace(mean=jnp.full((2000, 1, Z), 1.5), log_std=jnp.full((2000, 1, Z), np.log(0.3)))
+    model = a_model()
+    where = lambda m: (m.vision.mean, m.vision.log_var)  # noqa: E731
+    blind = [jax.tree.map(jnp.zeros_like, head) for head in where(model)]
+    said = (jnp.full(Z, 1.5), jnp.full(Z, 2.0 * np.log(0.3)))
+    blind = [eqx.tree_at(lambda head: head.bias, head, bias) for head, bias in zip(blind, said, strict=True)]
+    model = eqx.tree_at(where, model, tuple(blind))
+    seen = jnp.broadcast_to(pictures(1), (2000, 8, 8, 1))
+    believed = model.observe(model.initial(2000), jnp.zeros((2000, A)), seen, jnp.zeros(2000, bool), key=KEY)
+    for z in (coded.sample(key=KEY), believed.z):
+        np.testing.assert_allclose([z.mean(), z.std()], [1.5, 0.3], atol=0.015)

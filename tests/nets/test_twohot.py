@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from forethought.nets.twohot import TwoHot, symexp, symexp_bins, symlog, two_hot
+from forethought.nets.twohot import SymlogTwoHot, TwoHot, symexp, symexp_bins, symlog, two_hot
 
 BINS = jnp.array([-10.0, -1.0, 0.0, 1.0, 10.0])
 
@@ -64,3 +64,13 @@ def test_a_head_finds_the_number_that_it_is_shown():
     loss = jax.grad(lambda logits: -jnp.sum(TwoHot(logits, bins).log_prob(target)))
     logits = jax.lax.fori_loop(0, 3000, lambda _, x: x - loss(x), jnp.zeros((3, 41)))
     np.testing.assert_allclose(TwoHot(logits, bins).mean(), target, rtol=0.02, atol=0.01)
+
+
+def test_as_in_2023_it_is_the_symlog_that_lies_between_two_bins():
+    """Bins from -20 to 20, here one apart."""
+    p = np.full(41, 1e-9)
+    p[22:24] = 0.3, 0.7  # those of 2 and 3
+    says = SymlogTwoHot(jnp.asarray(np.log(p), jnp.float32))
+    np.testing.assert_allclose(says.mean(), np.exp(2.7) - 1.0, rtol=1e-5)
+    expected = 0.75 * np.log(0.3) + 0.25 * np.log(0.7)
+    np.testing.assert_allclose(says.log_prob(jnp.array(np.exp(2.25) - 1.0)), expected, rtol=1e-4)

@@ -108,3 +108,14 @@ def test_it_learns_to_give_back_squares_that_it_has_not_seen(seed):
         np.mean(np.sum((np.asarray(held) / 255.0 - np.asarray(seen).mean(axis=0) / 255.0) ** 2, axis=(1, 2, 3)))
     )
     assert error < 0.5 * grey
+
+
+def test_what_is_given_back_is_drawn_from_what_is_said_of_the_image():
+    """With the deviation that is said: another key gives another z."""
+    x, keys = pictures(2), jax.random.split(KEY)
+    for log_var, same in ((-100.0, True), (0.0, False)):
+        vae = eqx.tree_at(lambda v: v.log_var.bias, small_vae(), jnp.full(3, log_var))
+        one, other = (vae.loss(x, key=key).error for key in keys)
+        plain = np.sum((np.asarray(x) / 255.0 - np.asarray(vae.decode(vae.encode(x)[0]))) ** 2, axis=(1, 2, 3))
+        assert np.allclose(one, other, rtol=1e-6) == same
+        assert np.allclose(one, plain, rtol=1e-4) == same

@@ -13,12 +13,14 @@ STEPS = 4000
 LONGER = {"Policy": 6000}
 
 
-@pytest.fixture(scope="module", params=["box", "discrete"])
-def learner(request):
-    return request.param, probing.learner("dreamer-v3", request.param, SETTINGS, max(LONGER.values()))
+@pytest.fixture(scope="module")
+def learners():
+    return {kind: probing.learner("dreamer-v3", kind, SETTINGS, max(LONGER.values())) for kind in ("box", "discrete")}
 
 
-@pytest.mark.parametrize("name", probing.NAMES)
-def test_values_and_actions(learner, name):
-    kind, agent = learner
-    probing.values_and_actions(agent, name, kind, LONGER.get(name, STEPS))
+@pytest.mark.parametrize(
+    ("kind", "name"), [*(("discrete", name) for name in probing.NAMES), ("box", "Action"), ("box", "Policy")]
+)
+def test_values_and_actions(learners, kind, name):
+    """Numbers differ from choices in their actions alone."""
+    probing.values_and_actions(learners[kind], name, kind, LONGER.get(name, STEPS))

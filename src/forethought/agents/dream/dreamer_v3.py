@@ -206,7 +206,8 @@ class DreamerV3(LatentAgent):
         """
         c, features = self.config, lived.features
         going_on = c.discount * lived.continues
-        weight = frozen(jnp.cumprod(jnp.concatenate([c.discount * begin[None], going_on[:-1]]), axis=0))
+        first = begin if c.elder else c.discount * begin  # in 2023 the discounts begin with the step after
+        weight = frozen(jnp.cumprod(jnp.concatenate([first[None], going_on[:-1]]), axis=0))
         value = frozen(nets.critic)(features).mean()
         never = jnp.zeros(lived.reward.shape, bool)
         returns = lambda_returns(lived.reward, going_on, value[1:], never, c.return_lambda)
