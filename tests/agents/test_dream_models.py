@@ -1,15 +1,19 @@
 """What PlaNet and the Dreamers learn their models by, against the sums written out."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import expit, log_softmax
 
+import small
 from forethought.models.latent import Regression, Unsquashed
 from forethought.models.rssm import LatentBelief
 from forethought.nets.latents import OneHots
-from tests.agents.dreamt import KEY, F, a_window, an_agent, loss_of, state_of, stirred, table
+from forethought.types import Box, EnvSpec
+from tests.agents.dreamt import ACTIONS, KEY, F, a_window, an_agent, loss_of, state_of, stirred, table
 
 WINDOW = a_window("numbers")
 WINDOW = WINDOW._replace(reward=2.0 * WINDOW.reward)
@@ -138,6 +142,16 @@ def test_the_model_of_planet():
     reward = 0.5 * np.mean((said["reward"] - np.asarray(WINDOW.reward)) ** 2)
     np.testing.assert_allclose(total, 0.5 * squared(said) + 7.0 * reward + beyond, rtol=1e-4)
     np.testing.assert_allclose(info["divergence"], divergence(found).mean(), rtol=1e-4)
+
+
+def test_pictures_weigh_as_is_set():
+    picture = EnvSpec("toy", Box((16, 16, 1), "uint8"), ACTIONS["numbers"])
+    one, four = (small.make_agent("planet", picture, image_weight=weight) for weight in (1.0, 4.0))
+    model, window = one.init(key=KEY).model, a_window("numbers")
+    window = window._replace(obs=jax.random.randint(KEY, (*window.first.shape, 16, 16, 1), 0, 256).astype(jnp.uint8))
+    (less, info), (more, _) = (jax.jit(partial(agent.loss, window))(model, key=KEY) for agent in (one, four))
+    assert info["image_loss"] > 1.0
+    np.testing.assert_allclose(more - less, 1.5 * info["image_loss"], rtol=1e-4)
 
 
 @pytest.mark.slow
