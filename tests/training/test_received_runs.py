@@ -36,15 +36,15 @@ def received(finished, tmp_path, monkeypatch):
     sys.modules.pop("payload_of_a_run", None)
 
 
-@pytest.mark.parametrize("command", ["eval", "resume", "diagnose"])
+@pytest.mark.parametrize("command", [["eval", "."], ["resume", ".", "--steps", "90"], ["diagnose", "."]])
 def test_nothing_is_imported_from_a_run_that_was_received(received, capsys, command):
     _, marker = received
-    assert main([command, "."]) == 2
+    assert main(command) == 2
     said = capsys.readouterr().err
     assert "names code (payload_of_a_run:Env-v0) and was not made here" in said
     assert "--trust" in said
     assert said.count("\n") == 1
-    assert main([command, ".", "--trust"]) == 2  # where the user trusts it, the module has to lie elsewhere
+    assert main([*command, "--trust"]) == 2  # where the user trusts it, the module has to lie elsewhere
     assert "cannot be imported" in capsys.readouterr().err
     assert not marker.exists()
 
