@@ -112,9 +112,7 @@ class LatentModel(eqx.Module):
         return belief.features
 
     def continues(self, features: Float[Array, "*b f"]) -> Float[Array, "*b"]:
-        """The probability that the world goes on from where it is; where ends are learned with the discount, no more
-        than 1 of what is left when that is taken out.
-        """
+        """The probability that the world goes on from where it is: what is learned, without the discount, at most 1."""
         if self.going_on is None:
             return jnp.ones(features.shape[:-1])
         return jnp.minimum(jax.nn.sigmoid(on_rows(self.going_on, features)[..., 0]) / self.discount, 1.0)
