@@ -92,7 +92,9 @@ TASKS: dict[str, Task] = {
     "dreamer_v3_catch": Task(
         final_return("dreamer_v3_catch", "dreamer-v3", "forethought/Catch-v0", 0.95, pixels=16), 18_000, 3
     ),
-    "planet_swingup": Task(final_return("planet_swingup", "planet", SWINGUP, 180.0, **PICTURES), 8000, 1),
+    "planet_swingup": Task(  # each decision of an evaluation is 40 GFLOP of planning
+        final_return("planet_swingup", "planet", SWINGUP, 180.0, episodes=20, eval_every=400, **PICTURES), 4000, 1
+    ),
     "dreamer_v1_swingup": Task(final_return("dreamer_v1_swingup", "dreamer-v1", SWINGUP, 180.0, **PICTURES), 20_000, 1),
     "dreamer_v3_balance": Task(dreams.dreamer_v3_balance, 10_000, 3, any_length=True),
 }

@@ -139,10 +139,10 @@ def final_evaluation(run: RunLog, episodes: int = 50) -> Summary:
     }
 
 
-def trained_and_judged(training: Training, asked: Request) -> Summary:
+def trained_and_judged(training: Training, asked: Request, episodes: int = 50) -> Summary:
     """What `described` says of a training, and `final_evaluation` of its final policies."""
     run = trained(training, asked.runs)
-    return {**described(run, training), "final": final_evaluation(run)}
+    return {**described(run, training), "final": final_evaluation(run, episodes)}
 
 
 def episode_lengths(run: RunLog, seeds: int) -> list[np.ndarray]:

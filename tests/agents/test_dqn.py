@@ -14,6 +14,7 @@ from forethought.types import Box, Discrete, EnvSpec, Experience, TimeStep, Tran
 
 SPEC = EnvSpec("toy", Box((1,)), Discrete(3))
 KEY = jax.random.key(0)
+recorded = jax.jit(record)
 
 
 def an_agent(num_envs=1, steps=1000, **settings):
@@ -47,8 +48,10 @@ def begins(replay):
     return replay.after(replay.ends.data, -1)
 
 
-def said(agent, online, target):
-    return agent.init(key=KEY)._replace(online=Says(online), target=Says(target))
+def targets(agent, online, target, replay, places, length):
+    """Of windows from these places on, where the networks say what stands in these tables."""
+    state = agent.init(key=KEY)._replace(online=Says(online), target=Says(target))
+    return jax.jit(lambda: agent.target(state, replay.windows(places, length)))()
 
 
 ONLINE, TARGET = np.zeros((8, 3)), np.arange(24.0).reshape(8, 3)
@@ -59,10 +62,9 @@ ONLINE[:, 1] = 1.0  # chooses the second action, where the target network would 
 def test_the_target_by_hand(double, column):
     agent = an_agent(discount=0.5, double=double)
     replay = rows(7, reward=jnp.arange(7.0), terminated=jnp.arange(7) == 3, truncated=jnp.arange(7) == 5)
-    drawn = replay.windows(begins(replay), 2)
     expected = np.arange(7.0) + 0.5 * TARGET[1:, column]
     expected[3] = 3.0  # a time limit (5) does not stop the bootstrap
-    np.testing.assert_allclose(agent.target(said(agent, ONLINE, TARGET), drawn), expected)
+    np.testing.assert_allclose(targets(agent, ONLINE, TARGET, replay, begins(replay), 2), expected)
 
 
 def test_targets_of_several_steps_end_with_the_episode():
@@ -71,7 +73,7 @@ def test_targets_of_several_steps_end_with_the_episode():
     replay = rows(
         7, reward=jnp.asarray(reward, jnp.float32), terminated=jnp.arange(7) == 1, truncated=jnp.arange(7) == 4
     )
-    found = agent.target(said(agent, ONLINE, TARGET), replay.windows(begins(replay)[:5], 4))
+    found = targets(agent, ONLINE, TARGET, replay, begins(replay)[:5], 4)
     best = TARGET.max(axis=1)
     expected = [
         reward[0] + 0.5 * reward[1],  # the world ends
@@ -89,13 +91,13 @@ def test_a_target_does_not_go_over_a_gap_in_what_was_given():
     obs = jnp.array([[0.0], [3.0], [4.0]])
     replay = rows(3, obs=obs, next_obs=obs + 1.0, reward=jnp.array([1.0, 2.0, 4.0]))
     assert replay.rows.first.sum() == 2
-    found = agent.target(said(agent, ONLINE, TARGET), replay.windows(begins(replay)[:1], 4))
+    found = targets(agent, ONLINE, TARGET, replay, begins(replay)[:1], 4)
     np.testing.assert_allclose(found, [1.0 + 0.5 * TARGET[1].max()])
 
 
 def drawn_places(agent, state, replay, draws=200):
     keys = jax.random.split(KEY, draws)
-    places, weights = jax.vmap(lambda key: agent._draw(state, replay, key=key))(keys)
+    places, weights = jax.jit(jax.vmap(lambda key: agent._draw(state, replay, key=key)))(keys)
     return np.asarray(places).ravel(), np.asarray(weights).ravel()
 
 
@@ -106,7 +108,7 @@ def test_windows_begin_anywhere_but_where_they_would_run_over_the_newest_row():
     replay = create(TimeStep(jnp.zeros(1), jnp.int32(0), jnp.float32(0), *no[:1].repeat(3)), 12, 2)
     for t in range(8):
         now = TimeStep(jnp.array([[t], [t + 100.0]]), jnp.zeros(2, jnp.int32), jnp.zeros(2), no | (t == 0), no, no)
-        replay = record(replay, Experience(now, now._replace(obs=now.obs + 1.0, first=no)))
+        replay = recorded(replay, Experience(now, now._replace(obs=now.obs + 1.0, first=no)))
     places, _ = drawn_places(agent, agent.init(key=KEY), replay)
     seen = np.asarray(replay.rows.obs)[places, 0]
     counts = np.array([np.sum(seen == t + of_env) for t in range(2, 6) for of_env in (0, 100)])
@@ -172,7 +174,7 @@ def test_a_drawn_row_has_the_error_that_it_had():
     agent = an_agent(prioritized=True, alpha=0.5, batch_size=4)
     state, replay = agent.init(key=KEY), rows(1, reward=jnp.array([2.0]), terminated=jnp.array([True]))
     q = float(state.online(replay.all().obs)[0, 0])
-    state, replay, info = agent.learn(state, noted(replay, []), key=KEY)
+    state, replay, info = jax.jit(agent.learn)(state, noted(replay, []), key=KEY)
     np.testing.assert_allclose(replay.notes, [(abs(q - 2.0) + 1e-6) ** 0.5, 0.0], rtol=1e-5)
     np.testing.assert_allclose(
         info["td_loss"], abs(q - 2.0) - 0.5 if abs(q - 2.0) > 1.0 else 0.5 * (q - 2.0) ** 2, rtol=1e-5
@@ -193,9 +195,9 @@ def test_epsilon_falls_with_the_step_and_decides_how_often_chance_does():
 def test_the_target_network_is_a_copy_now_and_then():
     agent = an_agent(target_every=3, updates=2, learning_rate=0.1)
     state, replay = agent.init(key=KEY), rows(6, reward=jnp.ones(6))
-    equal = []
+    equal, update = [], jax.jit(agent.update)
     for step in range(3):
-        state, replay, _ = agent.update(state, replay, step=jnp.array(step), key=jax.random.key(step))
+        state, replay, _ = update(state, replay, step=jnp.array(step), key=jax.random.key(step))
         same = jax.tree.map(lambda a, b: bool(jnp.all(a == b)), state.online, state.target)
         equal.append(all(jax.tree.leaves(same)))
     assert equal == [False, False, True]  # after 2, 4 and 6 gradient steps
@@ -255,13 +257,13 @@ def test_the_loss_is_weighed(monkeypatch):
     """Errors of 0.5 and 4, whose losses are 0.125 and 3.5."""
     agent, replay = an_agent(discount=0.0), rows(2, reward=jnp.array([0.5, 4.0]))
     monkeypatch.setattr(agent, "_draw", lambda *_, **__: (begins(replay), jnp.array([1.0, 0.25])))
-    _, _, info = agent.learn(silent(agent), replay, key=KEY)
+    _, _, info = jax.jit(agent.learn)(silent(agent), replay, key=KEY)
     np.testing.assert_allclose(info["td_loss"], (0.125 + 0.25 * 3.5) / 2.0, rtol=1e-6)
 
 
 def test_what_was_foretold_exactly_is_drawn_again_some_day():
     agent = an_agent(prioritized=True, alpha=0.5, discount=0.0)
-    _, replay, _ = agent.learn(silent(agent), noted(rows(1), []), key=KEY)
+    _, replay, _ = jax.jit(agent.learn)(silent(agent), noted(rows(1), []), key=KEY)
     np.testing.assert_allclose(replay.notes[0], 1e-3, rtol=1e-5)  # the root of 1e-6
 
 
@@ -284,7 +286,7 @@ def test_each_update_of_a_round_draws_anew(monkeypatch):
         return places, weights
 
     monkeypatch.setattr(agent, "_draw", watched)
-    state, _, info = agent.update(agent.init(key=KEY), rows(100), step=jnp.array(123), key=KEY)
+    state, _, info = jax.jit(agent.update)(agent.init(key=KEY), rows(100), step=jnp.array(123), key=KEY)
     jax.effects_barrier()
     assert len(set(drawn)) == 3
     assert (int(state.step), int(state.updates)) == (123, 3)
@@ -293,7 +295,7 @@ def test_each_update_of_a_round_draws_anew(monkeypatch):
 
 def test_the_policy_is_the_online_network():
     agent = an_agent()
-    state, _, _ = agent.update(agent.init(key=KEY), rows(6, reward=jnp.ones(6)), step=jnp.array(9), key=KEY)
+    state, _, _ = jax.jit(agent.update)(agent.init(key=KEY), rows(6, reward=jnp.ones(6)), step=jnp.array(9), key=KEY)
     assert agent.acts_with(state) is state.online
     weight = agent.portable(state).arrays["weight0"]
     np.testing.assert_array_equal(weight, state.online.net.layers[0].weight)

@@ -355,9 +355,10 @@ PROBE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.learned
 @pytest.mark.parametrize(("action", "least"), [("box", -0.15), ("discrete", 0.6)])
-@pytest.mark.parametrize("where", [pytest.param("dream", marks=pytest.mark.slow), "world"])
+@pytest.mark.parametrize("where", ["dream", "world"])
 def test_it_acts_by_what_it_sees(where, action, least, tmp_path):
     """The best is 0 or 1; without looking, it is -0.25 or 0."""
     settings = {**PROBE, "c.where": where}

@@ -10,6 +10,7 @@ from forethought.nets.conv import Conv, TransposedConv, UpsampledConv, in_portio
 from forethought.nets.mlp import narrowed
 
 KEY = jax.random.key(0)
+apply = jax.jit(lambda layer, x: layer(x))
 
 
 def by_hand(x, weight, stride, padding):
@@ -49,8 +50,9 @@ def close(got, wanted):
 def test_plain(channels, side, stride, padding):
     layer, x = Conv(channels, 2, side, stride, padding, key=KEY), image(13, 16, channels)
     wanted = by_hand(np.asarray(x), np.asarray(layer.weight), stride, padding)
-    assert layer(x).shape == wanted.shape
-    close(layer(x), wanted)
+    found = apply(layer, x)
+    assert found.shape == wanted.shape
+    close(found, wanted)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 20])
@@ -59,15 +61,16 @@ def test_plain(channels, side, stride, padding):
 def test_transposed(channels, side, stride, crop, size):
     layer, x = TransposedConv(channels, 2, side, stride, crop, key=KEY), image(*size, channels)
     wanted = transposed_by_hand(np.asarray(x), np.asarray(layer.kernel), stride, crop)
-    assert layer(x).shape == wanted.shape
-    close(layer(x), wanted)
+    found = apply(layer, x)
+    assert found.shape == wanted.shape
+    close(found, wanted)
 
 
 @pytest.mark.parametrize("channels", [1, 20])
 def test_upsampled(channels):
     layer, x = UpsampledConv(channels, 2, 5, key=KEY), image(4, 6, channels)
     larger = np.asarray(x).repeat(2, 0).repeat(2, 1)
-    close(layer(x), by_hand(larger, np.asarray(layer.weight), 1, 2))
+    close(apply(layer, x), by_hand(larger, np.asarray(layer.weight), 1, 2))
 
 
 @pytest.mark.parametrize(
@@ -87,9 +90,10 @@ def test_the_forms_agree(layer, monkeypatch):
     def loss(layer, x):
         return jnp.sum(jnp.sin(jax.vmap(layer)(x)))
 
-    one = jax.value_and_grad(loss, argnums=(0, 1))(layer, x)
+    one = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(layer, x)
     monkeypatch.setattr(conv, "_by_platform", lambda product, own, *args: own(*args))
-    other = jax.value_and_grad(loss, argnums=(0, 1))(layer, x)
+    jax.clear_caches()
+    other = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(layer, x)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
@@ -98,7 +102,7 @@ def test_biases_are_added():
     for kind in (Conv(1, 2, 3, 1, key=KEY), TransposedConv(1, 2, 3, 1, key=KEY), UpsampledConv(1, 2, 3, key=KEY)):
         shifted = jax.tree.map(lambda x: x + jnp.array([1.0, -2.0]) if x.shape == (2,) else x, kind)
         x = image(5, 5, 1)
-        close(shifted(x) - kind(x), jnp.broadcast_to(jnp.array([1.0, -2.0]), kind(x).shape))
+        close(apply(shifted, x) - apply(kind, x), jnp.broadcast_to(jnp.array([1.0, -2.0]), kind(x).shape))
 
 
 def test_pooling():
@@ -118,7 +122,7 @@ def test_portions_are_as_the_whole(n):
         return function(layer, x)
 
     assert in_portions(lambda net, some: net(some), layer, x).shape == (n, 3, 3, 3)
-    slopes = jax.grad(loss, (0, 1))
+    slopes = jax.jit(jax.grad(loss, (0, 1)), static_argnums=2)
     for a, b in zip(
         jax.tree.leaves(slopes(layer, x, in_portions)), jax.tree.leaves(slopes(layer, x, whole)), strict=True
     ):

@@ -15,6 +15,25 @@ from forethought.types import Experience, TimeStep, Transition
 record = jax.jit(moments.record)
 
 
+@jax.jit
+def _newest(replay):
+    return replay.last(replay.capacity)
+
+
+@jax.jit
+def _used(replay):
+    return replay.in_slots(jnp.flatnonzero(replay.used, size=replay.capacity))
+
+
+def newest(replay, n):
+    """The n newest, of one program for any n."""
+    return jax.tree.map(lambda x: np.asarray(x)[-n:], _newest(replay))
+
+
+def used(replay, n):
+    return jax.tree.map(lambda x: np.asarray(x)[:n], _used(replay))
+
+
 class World:
     """Environments whose observations count the moments of each, and whose episodes end at random."""
 
@@ -77,11 +96,10 @@ def test_transitions_are_what_was_lived_through_and_the_oldest_are_forgotten(n):
         replay = record(replay, world.step())
         kept = min(t, 7)
         assert int(replay.size) == kept * n
-        same(replay.last(kept * n), world.in_turns(kept))
-        same(replay.in_slots(jnp.flatnonzero(replay.used, size=kept * n)), _by_slot(world, t, 7, n))
-        for back in range(kept * n):
-            newest = world.in_turns(kept)[-1 - back]
-            assert float(replay.newest(jnp.array(back)).reward) == newest.reward
+        same(newest(replay, kept * n), world.in_turns(kept))
+        same(used(replay, kept * n), _by_slot(world, t, 7, n))
+        backwards = replay.newest(jnp.arange(7 * n)).reward[: kept * n]
+        assert backwards.tolist() == [t.reward for t in reversed(world.in_turns(kept))]
         assert float(replay.numbered(jnp.array(t * n - 1)).reward) == world.lived[-1][-1].reward
 
 
@@ -99,11 +117,11 @@ def test_with_little_room_no_transition_is_drawn_that_has_lost_its_beginning(mon
     assert replay.room == 20
     assert not replay.keeps_all
     for t in range(1, 70):
-        replay = jax.jit(moments.record)(replay, world.step())
+        replay = record(replay, world.step())
         alive = min(min(t, 16, _alive(world.rows[e][-20:])) for e in range(n))
         assert int(replay.size) == alive * n
-        same(replay.last(alive * n), world.in_turns(alive))
-        same(replay.in_slots(jnp.flatnonzero(replay.used, size=alive * n)), sorted_by(replay, world, alive))
+        same(newest(replay, alive * n), world.in_turns(alive))
+        same(used(replay, alive * n), sorted_by(replay, world, alive))
         held.append(alive)
     assert held[-1] == 10 if ends == 1.0 else held[-1] > 10
 
@@ -111,7 +129,7 @@ def test_with_little_room_no_transition_is_drawn_that_has_lost_its_beginning(mon
 def sorted_by(replay, world, alive):
     used = {float(t.reward): t for t in world.in_turns(alive)}
     slots = np.flatnonzero(replay.used)
-    return [used[float(r)] for r in replay.rows.reward[replay.ends.data[slots]]]
+    return [used[float(r)] for r in np.asarray(replay.rows.reward)[np.asarray(replay.ends.data)[slots]]]
 
 
 def _alive(rows):
@@ -124,7 +142,7 @@ def test_draws_are_uniform_over_transitions(monkeypatch, large):
         small_rows_are_large(monkeypatch, spare=2)
     world, replay = World(2, seed=3), empty(16, 2)
     for _ in range(21):
-        replay = jax.jit(moments.record)(replay, world.step())
+        replay = record(replay, world.step())
     alive = int(replay.size) // 2
     assert (alive < 8) == large
     drawn = np.asarray(replay.sample(8000, key=jax.random.key(1)).reward)
@@ -194,8 +212,8 @@ def test_given_transitions_come_first_whether_or_not_they_follow_each_other(n):
     for _ in range(3):
         replay = record(replay, world.step())
     assert int(replay.size) == 13 + 3 * n
-    same(replay.last(3 * n), world.in_turns(3))
-    assert replay.last(13 + 3 * n).reward[:13].tolist() == [kept[i].reward for i in order]
+    same(newest(replay, 3 * n), world.in_turns(3))
+    assert newest(replay, 13 + 3 * n).reward[:13].tolist() == [kept[i].reward for i in order]
     again = [i for i in range(13) if i == 0 or kept[i - 1].terminated or kept[i - 1].truncated]
     apart = [i for i in range(1, 13) if not np.array_equal(kept[i].obs, kept[i - 1].next_obs)]
     parts = {int(p[0]) for p in np.array_split(range(13), n)}
@@ -219,7 +237,7 @@ def test_a_seed_is_written_alike_alone_and_beside_others(monkeypatch, large):
     for _ in range(13):
         steps = [world.step() for world in worlds]
         both = together(both, jax.tree.map(lambda *x: np.stack(x), *steps))
-        alone = [jax.jit(moments.record)(*pair) for pair in zip(alone, steps, strict=True)]
+        alone = [record(*pair) for pair in zip(alone, steps, strict=True)]
     for k in range(2):
         jax.tree.map(np.testing.assert_array_equal, moments.of_seed(both, k), alone[k])
     assert both.ends.cursor.shape == ()
@@ -233,7 +251,7 @@ def test_a_donated_replay_is_written_in_place():
         previous, replay = replay, donating(replay, world.step())
         assert previous.packed["float32"].is_deleted()
     assert replay.packed["float32"].unsafe_buffer_pointer() == place
-    same(replay.last(3), world.in_turns(3))
+    same(newest(replay, 3), world.in_turns(3))
 
 
 def test_a_million_images_are_stored_once():

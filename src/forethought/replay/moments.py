@@ -290,27 +290,33 @@ def fill(replay: Replay, given: Transition) -> Replay:
     turns = np.concatenate([np.arange(len(part)) * n + lane for lane, part in enumerate(parts)])
     begun = jnp.array([begins[part].sum() for part in parts], jnp.int32)
 
-    start, extras = replay.layout.unpack(replay.layout.zeros(int(begins.sum())))
-    start = start._replace(obs=jax.tree.map(lambda x: x[begins], given.obs), first=np.ones(len(start.first), bool))
-    none, nothing = replay.layout.unpack(replay.layout.zeros(len(reward)))
-    outcome = given.next_obs, given.action, reward, none.first, given.terminated, given.truncated
-    reached = TimeStep(*outcome, none.legal, none.player)
-    before = replay.layout.pack((start, extras))
-    after = replay.layout.pack((reached, nothing if given.extras == () else given.extras))
-    at, to = jnp.asarray(places[begins] - n, jnp.int32), jnp.asarray(places, jnp.int32)
-
-    def put(packed: PyTree) -> PyTree:
-        return jax.tree.map(lambda held, x, y: held.at[at].set(x).at[to].set(y), packed, before, after)
-
+    room = int(written.max()) if replay.hosted else replay.room
+    packed = _laid_out(replay.layout, room * n, given, np.flatnonzero(begins), places, n)
     if replay.hosted:
-        block = jax.tree.map(lambda x: x[None], put(replay.layout.zeros(int(written.max()) * n)))
+        block = jax.tree.map(lambda x: x[None], packed)
         packed = there.written(replay.packed, block, jnp.zeros(1, jnp.int32))
-    else:
-        packed = put(replay.packed)
-    ends = ring.add(replay.ends, jnp.asarray(places[np.argsort(turns)], jnp.int32))
+    ends = jax.jit(ring.add)(replay.ends, jnp.asarray(places[np.argsort(turns)], jnp.int32))
     counts = jnp.asarray(written), begun
     filled = Replay(packed, replay.notes, *counts, replay.firsts, ends, n, replay.layout, replay.hosted)
     return filled.with_firsts()
+
+
+@partial(jax.jit, static_argnums=(0, 1, 5))
+def _laid_out(
+    layout: Layout, rooms: int, given: Transition, begins: Int[Array, " b"], places: Int[Array, " n"], num_envs: int
+) -> PyTree:
+    """Packed rows, of which those at ``places`` are what each transition has reached, and those before where episodes
+    begin what was seen first.
+    """
+    start, extras = layout.unpack(layout.zeros(len(begins)))
+    start = start._replace(obs=jax.tree.map(lambda x: x[begins], given.obs), first=jnp.ones(len(begins), bool))
+    none, nothing = layout.unpack(layout.zeros(len(places)))
+    outcome = given.next_obs, given.action, given.reward, none.first, given.terminated, given.truncated
+    reached = TimeStep(*outcome, none.legal, none.player)
+    before = layout.pack((start, extras))
+    after = layout.pack((reached, nothing if given.extras == () else given.extras))
+    at = places[begins] - num_envs
+    return jax.tree.map(lambda held, x, y: held.at[at].set(x).at[places].set(y), layout.zeros(rooms), before, after)
 
 
 def holding(rows: Transition, capacity: int) -> Replay:
