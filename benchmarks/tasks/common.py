@@ -24,6 +24,8 @@ from forethought.training.rundir import RunDir
 from forethought.types import Transition
 from forethought.unroll import unroll
 
+EPISODES = 50  # that a final policy is judged by, of each seed
+
 Summary = dict[str, Any]
 Controller = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # (obs, rng) -> action
 
@@ -124,7 +126,7 @@ def curve(run: RunLog) -> Summary:
     return {"env_steps": points.env_steps, "wall_s": points.wall_s, "returns": points.values}
 
 
-def final_evaluation(run: RunLog, episodes: int = 50) -> Summary:
+def final_evaluation(run: RunLog, episodes: int = EPISODES) -> Summary:
     """The final policy of every seed, on episodes that it never met: scores per seed, and over seeds."""
     returns = forethought.evaluate(run.path, episodes=episodes, seed=1).returns
     scores = returns.mean(axis=1)
@@ -139,7 +141,7 @@ def final_evaluation(run: RunLog, episodes: int = 50) -> Summary:
     }
 
 
-def trained_and_judged(training: Training, asked: Request, episodes: int = 50) -> Summary:
+def trained_and_judged(training: Training, asked: Request, episodes: int = EPISODES) -> Summary:
     """What `described` says of a training, and `final_evaluation` of its final policies."""
     run = trained(training, asked.runs)
     return {**described(run, training), "final": final_evaluation(run, episodes)}

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.results import Check, Result
-from benchmarks.tasks.common import Request, Training, trained_and_judged
+from benchmarks.tasks.common import EPISODES, Request, Training, trained_and_judged
 
 CARTPOLE, PENDULUM, BREAKOUT = "gymnax/CartPole-v1", "forethought/Pendulum-v0", "gymnax/Breakout-MinAtar"
 
 
 def final_return(
-    name: str, algorithm: str, env: str, target: float, *, episodes: int = 50, **options: Any
+    name: str, algorithm: str, env: str, target: float, *, episodes: int = EPISODES, **options: Any
 ) -> Callable[[Request], Result]:
     """A benchmark of the mean final return with the preset of the environment, over so many episodes of each seed;
     ``options`` are those of `forethought.train`.
