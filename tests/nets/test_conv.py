@@ -92,7 +92,6 @@ def test_the_forms_agree(layer, monkeypatch):
 
     one = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(layer, x)
     monkeypatch.setattr(conv, "_by_platform", lambda product, own, *args: own(*args))
-    jax.clear_caches()
     other = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(layer, x)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)

@@ -25,12 +25,12 @@ def _used(replay):
     return replay.in_slots(jnp.flatnonzero(replay.used, size=replay.capacity))
 
 
-def newest(replay, n):
+def the_newest(replay, n):
     """The n newest, of one program for any n."""
     return jax.tree.map(lambda x: np.asarray(x)[-n:], _newest(replay))
 
 
-def used(replay, n):
+def those_used(replay, n):
     return jax.tree.map(lambda x: np.asarray(x)[:n], _used(replay))
 
 
@@ -96,8 +96,8 @@ def test_transitions_are_what_was_lived_through_and_the_oldest_are_forgotten(n):
         replay = record(replay, world.step())
         kept = min(t, 7)
         assert int(replay.size) == kept * n
-        same(newest(replay, kept * n), world.in_turns(kept))
-        same(used(replay, kept * n), _by_slot(world, t, 7, n))
+        same(the_newest(replay, kept * n), world.in_turns(kept))
+        same(those_used(replay, kept * n), _by_slot(world, t, 7, n))
         backwards = replay.newest(jnp.arange(7 * n)).reward[: kept * n]
         assert backwards.tolist() == [t.reward for t in reversed(world.in_turns(kept))]
         assert float(replay.numbered(jnp.array(t * n - 1)).reward) == world.lived[-1][-1].reward
@@ -120,8 +120,8 @@ def test_with_little_room_no_transition_is_drawn_that_has_lost_its_beginning(mon
         replay = record(replay, world.step())
         alive = min(min(t, 16, _alive(world.rows[e][-20:])) for e in range(n))
         assert int(replay.size) == alive * n
-        same(newest(replay, alive * n), world.in_turns(alive))
-        same(used(replay, alive * n), sorted_by(replay, world, alive))
+        same(the_newest(replay, alive * n), world.in_turns(alive))
+        same(those_used(replay, alive * n), sorted_by(replay, world, alive))
         held.append(alive)
     assert held[-1] == 10 if ends == 1.0 else held[-1] > 10
 
@@ -212,8 +212,8 @@ def test_given_transitions_come_first_whether_or_not_they_follow_each_other(n):
     for _ in range(3):
         replay = record(replay, world.step())
     assert int(replay.size) == 13 + 3 * n
-    same(newest(replay, 3 * n), world.in_turns(3))
-    assert newest(replay, 13 + 3 * n).reward[:13].tolist() == [kept[i].reward for i in order]
+    same(the_newest(replay, 3 * n), world.in_turns(3))
+    assert the_newest(replay, 13 + 3 * n).reward[:13].tolist() == [kept[i].reward for i in order]
     again = [i for i in range(13) if i == 0 or kept[i - 1].terminated or kept[i - 1].truncated]
     apart = [i for i in range(1, 13) if not np.array_equal(kept[i].obs, kept[i - 1].next_obs)]
     parts = {int(p[0]) for p in np.array_split(range(13), n)}
@@ -251,7 +251,7 @@ def test_a_donated_replay_is_written_in_place():
         previous, replay = replay, donating(replay, world.step())
         assert previous.packed["float32"].is_deleted()
     assert replay.packed["float32"].unsafe_buffer_pointer() == place
-    same(newest(replay, 3), world.in_turns(3))
+    same(the_newest(replay, 3), world.in_turns(3))
 
 
 def test_a_million_images_are_stored_once():
