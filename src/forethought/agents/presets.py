@@ -269,9 +269,18 @@ _SMALL_ELDER = {
     "depth": 8,
 }
 _SMALL_ACTORS = {"model_rate": 3e-4, "actor_rate": 3e-4, "critic_rate": 3e-4}
-# Without the weight, pictures of a quarter of the pixels say less than the nats that are free, and the model promises
-# what does not come (`forethought diagnose`).
-_SMALL_PLANS = {**_SMALL_ELDER, "learning_rate": 1e-3, "train_every": 1, "image_weight": 4.0}
+# Pictures of a quarter of the pixels say less than the nats that are free: the prior is hardly taught, and the model
+# promises what does not come (`forethought diagnose`). So pictures weigh more, fewer nats are free, and rewards weigh
+# more, which are all that a search sees. An update costs a tenth of a decision's search: two are nearly free.
+_SMALL_PLANS = {
+    **_SMALL_ELDER,
+    "learning_rate": 1e-3,
+    "train_every": 1,
+    "updates": 2,
+    "image_weight": 4.0,
+    "free_nats": 1.0,
+    "reward_weight": 50.0,
+}
 # With larger steps of the actor its actions run to their bounds while the model is young, and stay there.
 _SMALL_V1 = {**_SMALL_ELDER, "model_rate": 1e-3, "train_every": 1}
 PLANET_PRESETS: dict[str, Preset] = {
