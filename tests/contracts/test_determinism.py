@@ -1,4 +1,4 @@
-"""The same seed gives the same bits, and seeds do not see one another."""
+"""The same seed gives the same bits, seeds do not see one another, and what has run is not compiled again."""
 
 import jax
 import numpy as np
@@ -6,8 +6,10 @@ import pytest
 
 import small
 from forethought.agents.catalog import ALGORITHMS
+from forethought.training.clock import compiled_programs
 
 STEPS = 26
+ALL_HAVE_RUN = 17  # every phase, and the policy
 # Which differ from others here in how plans are drawn, or in a bonus, alone.
 LIKE_OTHERS = {"random-shooting", "cem", "mppi", "poplin-a", "dyna-q-plus"}
 
@@ -19,15 +21,31 @@ def leaves(learner, seed=None):
 
 
 @pytest.fixture(
-    scope="module", params=small.quick([name for name in ALGORITHMS if name not in LIKE_OTHERS], "sac", "dyna-q")
+    scope="module",
+    params=small.quick([name for name in ALGORITHMS if name not in LIKE_OTHERS], "sac", "dyna-q", "icem"),
 )
 def alone(request):
-    learner = small.train(request.param, steps=STEPS, seeds=[1])
-    return request.param, learner, leaves(learner)
+    """A life's learner, what it learned, and how many programs were compiled by the end of each step."""
+    world = small.envs.make(small.WORLDS[request.param], seeds=[1])
+    learner = small.Learner(small.make_agent(request.param, world.spec), [1], 1, STEPS)
+    now, programs = world.reset(), []
+    while learner.env_steps < STEPS:
+        now = small.advance(learner, world, now)
+        programs.append(compiled_programs())
+    return request.param, learner, leaves(learner), programs
+
+
+def test_nothing_compiles_twice(alone):
+    _, learner, _, programs = alone
+    assert set(learner.infos) == {phase.name for phase in learner.phases}
+    assert set(programs[ALL_HAVE_RUN:]) == {programs[ALL_HAVE_RUN - 1]}
+    before = compiled_programs()
+    assert float(jax.jit(lambda x: x * 3 + learner.env_steps)(1.0)) == 3 + STEPS  # the count sees a program that is new
+    assert compiled_programs() > before > 0
 
 
 def test_the_same_seed_gives_the_same_bits(alone):
-    name, learner, expected = alone
+    name, learner, expected, _ = alone
     small.restart(learner)
     small.live(learner, small.envs.make(small.WORLDS[name], seeds=[1]), STEPS)
     found = leaves(learner)
