@@ -95,8 +95,9 @@ def test_actions_lie_in_their_space(name, explore):
     agent = new_agent(name)
     state, n = agent.init(key=jax.random.key(0)), 50
     now, carry = small.seen(agent.spec, empty_items(agent.spec.obs, n)), agent.init_actor(n)
-    seen = agent.observe(state, carry, now, key=jax.random.key(0))
-    action, after, extras = agent.decide(state, seen, key=jax.random.key(0), explore=explore)
+    decide = jax.jit(agent.decide, static_argnames="explore")
+    seen = jax.jit(agent.observe)(state, carry, now, key=jax.random.key(0))
+    action, after, extras = decide(state, seen, key=jax.random.key(0), explore=explore)
     like = lambda x: (x.shape, x.dtype)  # noqa: E731
     assert jax.tree.map(like, seen) == jax.tree.map(like, after) == jax.tree.map(like, carry)
     assert all(len(x) == n for x in jax.tree.leaves(extras))
