@@ -16,7 +16,6 @@ from jaxtyping import Array, Float
 from forethought.agents.dream import v3_nets
 from forethought.agents.dream.base import DreamConfig, Dreamt, LatentAgent, dream, gradient
 from forethought.agents.dream.policies import FeaturePolicy
-from forethought.agents.dream.v3_nets import SIZES
 from forethought.errors import require_above, require_within
 from forethought.models.latent import Classification, LatentModel
 from forethought.models.rssm import Filtered, LatentBelief
@@ -108,7 +107,7 @@ class DreamerV3(LatentAgent):
     def init(self, *, key: Key) -> DreamerV3State:
         """Fresh networks; the slow critic is a copy, not an alias. What is earned and worth is 0 at first."""
         key_model, key_actor, key_critic = jax.random.split(key, 3)
-        w, features, action = SIZES[self.config.size], sum(self.sizes), self.spec.action
+        w, features, action = v3_nets.SIZES[self.config.size], sum(self.sizes), self.spec.action
         critic = v3_nets.critic(w, features, key=key_critic)
         nets = Nets(self.build(key=key_model), v3_nets.actor(w, features, action, key=key_actor), critic)
         low, high = jnp.array(0.0), jnp.array(0.0)
@@ -130,7 +129,7 @@ class DreamerV3(LatentAgent):
 
     def build(self, *, key: Key) -> LatentModel:
         """See `forethought.agents.dream.v3_nets`."""
-        return v3_nets.world_model(SIZES[self.config.size], self.spec, self.config.discount, key=key)
+        return v3_nets.world_model(v3_nets.SIZES[self.config.size], self.spec, self.config.discount, key=key)
 
     def notes(self) -> LatentBelief:
         """What was believed before each moment: windows begin from it, and what they find replaces it."""
